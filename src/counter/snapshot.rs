@@ -1,0 +1,40 @@
+//! What a subject's counters look like outside the store: plain values that checkpoints write and plugins read.
+
+use crate::model::amount::Effect;
+use crate::model::id::{ApplicationId, MetricSlot};
+use crate::model::time::{Minute, Period};
+
+/// One subject's counters at one moment.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SubjectImage {
+    /// Whose they are.
+    pub application: ApplicationId,
+    /// One cell per metric (or response code) that was ever touched, by ascending slot.
+    pub cells: Vec<CellImage>,
+    /// Future-dated usage whose windows have not all opened yet, in the order it was reported.
+    pub waiting: Vec<WaitingImage>,
+}
+
+/// All periods of one metric of one subject.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CellImage {
+    /// Which metric of the service.
+    pub slot: MetricSlot,
+    /// The minute whose windows the counts belong to; later windows are zero.
+    pub minute: Minute,
+    /// The counts, by [`Period`] number.
+    pub counts: [u64; Period::COUNT],
+}
+
+/// Usage dated after the engine's clock.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WaitingImage {
+    /// Which metric of the service.
+    pub slot: MetricSlot,
+    /// The minute it is dated.
+    pub dated: Minute,
+    /// The engine's minute when it was reported: windows that were open then have it already.
+    pub counted: Minute,
+    /// What it does to the windows that open later.
+    pub effect: Effect,
+}
