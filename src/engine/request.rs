@@ -1,0 +1,142 @@
+//! What the engine is asked and what it answers. Everything borrows: a decision allocates nothing of its own.
+
+use crate::model::decision::{Denial, Refusal};
+use crate::model::record::{Application, Limit, Plan, Service};
+use crate::model::time::Windows;
+
+/// Who asks. Blank parameters are absent (`None`).
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Credentials<'a> {
+    /// Authenticates a tenant; wins over a service token whenever present.
+    pub provider_key: Option<&'a str>,
+    /// Authenticates one service, together with `service_id`.
+    pub service_token: Option<&'a str>,
+    /// Which service. With a provider key it may be left out: the tenant's default service is meant.
+    pub service_id: Option<&'a str>,
+}
+
+/// One named value of `usage[NAME]=VALUE`, unchecked. `None` is a value that is not a text.
+pub type UsageParameter<'a> = (&'a str, Option<&'a str>);
+
+/// Whether an authorized request is counted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Call {
+    /// Only asks.
+    Authorize,
+    /// Asks, and counts the usage if the answer is yes: one step, nothing comes between.
+    Authrep,
+}
+
+/// The redirect parameter of an OAuth call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub enum Redirect<'a> {
+    Uri(&'a str),
+    Url(&'a str),
+}
+
+/// May this application make this call?
+#[derive(Clone, Copy, Debug)]
+pub struct AuthRequest<'a> {
+    /// Whether to count.
+    pub call: Call,
+    /// Asked through one of the `oauth_*` paths.
+    pub oauth: bool,
+    /// Who asks.
+    pub credentials: Credentials<'a>,
+    /// Public id of the application; blank is absent.
+    pub app_id: Option<&'a str>,
+    /// Key that stands for the application (backend version 1); blank is absent.
+    pub user_key: Option<&'a str>,
+    /// The application's secret, trimmed; empty means present but empty.
+    pub app_key: Option<&'a str>,
+    /// Where the call came from; blank is absent.
+    pub referrer: Option<&'a str>,
+    /// OAuth's redirect; blank is absent.
+    pub redirect: Option<Redirect<'a>>,
+    /// What the call uses, in the order of the request.
+    pub usage: &'a [UsageParameter<'a>],
+    /// Response code to count (authrep).
+    pub log_code: Option<&'a str>,
+    /// Count the named metrics only, not their ancestors.
+    pub flat_usage: bool,
+    /// The answer's body is not wanted, so only reports of the metrics in `usage` and their ancestors are.
+    pub no_body: bool,
+}
+
+/// The answer to an [`AuthRequest`] whose application is known.
+#[derive(Clone, Copy, Debug)]
+pub struct Answer<'a> {
+    /// Why not; `None` means authorized.
+    pub denial: Option<Denial<'a>>,
+    /// The service that was asked for.
+    pub service: &'a Service,
+    /// The application that asks.
+    pub application: &'a Application,
+    /// Its plan.
+    pub plan: &'a Plan,
+    /// The windows the counts below belong to.
+    pub windows: &'a Windows,
+    /// The plan's limits with their counts, in the order of answers.
+    pub reports: &'a [UsageReport],
+    /// What the `3scale-limit-*` headers say, whether or not they were asked for.
+    pub limit: LimitStatus,
+}
+
+/// One limit and how much of it is spent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct UsageReport {
+    /// The limit.
+    pub limit: Limit,
+    /// The count as shown: with this call's usage when an authrep was authorized.
+    pub current: u64,
+    /// Whether the count before this call was above the limit already.
+    pub exceeded: bool,
+}
+
+/// How often the same call could still be made, by the tightest limit that concerns it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LimitStatus {
+    /// Calls left; `None` is without bound.
+    pub remaining: Option<u64>,
+    /// Seconds until that limit's window ends; `None` if never or if no limit is meant.
+    pub reset_s: Option<u64>,
+    /// That limit's maximum; `None` if no limit is meant.
+    pub max: Option<u64>,
+}
+
+/// One transaction of a report.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Transaction<'a> {
+    /// Public id of the application; blank is absent.
+    pub app_id: Option<&'a str>,
+    /// Key that stands for the application; blank is absent.
+    pub user_key: Option<&'a str>,
+    /// What was used.
+    pub usage: &'a [UsageParameter<'a>],
+    /// When, in seconds since 1970 UTC; `None` is now.
+    pub timestamp: Option<i64>,
+    /// Response code to count.
+    pub log_code: Option<&'a str>,
+}
+
+/// Count what already happened.
+#[derive(Clone, Copy, Debug)]
+pub struct ReportRequest<'a> {
+    /// Who reports.
+    pub credentials: Credentials<'a>,
+    /// Counted all or none.
+    pub transactions: &'a [Transaction<'a>],
+    /// Count the named metrics only, not their ancestors.
+    pub flat_usage: bool,
+}
+
+/// Why a report counted nothing.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ReportError<'a> {
+    /// The caller is told.
+    Refused(Refusal<'a>),
+    /// One transaction is wrong. 3scale finds out only after it answered 202, so the caller is not told; the
+    /// error is one of the service's integration errors.
+    Dropped(Refusal<'a>),
+}

@@ -1,0 +1,166 @@
+//! The catalog: everything an operator set up, as one immutable value with a version.
+//!
+//! A change makes a new catalog that shares all untouched parts with the old one ([`IdMap`]). Changes state the
+//! record as it is afterwards, so applying one twice, or in a replay, gives the same catalog.
+
+use std::sync::Arc;
+
+use super::id::{AccountId, ApplicationId, PlanId, ServiceId, TenantId};
+use super::id_map::IdMap;
+use super::record::{Account, Application, Plan, Service, Tenant};
+
+/// All records of a node.
+#[derive(Clone, Default, Debug)]
+pub struct Catalog {
+    /// Raised by one with each command; usage names it as its contract version.
+    pub version: u64,
+    /// The id that the next new record gets; ids start at 1.
+    pub next_id: u64,
+    /// By [`TenantId`].
+    pub tenants: IdMap<Tenant>,
+    /// By [`AccountId`].
+    pub accounts: IdMap<Account>,
+    /// By [`ServiceId`].
+    pub services: IdMap<Service>,
+    /// By [`PlanId`].
+    pub plans: IdMap<Plan>,
+    /// By [`ApplicationId`].
+    pub applications: IdMap<Application>,
+}
+
+/// One record put or deleted.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub enum Change {
+    PutTenant(Tenant),
+    PutAccount(Account),
+    PutService(Service),
+    PutPlan(Plan),
+    PutApplication(Application),
+    DeleteTenant(TenantId),
+    DeleteAccount(AccountId),
+    DeleteService(ServiceId),
+    DeletePlan(PlanId),
+    DeleteApplication(ApplicationId),
+}
+
+/// A text by which the outside world names a record. Each leads to at most one record of the node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub enum Key<'a> {
+    /// Leads to a tenant.
+    ProviderKey(&'a str),
+    /// Leads to a service: what a tenant calls it (its decimal id, or its external id).
+    Service { tenant: TenantId, text: &'a str },
+    /// Leads to a service: a service token together with what the service is called.
+    ServiceToken { token: &'a str, service: &'a str },
+    /// Leads to a plan by its external id.
+    Plan { service: ServiceId, text: &'a str },
+    /// Leads to an application.
+    AppId { service: ServiceId, text: &'a str },
+    /// Leads to an application.
+    UserKey { service: ServiceId, text: &'a str },
+}
+
+/// Finds records by key. The engine keeps one beside the catalog.
+pub trait KeyIndex {
+    /// The id of the record that `key` leads to.
+    fn find(&self, key: Key<'_>) -> Option<u64>;
+}
+
+impl Catalog {
+    /// A catalog with no record; ids start at 1.
+    #[must_use]
+    pub fn new() -> Self {
+        Catalog { next_id: 1, ..Catalog::default() }
+    }
+
+    /// Applies one change. Deleting what is absent changes nothing.
+    pub fn apply(&mut self, change: &Change) {
+        match change {
+            Change::PutTenant(tenant) => put(&mut self.tenants, tenant.id.0, tenant, &mut self.next_id),
+            Change::PutAccount(account) => put(&mut self.accounts, account.id.0, account, &mut self.next_id),
+            Change::PutService(service) => {
+                for metric in service.metrics.iter() {
+                    self.next_id = self.next_id.max(metric.id.0.saturating_add(1));
+                }
+                put(&mut self.services, service.id.0, service, &mut self.next_id);
+            }
+            Change::PutPlan(plan) => {
+                for limit in &plan.limits {
+                    self.next_id = self.next_id.max(limit.id.0.saturating_add(1));
+                }
+                put(&mut self.plans, plan.id.0, plan, &mut self.next_id);
+            }
+            Change::PutApplication(application) => {
+                put(&mut self.applications, application.id.0, application, &mut self.next_id);
+            }
+            Change::DeleteTenant(id) => drop(self.tenants.remove(id.0)),
+            Change::DeleteAccount(id) => drop(self.accounts.remove(id.0)),
+            Change::DeleteService(id) => drop(self.services.remove(id.0)),
+            Change::DeletePlan(id) => drop(self.plans.remove(id.0)),
+            Change::DeleteApplication(id) => drop(self.applications.remove(id.0)),
+        }
+    }
+
+    /// All records as changes that would build this catalog from nothing, owners before what they own.
+    pub fn changes(&self) -> impl Iterator<Item = Change> {
+        let tenants = self.tenants.iter().map(|(_, record)| Change::PutTenant(Tenant::clone(record)));
+        let accounts = self.accounts.iter().map(|(_, record)| Change::PutAccount(Account::clone(record)));
+        let services = self.services.iter().map(|(_, record)| Change::PutService(Service::clone(record)));
+        let plans = self.plans.iter().map(|(_, record)| Change::PutPlan(Plan::clone(record)));
+        let applications =
+            self.applications.iter().map(|(_, record)| Change::PutApplication(Application::clone(record)));
+        tenants.chain(accounts).chain(services).chain(plans).chain(applications)
+    }
+
+    /// Calls `visit` with each key that leads to the record `change` names, as the record is in this catalog,
+    /// and the record's id. Nothing for a record that is absent.
+    pub fn keys_of(&self, change: &Change, mut visit: impl FnMut(Key<'_>, u64)) {
+        match change {
+            Change::PutTenant(Tenant { id, .. }) | Change::DeleteTenant(id) => {
+                for key in self.tenants.get(id.0).iter().flat_map(|tenant| &tenant.provider_keys) {
+                    visit(Key::ProviderKey(key.expose()), id.0);
+                }
+            }
+            Change::PutAccount(_) | Change::DeleteAccount(_) => {}
+            Change::PutService(Service { id, .. }) | Change::DeleteService(id) => {
+                if let Some(service) = self.services.get(id.0) {
+                    service.keys(|key| visit(key, id.0));
+                }
+            }
+            Change::PutPlan(Plan { id, .. }) | Change::DeletePlan(id) => {
+                if let Some((plan, text)) = self.plans.get(id.0).and_then(|p| Some((p, p.external_id.as_ref()?))) {
+                    visit(Key::Plan { service: plan.service, text }, id.0);
+                }
+            }
+            Change::PutApplication(Application { id, .. }) | Change::DeleteApplication(id) => {
+                if let Some(application) = self.applications.get(id.0) {
+                    let service = application.service;
+                    visit(Key::AppId { service, text: &application.app_id }, id.0);
+                    for key in &application.user_keys {
+                        visit(Key::UserKey { service, text: key.expose() }, id.0);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Service {
+    /// Calls `visit` with each key that leads to this service: its names, and its tokens with each name.
+    pub fn keys(&self, mut visit: impl FnMut(Key<'_>)) {
+        let decimal = self.id.to_string();
+        for text in std::iter::once(&decimal).chain(&self.external_id) {
+            visit(Key::Service { tenant: self.tenant, text });
+            for token in &self.tokens {
+                visit(Key::ServiceToken { token: token.expose(), service: text });
+            }
+        }
+    }
+}
+
+fn put<T: Clone>(map: &mut IdMap<T>, id: u64, record: &T, next_id: &mut u64) {
+    map.insert(id, Arc::new(record.clone()));
+    *next_id = (*next_id).max(id.saturating_add(1));
+}

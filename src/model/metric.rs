@@ -1,0 +1,260 @@
+//! The metrics of a service: a forest of any depth. Usage of a metric counts for all its ancestors too.
+
+use std::collections::HashMap;
+
+use super::id::{MetricId, MetricSlot};
+
+/// A metric, or a method (a metric below another).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Metric {
+    /// Identity.
+    pub id: MetricId,
+    /// Where it counts in every application of the service.
+    pub slot: MetricSlot,
+    /// The system name that requests use; unique within the service.
+    pub name: String,
+    /// The metric above it.
+    pub parent: Option<MetricSlot>,
+}
+
+/// The metrics of one service, found by name or slot, with ancestors worked out once.
+#[derive(Clone, Default, Debug)]
+pub struct MetricTree {
+    /// By slot; a deleted metric leaves its place empty for good, since old counts may lie there.
+    nodes: Vec<Option<Node>>,
+    by_name: HashMap<String, MetricSlot>,
+}
+
+#[derive(Clone, Debug)]
+struct Node {
+    metric: Metric,
+    /// From the parent to the root.
+    ancestors: Box<[MetricSlot]>,
+}
+
+/// Why a metric cannot be put into the tree.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum TreeError {
+    /// Another metric of the service has the name.
+    #[error("another metric of the service has this name")]
+    NameTaken,
+    /// The parent does not exist.
+    #[error("the parent metric does not exist in the service")]
+    ParentUnknown,
+    /// The parent is the metric itself or below it.
+    #[error("the parent metric is the metric itself or one below it")]
+    Cycle,
+    /// The metric has methods below it.
+    #[error("the metric has others below it")]
+    HasChildren,
+    /// All slots of the service were given out.
+    #[error("the service has had the greatest number of metrics there can be ({MAX_SLOTS})")]
+    Full,
+}
+
+/// The most metrics a service can ever have had, deleted ones included: bounds what a request may touch.
+pub const MAX_SLOTS: u32 = 65_536;
+
+impl PartialEq for MetricTree {
+    fn eq(&self, other: &Self) -> bool {
+        self.slots() == other.slots() && self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for MetricTree {}
+
+impl MetricTree {
+    /// The slot that the next new metric gets.
+    #[must_use]
+    pub fn slots(&self) -> u32 {
+        u32::try_from(self.nodes.len()).unwrap_or(u32::MAX)
+    }
+
+    /// The metrics by ascending slot.
+    pub fn iter(&self) -> impl Iterator<Item = &Metric> {
+        self.nodes.iter().flatten().map(|node| &node.metric)
+    }
+
+    /// The metric that counts at `slot`.
+    #[must_use]
+    pub fn get(&self, slot: MetricSlot) -> Option<&Metric> {
+        self.node(slot).map(|node| &node.metric)
+    }
+
+    /// The metric of that system name.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<&Metric> {
+        self.by_name.get(name).and_then(|slot| self.get(*slot))
+    }
+
+    /// The metric of that id. Looks at each metric: for commands, not for decisions.
+    #[must_use]
+    pub fn by_id(&self, id: MetricId) -> Option<&Metric> {
+        self.iter().find(|metric| metric.id == id)
+    }
+
+    /// The ancestors of a metric, nearest first.
+    #[must_use]
+    pub fn ancestors(&self, slot: MetricSlot) -> &[MetricSlot] {
+        self.node(slot).map_or(&[], |node| &node.ancestors)
+    }
+
+    /// The metrics directly below one, by ascending id.
+    pub fn children(&self, slot: MetricSlot) -> impl Iterator<Item = &Metric> {
+        self.iter().filter(move |metric| metric.parent == Some(slot))
+    }
+
+    /// Puts a metric at its slot: a new one at the end, or a changed one (name, parent) in its place.
+    ///
+    /// # Errors
+    /// The name is taken, the parent is missing or below the metric, or no slot is left.
+    pub fn put(&mut self, metric: Metric) -> Result<(), TreeError> {
+        let slot = metric.slot;
+        if slot.0 >= MAX_SLOTS {
+            return Err(TreeError::Full);
+        }
+        if self.by_name.get(&metric.name).is_some_and(|taken| *taken != slot) {
+            return Err(TreeError::NameTaken);
+        }
+        if let Some(parent) = metric.parent {
+            if parent == slot || self.ancestors(parent).contains(&slot) {
+                return Err(TreeError::Cycle);
+            }
+            self.get(parent).ok_or(TreeError::ParentUnknown)?;
+        }
+        if let Some(old) = self.get(slot).map(|old| old.name.clone()) {
+            self.by_name.remove(&old);
+        }
+        self.by_name.insert(metric.name.clone(), slot);
+        let place = slot.0 as usize;
+        if self.nodes.len() <= place {
+            self.nodes.resize(place + 1, None);
+        }
+        self.nodes[place] = Some(Node { metric, ancestors: Box::default() });
+        self.link();
+        Ok(())
+    }
+
+    /// Takes a metric out; its slot stays empty.
+    ///
+    /// # Errors
+    /// The metric has others below it.
+    pub fn remove(&mut self, slot: MetricSlot) -> Result<Option<Metric>, TreeError> {
+        if self.children(slot).next().is_some() {
+            return Err(TreeError::HasChildren);
+        }
+        let Some(node) = self.nodes.get_mut(slot.0 as usize).and_then(Option::take) else {
+            return Ok(None);
+        };
+        self.by_name.remove(&node.metric.name);
+        Ok(Some(node.metric))
+    }
+
+    /// Gives the slots below `slots` out without a metric: those of metrics deleted before this tree was written.
+    pub fn reserve(&mut self, slots: u32) {
+        let slots = slots.min(MAX_SLOTS) as usize;
+        if self.nodes.len() < slots {
+            self.nodes.resize(slots, None);
+        }
+    }
+
+    /// Rebuilds a tree from its metrics in any order (a parent may come after its methods).
+    ///
+    /// # Errors
+    /// As [`MetricTree::put`].
+    pub fn from_metrics(slots: u32, metrics: Vec<Metric>) -> Result<Self, TreeError> {
+        let mut tree = MetricTree::default();
+        tree.reserve(slots);
+        let mut rest = metrics;
+        while !rest.is_empty() {
+            let before = rest.len();
+            let mut later = Vec::new();
+            for metric in rest {
+                let ready = metric.parent.is_none_or(|parent| tree.get(parent).is_some());
+                if ready { tree.put(metric)? } else { later.push(metric) }
+            }
+            if later.len() == before {
+                return Err(TreeError::ParentUnknown);
+            }
+            rest = later;
+        }
+        Ok(tree)
+    }
+
+    fn node(&self, slot: MetricSlot) -> Option<&Node> {
+        self.nodes.get(slot.0 as usize)?.as_ref()
+    }
+
+    /// Works the ancestors out anew: trees are small and change rarely, decisions read them all the time.
+    fn link(&mut self) {
+        for place in 0..self.nodes.len() {
+            let mut chain = Vec::new();
+            let mut above = self.nodes[place].as_ref().and_then(|node| node.metric.parent);
+            while let Some(slot) = above {
+                chain.push(slot);
+                above = self.get(slot).and_then(|metric| metric.parent);
+            }
+            if let Some(node) = &mut self.nodes[place] {
+                node.ancestors = chain.into();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn metric(slot: u32, name: &str, parent: Option<u32>) -> Metric {
+        Metric {
+            id: MetricId(u64::from(slot) + 100),
+            slot: MetricSlot(slot),
+            name: name.into(),
+            parent: parent.map(MetricSlot),
+        }
+    }
+
+    #[test]
+    fn ancestors_run_from_parent_to_root_at_any_depth() {
+        let mut tree = MetricTree::default();
+        tree.put(metric(0, "hits", None)).unwrap();
+        for depth in 1..50 {
+            tree.put(metric(depth, &format!("m{depth}"), Some(depth - 1))).unwrap();
+        }
+        let chain: Vec<_> = (0..49).rev().map(MetricSlot).collect();
+        assert_eq!(tree.ancestors(MetricSlot(49)), chain);
+        assert_eq!(tree.children(MetricSlot(0)).map(|child| child.slot.0).collect::<Vec<_>>(), [1]);
+    }
+
+    #[test]
+    fn refuses_duplicates_orphans_and_cycles() {
+        let mut tree = MetricTree::default();
+        tree.put(metric(0, "hits", None)).unwrap();
+        tree.put(metric(1, "search", Some(0))).unwrap();
+        assert_eq!(tree.put(metric(2, "hits", None)), Err(TreeError::NameTaken));
+        assert_eq!(tree.put(metric(2, "x", Some(9))), Err(TreeError::ParentUnknown));
+        assert_eq!(tree.put(metric(0, "hits", Some(1))), Err(TreeError::Cycle));
+        assert_eq!(tree.put(metric(1, "search", Some(1))), Err(TreeError::Cycle));
+        assert_eq!(tree.remove(MetricSlot(0)), Err(TreeError::HasChildren));
+    }
+
+    #[test]
+    fn a_deleted_metric_keeps_its_slot_and_frees_its_name() {
+        let mut tree = MetricTree::default();
+        tree.put(metric(0, "hits", None)).unwrap();
+        assert_eq!(tree.remove(MetricSlot(0)).unwrap().unwrap().name, "hits");
+        assert_eq!((tree.find("hits"), tree.slots()), (None, 1));
+        tree.put(metric(1, "hits", None)).unwrap();
+        assert_eq!(tree.find("hits").unwrap().slot, MetricSlot(1));
+    }
+
+    #[test]
+    fn is_rebuilt_from_any_order() {
+        let metrics = vec![metric(3, "c", Some(2)), metric(2, "b", Some(0)), metric(0, "a", None)];
+        let tree = MetricTree::from_metrics(5, metrics).unwrap();
+        assert_eq!(tree.slots(), 5);
+        assert_eq!(tree.ancestors(MetricSlot(3)), [MetricSlot(2), MetricSlot(0)]);
+        let loop_of_two = vec![metric(0, "a", Some(1)), metric(1, "b", Some(0))];
+        assert_eq!(MetricTree::from_metrics(2, loop_of_two), Err(TreeError::ParentUnknown));
+    }
+}

@@ -1,0 +1,211 @@
+//! The records of the catalog: what an operator sets up and a decision reads.
+
+use std::fmt;
+
+use subtle::ConstantTimeEq;
+
+use super::id::{AccountId, ApplicationId, LimitId, MetricId, MetricSlot, PlanId, ServiceId, Subject, TenantId};
+use super::metric::MetricTree;
+use super::time::Period;
+
+/// A credential kept in the clear because the contracts show it again: compared in constant time, never printed.
+#[derive(Clone)]
+pub struct Secret(Box<str>);
+
+impl Secret {
+    /// Wraps a credential.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Secret(text.into())
+    }
+
+    /// The credential itself, for the few places that must show or store it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether `text` is this credential; takes the same time wherever the two differ.
+    #[must_use]
+    pub fn matches(&self, text: &str) -> bool {
+        self.0.as_bytes().ct_eq(text.as_bytes()).into()
+    }
+}
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.matches(&other.0)
+    }
+}
+
+impl Eq for Secret {}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+/// A tenant: owns services and accounts, and is known by its provider keys.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Tenant {
+    /// Identity.
+    pub id: TenantId,
+    /// Display name.
+    pub name: String,
+    /// Keys that authenticate calls for any of the tenant's services; unique on the node.
+    pub provider_keys: Vec<Secret>,
+    /// The service that a call with a provider key and no service id means.
+    pub default_service: Option<ServiceId>,
+}
+
+/// An account: the organisation that owns applications.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Account {
+    /// Identity.
+    pub id: AccountId,
+    /// The tenant whose customer it is.
+    pub tenant: TenantId,
+    /// Name of the organisation.
+    pub name: String,
+}
+
+/// How callers of a service identify themselves (3scale's `backend_version`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BackendVersion {
+    /// Version 1: a user key alone; application keys are never checked.
+    UserKey,
+    /// Version 2: an app id, and one of the application's keys if it has any.
+    AppId,
+    /// OAuth: an app id; an application key is checked only if it is given.
+    Oauth,
+}
+
+/// Whether a service answers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ServiceState {
+    /// Calls are decided.
+    Active,
+    /// Every call is denied with `service_not_active`; reports still count.
+    Suspended,
+}
+
+/// A service (product): metrics, and the rules that hold for all its applications.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Service {
+    /// Identity.
+    pub id: ServiceId,
+    /// Its tenant.
+    pub tenant: TenantId,
+    /// The id another system knows it by; unique within the tenant.
+    pub external_id: Option<String>,
+    /// Display name.
+    pub name: String,
+    /// Whether it answers.
+    pub state: ServiceState,
+    /// How callers identify themselves.
+    pub backend_version: BackendVersion,
+    /// Whether applications with referrer filters must send a matching referrer.
+    pub referrer_filters_required: bool,
+    /// Tokens that authenticate calls for this service.
+    pub tokens: Vec<Secret>,
+    /// What is counted.
+    pub metrics: MetricTree,
+}
+
+/// A limit: the most that a metric may count in a window of a period. Zero disables the metric.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limit {
+    /// Identity: changing the maximum keeps it, and the count.
+    pub id: LimitId,
+    /// The limited metric.
+    pub metric: MetricId,
+    /// Where the metric counts.
+    pub slot: MetricSlot,
+    /// Over which windows.
+    pub period: Period,
+    /// The greatest count that is still within the limit.
+    pub max: u64,
+}
+
+/// An application plan.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Plan {
+    /// Identity.
+    pub id: PlanId,
+    /// Its service.
+    pub service: ServiceId,
+    /// The id another system knows it by; unique within the service.
+    pub external_id: Option<String>,
+    /// Display name, shown in every answer.
+    pub name: String,
+    /// In the order of answers: by metric id, then longest period first. At most one per metric and period.
+    pub limits: Vec<Limit>,
+}
+
+/// The state of an application. Only [`ApplicationState::Active`] may call.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ApplicationState {
+    /// May call.
+    Active,
+    /// Waits for approval.
+    Pending,
+    /// Stopped by an operator.
+    Suspended,
+    /// Any other word that another system uses; denied like the others.
+    Other(Box<str>),
+}
+
+impl ApplicationState {
+    /// The state of that name.
+    #[must_use]
+    pub fn parse(name: &str) -> Self {
+        match name {
+            "active" => ApplicationState::Active,
+            "pending" => ApplicationState::Pending,
+            "suspended" => ApplicationState::Suspended,
+            other => ApplicationState::Other(other.into()),
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            ApplicationState::Active => "active",
+            ApplicationState::Pending => "pending",
+            ApplicationState::Suspended => "suspended",
+            ApplicationState::Other(name) => name,
+        }
+    }
+}
+
+/// An application: who calls.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Application {
+    /// Identity.
+    pub id: ApplicationId,
+    /// Its service.
+    pub service: ServiceId,
+    /// The account that owns it; none if another system's application was pushed here.
+    pub account: Option<AccountId>,
+    /// The public id that callers send; unique within the service.
+    pub app_id: String,
+    /// Display name.
+    pub name: String,
+    /// Its plan.
+    pub plan: PlanId,
+    /// Whether it may call.
+    pub state: ApplicationState,
+    /// Secrets that go with the app id (backend version 2 and OAuth).
+    pub app_keys: Vec<Secret>,
+    /// Keys that stand for the application by themselves; unique within the service.
+    pub user_keys: Vec<Secret>,
+    /// Patterns of allowed referrers, where the service requires them.
+    pub referrer_filters: Vec<String>,
+    /// Where OAuth redirects to.
+    pub redirect_url: Option<String>,
+    /// Where its counters lie. Belongs to the running node, not to the record: neither written nor compared
+    /// across restarts.
+    pub subject: Subject,
+}
