@@ -1,1 +1,3 @@
-//! x
+//! stub
+pub mod counter { pub mod snapshot; }
+pub mod model;
