@@ -1,3 +1,3 @@
 //! stub
-pub mod counter { pub mod snapshot; }
+pub mod counter;
 pub mod model;
