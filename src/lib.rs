@@ -1,3 +1,5 @@
 //! stub
 pub mod counter;
+pub mod engine;
+pub mod journal;
 pub mod model;

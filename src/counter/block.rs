@@ -69,6 +69,19 @@ impl Block {
         }
     }
 
+    /// Sets the cells back to an earlier time: counts of windows that are not open then are dropped.
+    pub(super) fn rewind(&mut self, windows: &Windows) {
+        for cell in self.cells.iter_mut().filter(|cell| cell.minute > windows.minute()) {
+            let were = Windows::at(cell.minute);
+            for period in Period::ALL {
+                if were.start(period) != windows.start(period) {
+                    cell.counts[period as usize] = 0;
+                }
+            }
+            cell.minute = windows.minute();
+        }
+    }
+
     /// Puts cells as a checkpoint has them in place of what is here.
     pub(super) fn restore(&mut self, cells: &[CellImage]) {
         self.cells = cells

@@ -71,6 +71,16 @@ impl Shard {
         self.waiting.forget(place)
     }
 
+    /// Sets the shard's clock back to `now`, with everything in it. For recovery only: nothing may be pending.
+    pub(super) fn rewind(&mut self, now: Minute) {
+        if now < self.windows.minute() {
+            self.windows = Windows::at(now);
+        }
+        for place in &mut self.places {
+            place.block.rewind(&Windows::at(now));
+        }
+    }
+
     /// Whether the subject of that generation is there.
     pub(super) fn holds(&self, place: u32, generation: u32) -> bool {
         self.places.get(place as usize).is_some_and(|it| it.generation == generation && it.application.is_some())

@@ -172,6 +172,13 @@ impl Counters {
         self.waiting.fetch_add(waits, Ordering::Relaxed);
     }
 
+    /// Sets the clock back to `now`: counts of windows that are not open then are dropped. For recovery only.
+    pub fn rewind(&self, now: Minute) {
+        for shard in &self.shards {
+            shard.lock().rewind(now);
+        }
+    }
+
     fn advance(&self, shard: &mut Shard, now: Minute) {
         let come = shard.advance(now);
         if come > 0 {

@@ -107,8 +107,11 @@ impl Engine {
             _ => {}
         }
         let Next { catalog, keys, .. } = next;
-        catalog.keys_of(change, |key, _| drop(keys.insert(self.directory.fingerprint(key), None)));
+        let mut lead = |key, id| {
+            keys.insert(self.directory.fingerprint(key), id);
+        };
+        catalog.keys_of(change, |key, _| lead(key, None));
         catalog.apply(change);
-        catalog.keys_of(change, |key, id| drop(keys.insert(self.directory.fingerprint(key), Some(id))));
+        catalog.keys_of(change, |key, id| lead(key, Some(id)));
     }
 }

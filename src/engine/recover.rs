@@ -88,9 +88,12 @@ impl Recovery {
         self.now = self.now.max(time);
     }
 
-    /// Sets the clock, whatever was reached before (an operator accepted that it went back).
+    /// Sets the clock, whatever was reached before: an operator accepted that it went back. Counts of windows
+    /// that are not open then are dropped. After the last entry; a checkpoint must follow before anything is
+    /// counted, or a replay would go through the old time again.
     pub fn accept_clock(&mut self, now: UnixMillis) {
         self.now = now;
+        self.counters.rewind(now.minute());
     }
 
     /// The latest time that was reached before.
