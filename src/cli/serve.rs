@@ -27,7 +27,7 @@ pub(super) fn run(flags: Settings) -> Exit {
         }
     };
     start_logging(&config.log);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match crate::node::runtime() {
         Ok(runtime) => runtime,
         Err(error) => {
             say(&format!("cannot start threads: {error}"));
@@ -123,6 +123,7 @@ fn announce(node: &Node, config: &Config) {
     if let Some(sample) = &node.sample {
         text += &describe(sample, node);
     }
+    text += &format!("Stop with Ctrl-C; everything is kept in {}\n", config.data_dir.display());
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
@@ -139,6 +140,7 @@ The data directory was empty, so a sample was created. Its credentials are shown
 
 Make a first call:
   curl -g 'http://{}/transactions/authrep.xml?service_id={service_id}&service_token={service_token}&user_key={user_key}&usage[hits]=1'
+
 ",
         node.http
     )

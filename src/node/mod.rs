@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
-use crate::engine::{Engine, RecoverError};
+use crate::engine::{Engine, NotDurable};
 use crate::http::{self, Clock, Dialect, Health, Routes};
 use crate::journal::JournalError;
 pub use data_dir::DataDirError;
@@ -87,13 +87,23 @@ impl Node {
 
         let recovered = recovery::recover(&data_dir, config, clock())?;
         let engine = Arc::new(recovered.engine);
-        let flusher = spawn_flusher(&engine, &clock)?;
-        let started = Checkpointer::start(&engine, &data_dir, recovered.generation, config, &clock);
-        let checkpointer = started.map_err(|source| NodeError::System { what: "the checkpointer", source })?;
+        let wall = clock();
         if recovered.clock_set_back {
-            checkpointer.checkpoint_now();
+            // Before anything is counted: a replay would go through the time that was taken back.
+            let settle = || engine.flush(wall).map_err(|_| NotDurable);
+            checkpointer::checkpoint(&engine, &data_dir.checkpoints(), &clock, settle)
+                .map_err(|error| NodeError::system("from the clock's time", std::io::Error::other(error.to_string())))?;
         }
-        let sample = sample::create_if_empty(&engine)?;
+        let sample = sample::create_if_empty(&engine, wall)?;
+        let checkpointer = Checkpointer::start(&engine, &data_dir, recovered.checkpoint, config, &clock)
+            .map_err(|source| NodeError::system("the checkpointer", source))?;
+        let flusher = match spawn_flusher(&engine, &clock) {
+            Ok(flusher) => flusher,
+            Err(source) => {
+                checkpointer.stop();
+                return Err(NodeError::system("the flusher", source));
+            }
+        };
 
         let shutdown = CancellationToken::new();
         let tasks = TaskTracker::new();
@@ -156,12 +166,17 @@ impl Node {
         });
         match stopped.await {
             Ok(Ok(flushed)) => Ok(flushed?),
-            _ => Err(NodeError::System {
-                what: "the last flush",
-                source: std::io::Error::other("the flusher panicked"),
-            }),
+            _ => Err(NodeError::system("the last flush", std::io::Error::other("the flusher panicked"))),
         }
     }
+}
+
+/// The runtime that a node runs in: a worker per core.
+///
+/// # Errors
+/// The system gives no threads.
+pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
 }
 
 /// A request's body must arrive within this.
@@ -183,7 +198,7 @@ fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), NodeError> {
 fn spawn_flusher(
     engine: &Arc<Engine>,
     clock: &Clock,
-) -> Result<JoinHandle<Result<(), JournalError>>, NodeError> {
+) -> std::io::Result<JoinHandle<Result<(), JournalError>>> {
     let (engine, clock) = (Arc::clone(engine), clock.clone());
     let errors = metrics::counter!("tollgate_flush_errors_total");
     let run = move || {
@@ -195,14 +210,11 @@ fn spawn_flusher(
             },
         )
     };
-    std::thread::Builder::new()
-        .name("flusher".into())
-        .spawn(run)
-        .map_err(|source| NodeError::System { what: "the flusher", source })
+    std::thread::Builder::new().name("flusher".into()).spawn(run)
 }
 
-impl From<RecoverError> for NodeError {
-    fn from(error: RecoverError) -> Self {
-        NodeError::Recovery(RecoveryError::Contents(error))
+impl NodeError {
+    fn system(what: &'static str, source: std::io::Error) -> NodeError {
+        NodeError::System { what, source }
     }
 }

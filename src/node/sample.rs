@@ -1,9 +1,9 @@
 //! What an empty data directory begins with: enough to make a first call, and to see a limit bind.
 
-use crate::engine::{ChangeError, Engine};
+use crate::engine::Engine;
 use crate::model::draft::{CommandError, Draft, NewApplication, NewService};
 use crate::model::record::{BackendVersion, Secret};
-use crate::model::time::Period;
+use crate::model::time::{Period, UnixMillis};
 
 use super::NodeError;
 
@@ -21,16 +21,16 @@ pub struct Sample {
 const BASIC_PER_MINUTE: u64 = 10;
 const BASIC_PER_DAY: u64 = 1000;
 
-/// Creates the sample if the node has no record at all. What it returns is on disk.
-pub(super) fn create_if_empty(engine: &Engine) -> Result<Option<Sample>, NodeError> {
+/// Creates the sample if the node has no record at all. What it returns is on disk. Before the flusher runs.
+pub(super) fn create_if_empty(engine: &Engine, wall: UnixMillis) -> Result<Option<Sample>, NodeError> {
     if engine.catalog().version != 0 {
         return Ok(None);
     }
     let [provider_key, service_token, user_key] = [random_key()?, random_key()?, random_key()?];
-    let (service, ticket) = engine
+    let (service, _) = engine
         .change(|draft| create(draft, &provider_key, &service_token, &user_key))
         .map_err(not_created)?;
-    engine.durable_blocking(ticket).map_err(|error| not_created(ChangeError::NotDurable(error)))?;
+    engine.flush(wall).map_err(not_created)?;
     Ok(Some(Sample { provider_key, service_id: service.to_string(), service_token, user_key }))
 }
 
@@ -73,6 +73,6 @@ fn random_key() -> Result<String, NodeError> {
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-fn not_created(error: ChangeError) -> NodeError {
+fn not_created(error: impl std::fmt::Display) -> NodeError {
     NodeError::System { what: "the sample", source: std::io::Error::other(error.to_string()) }
 }
