@@ -1,1 +1,5 @@
-//! x
+//! stub
+pub mod counter;
+pub mod engine;
+pub mod journal;
+pub mod model;

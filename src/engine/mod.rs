@@ -1,42 +1,127 @@
 //! The engine: the only way to change usage or catalog.
 //!
-//! # Signatures (bodies come separately)
+//! # Order
+//! Three kinds of step, each exact under any concurrency:
+//!
+//! 1. **A decision** loads the catalog (one pointer), resolves names, and takes one subject's lock, under which it
+//!    checks all limits and counts all effects. If the catalog was replaced meanwhile, the shard says so
+//!    ([`crate::counter::Stale`]) and the decision starts again: it is always decided and counted under one catalog.
+//! 2. **A report** resolves everything first, then holds the *gate* open while it counts transaction by
+//!    transaction. Cuts and commands wait for the gate, so a report reaches the journal as one group, or not at all.
+//! 3. **A command** holds the *sequencer*: it builds the next catalog from a draft, publishes it, cuts all shards
+//!    (raising their floor to the new version), and appends to the journal: usage decided under the old catalog,
+//!    then the command, then usage already decided under the new one. Replaying the journal therefore gives what
+//!    happened, in an order that could have happened.
+//!
+//! The *flusher* is one thread. Every 50 ms, or at once when somebody waits for a durable answer, it cuts all
+//! shards under the sequencer, appends what they give, and syncs. All who wait are served by that one sync.
+//!
+//! # Locks
+//! `sequencer` > `gate` > one shard, in this order; a decision takes the shard only, a report gate and shard.
+//! Nothing waits for the disk while it holds any of them.
+//!
+//! # Time
+//! The engine's clock is the greatest wall time it was ever shown, across restarts. Callers read their clock once
+//! per batch of requests and pass it in.
+
+mod authorize;
+mod change;
+mod copy;
+mod cut;
+mod directory;
+mod flush;
+mod limits;
+mod recover;
+mod report;
 pub mod request;
-use crate::model::{decision::Refusal, time::UnixMillis};
-use request::{Answer, AuthRequest, Credentials, ReportError, ReportRequest};
+mod resolve;
+#[cfg(test)]
+mod tests;
+mod validate;
 
-/// Engine.
-pub struct Engine {}
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A point in the journal that a durable answer waits for.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct Ticket(pub u64);
+use arc_swap::ArcSwap;
+use parking_lot::{Mutex, RwLock};
 
-/// The disk does not take writes at present.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("the journal cannot be written at present")]
-pub struct NotDurable;
+pub use change::ChangeError;
+pub use flush::{FLUSH_INTERVAL, FlushHealth, NotDurable, Ticket};
+pub use recover::{RecoverError, Recovery};
+
+use crate::counter::snapshot::SubjectImage;
+use crate::counter::{Counters, SHARDS};
+use crate::journal::Journal;
+use crate::model::catalog::{Catalog, Key, KeyIndex};
+use crate::model::decision::Refusal;
+use crate::model::id::ApplicationId;
+use crate::model::time::UnixMillis;
+use cut::{Gate, Sequencer};
+use directory::Directory;
+use flush::FlushState;
+use request::Credentials;
+
+/// Decides, counts and remembers. Shared by all listeners and plugins of a node.
+pub struct Engine {
+    catalog: ArcSwap<Catalog>,
+    directory: Directory,
+    counters: Counters,
+    journal: Journal,
+    sequencer: Mutex<Sequencer>,
+    gate: RwLock<Gate>,
+    flush: FlushState,
+    clock: AtomicU64,
+}
 
 impl Engine {
-    /// Checks who asks, without resolving the service (step 3 of the reference's order).
-    pub fn authenticate<'r>(&self, _credentials: &Credentials<'r>) -> Result<(), Refusal<'r>> {
-        unimplemented!()
+    /// The engine's time: the caller's, or the latest it has seen if the caller's clock is behind.
+    pub fn now(&self, wall: UnixMillis) -> UnixMillis {
+        let last = self.clock.load(Ordering::Relaxed);
+        if wall.0 <= last {
+            return UnixMillis(last);
+        }
+        UnixMillis(self.clock.fetch_max(wall.0, Ordering::Relaxed).max(wall.0))
     }
-    /// Decides (and, for authrep, counts) one request; `answer` renders while the catalog is at hand.
-    pub fn authorize<'r, R>(
-        &self,
-        _request: &AuthRequest<'r>,
-        _wall: UnixMillis,
-        _answer: impl FnOnce(&Answer<'_>) -> R,
-    ) -> Result<R, Refusal<'r>> {
-        unimplemented!()
+
+    /// The catalog as it is now.
+    #[must_use]
+    pub fn catalog(&self) -> Arc<Catalog> {
+        self.catalog.load_full()
     }
-    /// Counts a report, all of it or nothing.
-    pub fn report<'r>(&self, _request: &ReportRequest<'r>, _wall: UnixMillis) -> Result<Ticket, ReportError<'r>> {
-        unimplemented!()
+
+    /// The id of the record that `key` leads to.
+    #[must_use]
+    pub fn find(&self, key: Key<'_>) -> Option<u64> {
+        self.directory.find(key)
     }
-    /// Waits until what `ticket` stands for is on disk.
-    pub async fn durable(&self, _ticket: Ticket) -> Result<(), NotDurable> {
-        unimplemented!()
+
+    /// The counters of one application, as they are now.
+    #[must_use]
+    pub fn counters_of(&self, application: ApplicationId, wall: UnixMillis) -> Option<SubjectImage> {
+        let subject = self.catalog.load().applications.get(application.0)?.subject;
+        self.counters.image(subject, self.now(wall).minute())
+    }
+
+    /// How many future-dated items wait for their windows.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.counters.waiting()
+    }
+
+    /// Checks that a caller says who it is, without resolving the service: some errors of a request come after
+    /// this and before that.
+    ///
+    /// # Errors
+    /// No credentials, a token without a service id, or a token that is not that service's.
+    pub fn authenticate<'r>(&self, credentials: &Credentials<'r>) -> Result<(), Refusal<'r>> {
+        self.check_credentials(credentials)
+    }
+
+    /// The journal, for followers: they see what is synced.
+    #[must_use]
+    pub fn journal(&self) -> &Journal {
+        &self.journal
     }
 }
+
+const _: () = assert!(SHARDS.is_power_of_two());

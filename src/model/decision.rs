@@ -86,6 +86,8 @@ pub enum Refusal<'a> {
     EndUsersNoLongerSupported,
     /// Ours: more future-dated usage waits than the node keeps.
     TooMuchFutureUsage,
+    /// Ours: the disk takes no writes, so nothing can be acknowledged as durable.
+    StorageUnavailable,
 }
 
 /// How old a reported timestamp may be, in seconds.
@@ -120,6 +122,7 @@ impl Refusal<'_> {
             Refusal::TransactionsHaveNil => "transactions_has_nil_transaction",
             Refusal::EndUsersNoLongerSupported => "end_users_no_longer_supported",
             Refusal::TooMuchFutureUsage => "too_much_future_usage",
+            Refusal::StorageUnavailable => "storage_unavailable",
         }
     }
 }
@@ -170,6 +173,9 @@ impl fmt::Display for Refusal<'_> {
             }
             Refusal::TooMuchFutureUsage => {
                 f.write_str("too much future-dated usage is waiting, report it when its time has come")
+            }
+            Refusal::StorageUnavailable => {
+                f.write_str("the node's disk takes no writes at present, nothing was counted")
             }
         }
     }

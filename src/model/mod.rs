@@ -10,6 +10,7 @@
 pub mod amount;
 pub mod catalog;
 pub mod decision;
+pub mod draft;
 pub mod id;
 pub mod id_map;
 pub mod metric;

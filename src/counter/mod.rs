@@ -1,0 +1,50 @@
+//! The counter store: the truth while the node runs.
+//!
+//! # Layout
+//! A *subject* (an application) has an index with a generation. Index `i` lies in shard `i % SHARDS`, at place
+//! `i / SHARDS`. A shard is one lock; under it each subject has a *block*: its cells, sorted by metric slot. A
+//! *cell* is one cache line that holds all seven periods of one metric:
+//!
+//! ```text
+//! slot u32 | minute u32 | counts [u64; 7]: eternity, year, month, week, day, hour, minute
+//! ```
+//!
+//! `minute` says which windows the counts belong to. A count whose window is over reads as zero, so nothing
+//! sweeps cells when a window ends. A slot without a cell reads as zero: adding a metric touches no block.
+//!
+//! # One critical section
+//! [`Counters::lock`] gives a [`SubjectGuard`]; reading all limits and counting all effects happen under that
+//! one lock hold. That is why decisions are exact under any concurrency: nothing comes between check and count.
+//!
+//! # Time
+//! A shard knows its own minute, which only moves forward, whatever a caller's clock says. Usage dated in the
+//! past goes to those windows that are still open. Usage dated in the future goes to the windows it shares with
+//! now; for the others it *waits* in the shard, and is added when they open.
+//!
+//! # The cut
+//! Each effect is also kept in the shard's *pending batch*: per subject, contract version and dated minute, what
+//! was added since the last cut; a set ends the aggregate and stands by itself, so the order of a subject's
+//! effects is kept. [`Counters::cut`] takes the batch by swapping it with an empty one: constant time under the
+//! lock. [`Counters::copy`] takes the batch and copies blocks in the same lock hold, so a copy and the journal
+//! agree on what each includes.
+//!
+//! A shard has a *floor*: the least catalog version under which usage may still be counted. A command raises it
+//! while it cuts, so no usage decided under the old catalog can follow it into the journal. A caller below the
+//! floor gets [`Stale`], reads the catalog again and decides again.
+//!
+//! # Locks
+//! One shard lock at a time, never two; nothing else is locked while one is held.
+
+mod block;
+mod lock;
+mod pending;
+mod shard;
+pub mod snapshot;
+mod store;
+mod waiting;
+
+pub use pending::{Batch, PendingKind, PendingUsage};
+pub use store::{Copied, Counters, SHARDS, Stale, SubjectGuard, WAITING_MAX};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,169 @@
+//! What was counted since the last cut, aggregated, in the order that each subject's effects had.
+
+use crate::model::amount::{COUNT_MAX, Effect};
+use crate::model::id::{ApplicationId, MetricSlot};
+use crate::model::time::Minute;
+
+const NONE: u32 = u32::MAX;
+
+/// Usage of one shard since its last cut. Keeps its memory when it is cleared, so a warm shard allocates nothing.
+#[derive(Default, Debug)]
+pub struct Batch {
+    records: Vec<Record>,
+    deltas: Vec<Delta>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Record {
+    application: ApplicationId,
+    contract: u64,
+    dated: Minute,
+    counted: Minute,
+    kind: PendingKind,
+    /// First of this record's deltas: an index into `Batch::deltas`.
+    head: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Delta {
+    slot: MetricSlot,
+    next: u32,
+    amount: u64,
+}
+
+/// Whether amounts are added or replace what was there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub enum PendingKind {
+    Add,
+    Set,
+}
+
+/// One subject's usage under one contract, dated in one minute.
+#[derive(Clone, Copy, Debug)]
+pub struct PendingUsage<'a> {
+    /// Whose usage.
+    pub application: ApplicationId,
+    /// The catalog version it was decided under.
+    pub contract: u64,
+    /// The minute it is dated.
+    pub dated: Minute,
+    /// The shard's minute when it was counted.
+    pub counted: Minute,
+    /// How the amounts apply.
+    pub kind: PendingKind,
+    batch: &'a Batch,
+    head: u32,
+}
+
+impl PendingUsage<'_> {
+    /// The amounts by metric, each metric once, in the order of first touch.
+    pub fn amounts(&self) -> impl Iterator<Item = (MetricSlot, u64)> {
+        let mut at = self.head;
+        std::iter::from_fn(move || {
+            let delta = self.batch.deltas.get(at as usize)?;
+            at = delta.next;
+            Some((delta.slot, delta.amount))
+        })
+    }
+}
+
+impl Batch {
+    /// Whether nothing was counted.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// Forgets everything but the memory. A burst's memory is given back: keeps what a usual cut needs.
+    pub fn clear(&mut self) {
+        const KEPT: usize = 4096;
+        self.records.clear();
+        self.deltas.clear();
+        self.records.shrink_to(KEPT);
+        self.deltas.shrink_to(KEPT * 4);
+    }
+
+    /// All usage in the order in which it was first counted; a subject's own stays in order.
+    pub fn iter(&self) -> impl Iterator<Item = PendingUsage<'_>> {
+        self.records.iter().map(|record| PendingUsage {
+            application: record.application,
+            contract: record.contract,
+            dated: record.dated,
+            counted: record.counted,
+            kind: record.kind,
+            batch: self,
+            head: record.head,
+        })
+    }
+
+    /// Adds effects of one request. `open` is where the subject's last record is, if it has one in this batch;
+    /// the place of its last record now is returned.
+    pub(super) fn record(&mut self, open: Option<u32>, usage: &Usage, effects: &[(MetricSlot, Effect)]) -> u32 {
+        let mut open = open.unwrap_or(NONE);
+        for kind in [PendingKind::Set, PendingKind::Add] {
+            for (slot, effect) in effects {
+                let (same, amount) = match *effect {
+                    Effect::Add(amount) => (kind == PendingKind::Add, amount.min(COUNT_MAX)),
+                    Effect::Set(value) => (kind == PendingKind::Set, value.min(COUNT_MAX)),
+                };
+                if same {
+                    open = self.open_record(open, usage, kind);
+                    self.accumulate(open, *slot, amount);
+                }
+            }
+        }
+        open
+    }
+
+    /// The record to write into: the subject's last one if it fits, a new one otherwise.
+    fn open_record(&mut self, open: u32, usage: &Usage, kind: PendingKind) -> u32 {
+        let fits = self.records.get(open as usize).is_some_and(|last| {
+            let same_time = last.dated == usage.dated && last.counted == usage.counted;
+            last.kind == kind && last.contract == usage.contract && same_time
+        });
+        if fits {
+            return open;
+        }
+        self.records.push(Record {
+            application: usage.application,
+            contract: usage.contract,
+            dated: usage.dated,
+            counted: usage.counted,
+            kind,
+            head: NONE,
+        });
+        u32::try_from(self.records.len() - 1).unwrap_or(NONE)
+    }
+
+    fn accumulate(&mut self, record: u32, slot: MetricSlot, amount: u64) {
+        let next = u32::try_from(self.deltas.len()).unwrap_or(NONE);
+        let Some(record) = self.records.get_mut(record as usize) else { return };
+        let mut at = record.head;
+        let mut last = None;
+        while let Some(delta) = self.deltas.get_mut(at as usize) {
+            if delta.slot == slot {
+                delta.amount = match record.kind {
+                    PendingKind::Add => (delta.amount + amount).min(COUNT_MAX),
+                    PendingKind::Set => amount,
+                };
+                return;
+            }
+            last = Some(at);
+            at = delta.next;
+        }
+        match last.and_then(|last| self.deltas.get_mut(last as usize)) {
+            Some(last) => last.next = next,
+            None => record.head = next,
+        }
+        self.deltas.push(Delta { slot, next: NONE, amount });
+    }
+}
+
+/// What all effects of one request have in common.
+pub(super) struct Usage {
+    pub(super) application: ApplicationId,
+    pub(super) contract: u64,
+    pub(super) dated: Minute,
+    pub(super) counted: Minute,
+}

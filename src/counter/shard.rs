@@ -1,0 +1,196 @@
+//! One shard: the blocks of some subjects, what they counted since the last cut, and what waits.
+
+use super::block::Block;
+use super::pending::{Batch, Usage};
+use super::snapshot::SubjectImage;
+use super::waiting::{Waiting, is_open};
+use crate::model::amount::Effect;
+use crate::model::id::{ApplicationId, MetricSlot};
+use crate::model::time::{Minute, Period, Windows};
+
+pub(super) struct Shard {
+    /// The least catalog version under which usage may be counted here.
+    pub(super) floor: u64,
+    /// The windows that are open here. Only moves forward.
+    windows: Windows,
+    places: Vec<Place>,
+    pending: Batch,
+    /// Raised at each cut, which makes every `Place::open` from before it void.
+    epoch: u32,
+    waiting: Waiting,
+}
+
+/// The place of a subject.
+#[derive(Debug)]
+struct Place {
+    generation: u32,
+    /// The last record of this subject in the pending batch, if `open_epoch` is the shard's epoch.
+    open: u32,
+    open_epoch: u32,
+    application: Option<ApplicationId>,
+    block: Block,
+}
+
+impl Shard {
+    pub(super) fn new() -> Self {
+        Shard {
+            floor: 0,
+            windows: Windows::at(Minute(0)),
+            places: Vec::new(),
+            pending: Batch::default(),
+            // Not zero, so that a new place's `open_epoch` of zero is never current.
+            epoch: 1,
+            waiting: Waiting::default(),
+        }
+    }
+
+    pub(super) fn windows(&self) -> &Windows {
+        &self.windows
+    }
+
+    /// Gives a place to a subject. Whatever was there before is gone.
+    pub(super) fn occupy(&mut self, place: u32, generation: u32, application: ApplicationId) {
+        let at = place as usize;
+        while self.places.len() <= at {
+            let (open, open_epoch) = (0, 0);
+            let block = Block::default();
+            self.places.push(Place { generation: u32::MAX, open, open_epoch, application: None, block });
+        }
+        let application = Some(application);
+        self.places[at] = Place { generation, open: 0, open_epoch: 0, application, block: Block::default() };
+    }
+
+    /// Takes a subject out. Returns how many waiting items went with it.
+    pub(super) fn vacate(&mut self, place: u32) -> usize {
+        if let Some(place) = self.places.get_mut(place as usize) {
+            place.application = None;
+            place.block = Block::default();
+            // No subject has this generation, so a stale holder finds nobody.
+            place.generation = u32::MAX;
+        }
+        self.waiting.forget(place)
+    }
+
+    /// Sets the shard's clock back to `now`, with everything in it. For recovery only: nothing may be pending.
+    pub(super) fn rewind(&mut self, now: Minute) {
+        if now < self.windows.minute() {
+            self.windows = Windows::at(now);
+        }
+        for place in &mut self.places {
+            place.block.rewind(&Windows::at(now));
+        }
+    }
+
+    /// Whether the subject of that generation is there.
+    pub(super) fn holds(&self, place: u32, generation: u32) -> bool {
+        self.places.get(place as usize).is_some_and(|it| it.generation == generation && it.application.is_some())
+    }
+
+    /// Moves the shard's clock to `now` if that is later. Returns how many waiting items have come.
+    pub(super) fn advance(&mut self, now: Minute) -> usize {
+        if now <= self.windows.minute() {
+            return 0;
+        }
+        let before = std::mem::replace(&mut self.windows, Windows::at(now));
+        if self.waiting.is_empty() {
+            return 0;
+        }
+        let windows = &self.windows;
+        let (opened, come) = self.waiting.advance(&before, windows);
+        for item in opened {
+            if let Some(place) = self.places.get_mut(item.subject_place as usize) {
+                let opens = |period| item.opens(period, &before, windows);
+                place.block.apply(item.slot, item.effect, windows, opens);
+            }
+        }
+        come
+    }
+
+    pub(super) fn count(&self, place: u32, slot: MetricSlot, period: Period) -> u64 {
+        self.places.get(place as usize).map_or(0, |it| it.block.count(slot, period, &self.windows))
+    }
+
+    /// Counts `effects` dated `dated` and, if `contract` is given, keeps them for the next cut. Returns how many
+    /// new items wait.
+    pub(super) fn apply(
+        &mut self,
+        place: u32,
+        contract: Option<u64>,
+        dated: Minute,
+        effects: &[(MetricSlot, Effect)],
+    ) -> usize {
+        let mut waits = 0;
+        let Some(it) = self.places.get_mut(place as usize) else { return 0 };
+        let Some(application) = it.application else { return 0 };
+        if dated <= self.windows.minute() {
+            for (slot, effect) in effects {
+                let windows = &self.windows;
+                it.block.apply(*slot, *effect, windows, |period| windows.contains_past(period, dated));
+            }
+        } else {
+            let (windows, dated_windows) = (&self.windows, Windows::at(dated));
+            for (slot, effect) in effects {
+                it.block.apply(*slot, *effect, windows, |period| is_open(period, &dated_windows, windows));
+                waits += usize::from(self.waiting.add(dated, place, *slot, *effect));
+            }
+        }
+        if let Some(contract) = contract {
+            let open = (it.open_epoch == self.epoch).then_some(it.open);
+            let counted = self.windows.minute();
+            it.open = self.pending.record(open, &Usage { application, contract, dated, counted }, effects);
+            it.open_epoch = self.epoch;
+        }
+        waits
+    }
+
+    /// Takes what is pending and leaves `spare` in its place.
+    pub(super) fn cut(&mut self, floor: u64, spare: Batch) -> Batch {
+        self.floor = self.floor.max(floor);
+        self.epoch = self.epoch.wrapping_add(1).max(1);
+        std::mem::replace(&mut self.pending, spare)
+    }
+
+    /// Copies subjects from place `from` on until `bytes_max` is reached; returns the place to go on from.
+    pub(super) fn copy(&self, from: u32, bytes_max: usize, out: &mut Vec<SubjectImage>) -> Option<u32> {
+        let mut waiting = self.waiting.images(self.windows.minute());
+        let mut bytes = 0;
+        for (number, place) in (from..).zip(self.places.get(from as usize..)?) {
+            if bytes >= bytes_max {
+                return Some(number);
+            }
+            let Some(application) = place.application else { continue };
+            bytes += place.block.bytes() + size_of::<SubjectImage>();
+            let waiting = waiting.remove(&number).unwrap_or_default();
+            out.push(SubjectImage { application, cells: place.block.images(), waiting });
+        }
+        None
+    }
+
+    /// The counts of one subject.
+    pub(super) fn image(&self, place: u32) -> Option<SubjectImage> {
+        let it = self.places.get(place as usize)?;
+        let waiting = self.waiting.images(self.windows.minute()).remove(&place).unwrap_or_default();
+        Some(SubjectImage { application: it.application?, cells: it.block.images(), waiting })
+    }
+
+    /// Puts a subject's counts as a checkpoint has them. The shard's clock must not be behind the image's.
+    /// Returns how many new items wait.
+    pub(super) fn restore(&mut self, place: u32, image: &SubjectImage) -> usize {
+        let mut waits = 0;
+        let Some(it) = self.places.get_mut(place as usize) else { return 0 };
+        it.block.restore(&image.cells);
+        for item in &image.waiting {
+            // The shard's clock may have moved on since the copy was taken: what opened meanwhile is counted now.
+            let (dated, counted) = (Windows::at(item.dated), Windows::at(item.counted));
+            let windows = &self.windows;
+            let opens = |period| is_open(period, &dated, windows) && !is_open(period, &dated, &counted);
+            if Period::ALL.into_iter().any(opens) {
+                it.block.apply(item.slot, item.effect, windows, opens);
+            }
+            if item.dated > windows.minute() {
+                waits += usize::from(self.waiting.add(item.dated, place, item.slot, item.effect));
+            }
+        }
+        waits
+    }
+}

@@ -1,0 +1,228 @@
+//! The store: all shards, and who lies where.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::{Mutex, MutexGuard};
+
+use super::lock::ShardLock;
+use super::pending::Batch;
+use super::shard::Shard;
+use super::snapshot::SubjectImage;
+use crate::model::amount::Effect;
+use crate::model::id::{ApplicationId, MetricSlot, Subject};
+use crate::model::time::{Minute, Period, Windows};
+
+/// How many shards there are: enough that two of a few dozen threads seldom meet, few enough to cut in microseconds.
+pub const SHARDS: u32 = 64;
+
+/// The most future-dated items that may wait on a node. Each takes about 100 bytes.
+pub const WAITING_MAX: usize = 262_144;
+
+/// The caller's catalog is older than what the shard accepts, or the subject is gone: read the catalog again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Stale;
+
+/// The counters of all subjects.
+pub struct Counters {
+    shards: Box<[ShardLock<Shard>]>,
+    free: Mutex<Places>,
+    waiting: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Places {
+    next: u32,
+    freed: Vec<Subject>,
+}
+
+/// What [`Counters::copy`] took in one lock hold.
+pub struct Copied {
+    /// What was pending in the shard: to be journalled before the copies can be used.
+    pub pending: Batch,
+    /// Where to go on; `None` when the shard is done.
+    pub next: Option<u32>,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Counters {
+            shards: (0..SHARDS).map(|_| ShardLock::new(Shard::new())).collect(),
+            free: Mutex::default(),
+            waiting: AtomicUsize::new(0),
+        }
+    }
+}
+
+impl Counters {
+    /// Gives `application` a place, with all counts zero.
+    pub fn occupy(&self, application: ApplicationId) -> Subject {
+        let subject = {
+            let mut free = self.free.lock();
+            match free.freed.pop() {
+                Some(Subject { index, generation }) => Subject { index, generation: (generation + 1) & 0x7FFF_FFFF },
+                None => {
+                    free.next += 1;
+                    Subject { index: free.next - 1, generation: 0 }
+                }
+            }
+        };
+        let (shard, place) = self.locate(subject);
+        shard.lock().occupy(place, subject.generation, application);
+        subject
+    }
+
+    /// Takes a subject out; its place may be given to another from now on.
+    pub fn vacate(&self, subject: Subject) {
+        let (shard, place) = self.locate(subject);
+        let gone = shard.lock().vacate(place);
+        self.waiting.fetch_sub(gone, Ordering::Relaxed);
+        self.free.lock().freed.push(subject);
+    }
+
+    /// Locks a subject for one decision.
+    ///
+    /// # Errors
+    /// [`Stale`] when `contract` is below the shard's floor or the subject is gone.
+    pub fn lock(&self, subject: Subject, contract: u64, now: Minute) -> Result<SubjectGuard<'_>, Stale> {
+        if subject == Subject::NONE {
+            return Err(Stale);
+        }
+        let (shard, place) = self.locate(subject);
+        let mut shard = shard.lock();
+        if contract < shard.floor || !shard.holds(place, subject.generation) {
+            return Err(Stale);
+        }
+        self.advance(&mut shard, now);
+        Ok(SubjectGuard { shard, place, contract, waiting: &self.waiting })
+    }
+
+    /// Claims room for `count` future-dated items; false if there is none. [`SubjectGuard::apply`] gives back
+    /// what it did not need.
+    #[must_use]
+    pub fn reserve_waiting(&self, count: usize) -> bool {
+        let before = self.waiting.fetch_add(count, Ordering::Relaxed);
+        let fits = before + count <= WAITING_MAX;
+        if !fits {
+            self.waiting.fetch_sub(count, Ordering::Relaxed);
+        }
+        fits
+    }
+
+    /// Gives back what [`Counters::reserve_waiting`] claimed and nobody used.
+    pub fn release_waiting(&self, count: usize) {
+        self.waiting.fetch_sub(count, Ordering::Relaxed);
+    }
+
+    /// How many future-dated items wait.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Takes what is pending in shard `number` and raises its floor.
+    pub fn cut(&self, number: u32, floor: u64, spare: Batch) -> Batch {
+        self.shards[number as usize].lock().cut(floor, spare)
+    }
+
+    /// Copies subjects of shard `number`, from place `from` on, about `bytes_max` bytes of them, together with
+    /// what is pending in the shard: in one lock hold, so that copies and pending usage do not overlap.
+    pub fn copy(
+        &self,
+        number: u32,
+        from: u32,
+        bytes_max: usize,
+        spare: Batch,
+        out: &mut Vec<SubjectImage>,
+    ) -> Copied {
+        let mut shard = self.shards[number as usize].lock();
+        let floor = shard.floor;
+        let pending = shard.cut(floor, spare);
+        Copied { pending, next: shard.copy(from, bytes_max, out) }
+    }
+
+    /// The counts of one subject, as they are now.
+    #[must_use]
+    pub fn image(&self, subject: Subject, now: Minute) -> Option<SubjectImage> {
+        let (shard, place) = self.locate(subject);
+        let mut shard = shard.lock();
+        if !shard.holds(place, subject.generation) {
+            return None;
+        }
+        self.advance(&mut shard, now);
+        shard.image(place)
+    }
+
+    /// Puts a subject's counts as a checkpoint has them.
+    pub fn restore(&self, subject: Subject, image: &SubjectImage) {
+        let (shard, place) = self.locate(subject);
+        let mut shard = shard.lock();
+        // What was open when the copy was taken is in its counts: the shard must not open it again.
+        let counted = image.waiting.iter().map(|item| item.counted).max();
+        self.advance(&mut shard, counted.unwrap_or_default());
+        let waits = shard.restore(place, image);
+        self.waiting.fetch_add(waits, Ordering::Relaxed);
+    }
+
+    /// Counts again what the journal says was counted.
+    pub fn replay(&self, subject: Subject, dated: Minute, counted: Minute, effects: &[(MetricSlot, Effect)]) {
+        let (shard, place) = self.locate(subject);
+        let mut shard = shard.lock();
+        self.advance(&mut shard, counted);
+        let waits = shard.apply(place, None, dated, effects);
+        self.waiting.fetch_add(waits, Ordering::Relaxed);
+    }
+
+    /// Sets the clock back to `now`: counts of windows that are not open then are dropped. For recovery only.
+    pub fn rewind(&self, now: Minute) {
+        for shard in &self.shards {
+            shard.lock().rewind(now);
+        }
+    }
+
+    fn advance(&self, shard: &mut Shard, now: Minute) {
+        let come = shard.advance(now);
+        if come > 0 {
+            self.waiting.fetch_sub(come, Ordering::Relaxed);
+        }
+    }
+
+    fn locate(&self, subject: Subject) -> (&ShardLock<Shard>, u32) {
+        (&self.shards[(subject.index % SHARDS) as usize], subject.index / SHARDS)
+    }
+}
+
+/// One subject, locked: what is read and counted through it is one step.
+pub struct SubjectGuard<'a> {
+    shard: MutexGuard<'a, Shard>,
+    place: u32,
+    contract: u64,
+    waiting: &'a AtomicUsize,
+}
+
+impl SubjectGuard<'_> {
+    /// The windows that are open here: of the caller's minute, or later if the shard has seen a later one.
+    #[must_use]
+    pub fn windows(&self) -> &Windows {
+        self.shard.windows()
+    }
+
+    /// What `slot` counted in the open window of `period`.
+    #[must_use]
+    pub fn count(&self, slot: MetricSlot, period: Period) -> u64 {
+        self.shard.count(self.place, slot, period)
+    }
+
+    /// Counts `effects`, dated now or, if given, at another minute. For a minute in the future the caller has
+    /// claimed room for each effect ([`Counters::reserve_waiting`]).
+    pub fn apply(&mut self, dated: Option<Minute>, effects: &[(MetricSlot, Effect)]) {
+        let now = self.shard.windows().minute();
+        let dated = dated.unwrap_or(now);
+        self.shard.apply(self.place, Some(self.contract), dated, effects);
+    }
+
+    /// As [`SubjectGuard::apply`], for usage dated `claimed` items ahead: gives back the room it did not need.
+    pub fn apply_claimed(&mut self, dated: Minute, effects: &[(MetricSlot, Effect)], claimed: usize) {
+        let waits = self.shard.apply(self.place, Some(self.contract), dated, effects);
+        self.waiting.fetch_sub(claimed.saturating_sub(waits), Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,104 @@
+//! Authorize and authrep.
+
+use super::limits::{Reports, hold, reports, show_effects, status};
+use super::request::{Answer, AuthRequest, Call, LimitStatus};
+use super::resolve::{Case, check_metrics, named_effects};
+use super::validate;
+use super::Engine;
+use crate::counter::Stale;
+use crate::model::amount::Effect;
+use crate::model::catalog::Catalog;
+use crate::model::decision::{Denial, Refusal};
+use crate::model::time::{UnixMillis, Windows};
+use crate::model::usage::{Effects, propagate, response_code_slots};
+
+/// What came out of the one step under the subject's lock.
+struct Decided<'r> {
+    denial: Option<Denial<'r>>,
+    reports: Reports,
+    limit: LimitStatus,
+    windows: Windows,
+}
+
+const NO_LIMIT: LimitStatus = LimitStatus { remaining: None, reset_s: None, max: None };
+
+impl Engine {
+    /// Decides one request, and counts it if it is an authorized authrep. `wall` is the caller's clock, read
+    /// once for all requests that came together; `answer` renders what was decided.
+    ///
+    /// Never waits for a disk. An authrep's usage is durable after the next flush ([`Engine::ticket`]).
+    ///
+    /// # Errors
+    /// Something in the request is missing, unknown or malformed; nothing was counted.
+    pub fn authorize<'r, R>(
+        &self,
+        request: &AuthRequest<'r>,
+        wall: UnixMillis,
+        answer: impl FnOnce(&Answer<'_>) -> R,
+    ) -> Result<R, Refusal<'r>> {
+        let now = self.now(wall);
+        loop {
+            let catalog = self.catalog.load();
+            let case = self.case(&catalog, request)?;
+            if let Ok(decided) = self.decide(&catalog, &case, request, now)? {
+                return Ok(answer(&Answer {
+                    denial: decided.denial,
+                    service: case.service,
+                    application: case.application,
+                    plan: case.plan,
+                    windows: &decided.windows,
+                    reports: &decided.reports,
+                    limit: decided.limit,
+                }));
+            }
+            // A command has just replaced the catalog; the next load sees it.
+            std::hint::spin_loop();
+        }
+    }
+
+    fn decide<'r>(
+        &self,
+        catalog: &Catalog,
+        case: &Case<'_>,
+        request: &AuthRequest<'r>,
+        now: UnixMillis,
+    ) -> Result<Result<Decided<'r>, Stale>, Refusal<'r>> {
+        let tree = &case.service.metrics;
+        if request.no_body && !request.usage.is_empty() {
+            check_metrics(request.usage, tree)?;
+        }
+        let denial = validate::denial(request, case.service, case.application);
+        let effects = match denial {
+            // Usage is looked at by the limits only, which come last.
+            Some(_) => Effects::new(),
+            None => propagate(&named_effects(request.usage, tree)?, tree, request.flat_usage),
+        };
+        let locked = self.counters.lock(case.application.subject, catalog.version, now.minute());
+        let Ok(mut subject) = locked else { return Ok(Err(Stale)) };
+        let windows = *subject.windows();
+        if let Some(denial) = denial {
+            let reports = if request.no_body { Reports::new() } else { reports(case.plan, None, &subject) };
+            return Ok(Ok(Decided { denial: Some(denial), reports, limit: NO_LIMIT, windows }));
+        }
+        let wanted = (request.no_body && !effects.is_empty()).then_some(&effects);
+        let mut reports = reports(case.plan, wanted, &subject);
+        let authorized = hold(case.plan, &effects, &subject);
+        if authorized && request.call == Call::Authrep {
+            let counted = counted(&effects, request.log_code);
+            if !counted.is_empty() {
+                subject.apply(None, &counted);
+            }
+            drop(subject);
+            show_effects(&mut reports, &effects);
+        }
+        let denial = (!authorized).then_some(Denial::LimitsExceeded);
+        let limit = status(&reports, &effects, &windows, now);
+        Ok(Ok(Decided { denial, reports, limit, windows }))
+    }
+}
+
+/// What is written down: effects that change something, and the counters of the response code.
+pub(super) fn counted(effects: &Effects, log_code: Option<&str>) -> Effects {
+    let some = effects.iter().filter(|(_, effect)| *effect != Effect::Add(0)).copied();
+    some.chain(log_code.into_iter().flat_map(response_code_slots).map(|slot| (slot, Effect::Add(1)))).collect()
+}

@@ -1,0 +1,117 @@
+//! Commands: one change of the catalog, ordered among all usage.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::directory::Fingerprint;
+use super::{Engine, NotDurable, Ticket};
+use crate::journal::ENTRY_BYTES_MAX;
+use crate::journal::catalog as codec;
+use crate::journal::entry::{Command, Kind};
+use crate::model::catalog::{Catalog, Change};
+use crate::model::draft::{CommandError, Draft};
+use crate::model::id::Subject;
+
+/// Why a command was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    /// It breaks a rule of the catalog. Nothing was changed.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    /// It is more than one journal entry can hold. Nothing was changed.
+    #[error("the command changes too much at once: {bytes} bytes, at most {ENTRY_BYTES_MAX}")]
+    TooLarge {
+        /// What it would take.
+        bytes: usize,
+    },
+    /// The disk takes no writes.
+    #[error(transparent)]
+    NotDurable(#[from] NotDurable),
+}
+
+/// The next catalog and what else changes with it.
+struct Next {
+    catalog: Catalog,
+    /// Where keys lead from now on; `None` is nowhere.
+    keys: HashMap<Fingerprint, Option<u64>>,
+    vacated: Vec<Subject>,
+}
+
+impl Engine {
+    /// Carries out one command: `build` drafts it, and all of it binds every request that comes after this
+    /// returned. Answer the one who asked for it only when [`Engine::durable`] says so for the ticket.
+    ///
+    /// # Errors
+    /// What `build` says, or that the command is too large, or that the disk takes no writes. Nothing changed.
+    pub fn change<R>(
+        &self,
+        build: impl FnOnce(&mut Draft<'_>) -> Result<R, CommandError>,
+    ) -> Result<(R, Ticket), ChangeError> {
+        if self.is_failing() {
+            return Err(ChangeError::NotDurable(NotDurable));
+        }
+        let mut sequencer = self.sequencer.lock();
+        let current = self.catalog.load_full();
+        let mut draft = Draft::new(Catalog::clone(&current), &self.directory);
+        let result = build(&mut draft)?;
+        let (mut changes, next_id) = draft.into_changes();
+        let mut core = Vec::new();
+        codec::encode(&changes, next_id, &mut core);
+        let version = current.version + 1;
+        let command = Command { version, core, parts: Vec::new() };
+        // Varints and lengths around the core are a few dozen bytes.
+        if command.core.len() + 1024 > ENTRY_BYTES_MAX {
+            return Err(ChangeError::TooLarge { bytes: command.core.len() });
+        }
+
+        let next = self.next(&current, &mut changes, version, next_id);
+        self.catalog.store(Arc::new(next.catalog));
+        for (fingerprint, id) in next.keys {
+            self.directory.put(fingerprint, id);
+        }
+        let cut = self.cut(&mut sequencer, version);
+        self.append_usage(&cut, |contract| contract < version);
+        let appended = self.journal.append(Kind::Command, |out| command.encode(out));
+        debug_assert!(appended.is_ok(), "the length was checked");
+        self.append_usage(&cut, |contract| contract >= version);
+        // Their usage is in the journal, and no decision can reach them any more.
+        for subject in next.vacated {
+            self.counters.vacate(subject);
+        }
+        let ticket = Ticket(cut.number + 1);
+        sequencer.recycle(cut);
+        Ok((result, ticket))
+    }
+
+    /// Applies `changes` to a copy of `current`, giving new applications their places.
+    fn next(&self, current: &Catalog, changes: &mut [Change], version: u64, next_id: u64) -> Next {
+        let mut next =
+            Next { catalog: Catalog::clone(current), keys: HashMap::new(), vacated: Vec::new() };
+        for change in changes {
+            self.apply(&mut next, change);
+        }
+        next.catalog.version = version;
+        next.catalog.next_id = next_id;
+        next
+    }
+
+    fn apply(&self, next: &mut Next, change: &mut Change) {
+        match change {
+            Change::PutApplication(application) => {
+                let known = next.catalog.applications.get(application.id.0).map(|it| it.subject);
+                application.subject = known.unwrap_or_else(|| self.counters.occupy(application.id));
+            }
+            Change::DeleteApplication(id) => {
+                next.vacated.extend(next.catalog.applications.get(id.0).map(|it| it.subject));
+            }
+            _ => {}
+        }
+        let Next { catalog, keys, .. } = next;
+        let mut lead = |key, id| {
+            keys.insert(self.directory.fingerprint(key), id);
+        };
+        catalog.keys_of(change, |key, _| lead(key, None));
+        catalog.apply(change);
+        catalog.keys_of(change, |key, id| lead(key, Some(id)));
+    }
+}

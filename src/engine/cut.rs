@@ -1,0 +1,133 @@
+//! Cutting: from what the counters have pending to journal entries, in an order that replays to the same state.
+
+use super::Engine;
+use crate::counter::{Batch, PendingKind, PendingUsage, SHARDS};
+use crate::journal::Sequence;
+use crate::journal::entry::{Kind, Set};
+use crate::journal::usage::UsageEncoder;
+
+/// The most items of one usage entry: keeps entries far below what the journal takes.
+const ITEMS_MAX: usize = 100_000;
+
+/// Held while the order of things is decided. Owns the batches that are not in a shard.
+pub(super) struct Sequencer {
+    spare: Vec<Batch>,
+}
+
+/// What reports hold open and cuts close.
+pub(super) struct Gate {
+    /// The least catalog version under which a report may count.
+    pub(super) floor: u64,
+    /// How many cuts of all shards have been made.
+    pub(super) cuts: u64,
+}
+
+impl Gate {
+    /// What is counted while the gate is open is taken by the next cut.
+    pub(super) fn next_ticket(&self) -> super::Ticket {
+        super::Ticket(self.cuts + 1)
+    }
+}
+
+/// What one cut of all shards took.
+pub(super) struct Cut {
+    batches: Vec<Batch>,
+    /// The number of this cut.
+    pub(super) number: u64,
+}
+
+impl Sequencer {
+    pub(super) fn new() -> Self {
+        Sequencer { spare: Vec::new() }
+    }
+
+    fn batch(&mut self) -> Batch {
+        self.spare.pop().unwrap_or_default()
+    }
+
+    /// Takes batches back once they are written; their memory serves the next cut.
+    pub(super) fn recycle(&mut self, cut: Cut) {
+        for mut batch in cut.batches {
+            if self.spare.len() < SHARDS as usize {
+                batch.clear();
+                self.spare.push(batch);
+            }
+        }
+    }
+}
+
+impl Engine {
+    /// Cuts all shards. From here on nothing is counted under a catalog older than `floor`.
+    pub(super) fn cut(&self, sequencer: &mut Sequencer, floor: u64) -> Cut {
+        let mut gate = self.gate.write();
+        gate.floor = gate.floor.max(floor);
+        gate.cuts += 1;
+        let number = gate.cuts;
+        let batches = (0..SHARDS).map(|shard| self.counters.cut(shard, floor, sequencer.batch())).collect();
+        Cut { batches, number }
+    }
+
+    /// As [`Engine::cut`], and copies some subjects of one shard in the same closing of the gate.
+    pub(super) fn cut_and_copy(
+        &self,
+        sequencer: &mut Sequencer,
+        shard: u32,
+        from: u32,
+        bytes_max: usize,
+        out: &mut Vec<crate::counter::snapshot::SubjectImage>,
+    ) -> (Cut, Option<u32>) {
+        let mut gate = self.gate.write();
+        gate.cuts += 1;
+        let (number, floor) = (gate.cuts, gate.floor);
+        let mut batches: Vec<_> =
+            (0..SHARDS).map(|shard| self.counters.cut(shard, floor, sequencer.batch())).collect();
+        let copied = self.counters.copy(shard, from, bytes_max, sequencer.batch(), out);
+        batches.push(copied.pending);
+        (Cut { batches, number }, copied.next)
+    }
+
+    /// Appends the usage of a cut that was decided under the contracts that `wanted` picks; each subject's usage
+    /// stays in order. Returns the last sequence given out.
+    pub(super) fn append_usage(&self, cut: &Cut, wanted: impl Fn(u64) -> bool) -> Sequence {
+        let mut usages =
+            cut.batches.iter().flat_map(Batch::iter).filter(|usage| wanted(usage.contract)).peekable();
+        while let Some(first) = usages.peek().copied() {
+            let appended = if first.kind == PendingKind::Set {
+                usages.next();
+                let set = set_of(&first);
+                self.journal.append(Kind::Set, |out| set.encode(out))
+            } else {
+                self.journal.append(Kind::Usage, |out| {
+                    let mut encoder = UsageEncoder::new(out, first.contract);
+                    let mut items = 0;
+                    let fits = |usage: &PendingUsage<'_>| {
+                        usage.kind == PendingKind::Add && usage.contract == first.contract
+                    };
+                    while items < ITEMS_MAX
+                        && let Some(usage) = usages.next_if(fits)
+                    {
+                        encoder.item(usage.application, usage.dated, usage.counted);
+                        for (slot, amount) in usage.amounts() {
+                            encoder.delta(slot, i64::try_from(amount).unwrap_or(i64::MAX));
+                        }
+                        items += 1;
+                    }
+                    encoder.finish();
+                })
+            };
+            // Far below the journal's bound by ITEMS_MAX, and slots per item by MAX_SLOTS.
+            debug_assert!(appended.is_ok(), "a usage entry is too long");
+        }
+        self.journal.last_appended()
+    }
+}
+
+fn set_of(usage: &PendingUsage<'_>) -> Set {
+    Set {
+        contract: usage.contract,
+        application: usage.application,
+        minute: usage.dated,
+        counted: usage.counted,
+        values: usage.amounts().collect(),
+    }
+}

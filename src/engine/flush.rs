@@ -1,0 +1,207 @@
+//! The flusher: what was counted reaches the disk every 50 ms, or at once when somebody waits for it.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::watch;
+
+use super::Engine;
+use crate::journal::JournalError;
+use crate::model::time::UnixMillis;
+
+/// How long usage stays in memory at most while the disk keeps up.
+pub const FLUSH_INTERVAL: Duration = Duration::from_millis(50);
+
+/// After a storage error the flusher tries again at this pace: often enough to resume soon after space returns,
+/// seldom enough not to bury a sick disk under new segments.
+const RETRY_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Stands for everything counted so far by whoever holds it; see [`Engine::durable`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Ticket(pub(super) u64);
+
+/// The journal could not be written: what the ticket stands for is counted, but may be lost in a crash.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the journal cannot be written at present")]
+pub struct NotDurable;
+
+/// How the flusher fares.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FlushHealth {
+    /// An upper bound on the age of the oldest usage that is in memory only.
+    pub unflushed_age: Duration,
+    /// Whether the last flush failed.
+    pub failing: bool,
+}
+
+/// Up to which cut the journal is synced, and up to which a flush has failed.
+#[derive(Clone, Copy, Default)]
+struct Progress {
+    flushed: u64,
+    failed: u64,
+}
+
+pub(super) struct FlushState {
+    progress: watch::Sender<Progress>,
+    wanted: Mutex<Wanted>,
+    wake: Condvar,
+    failing: AtomicBool,
+    opened: Instant,
+    /// When the last successful flush began, in milliseconds after `opened`.
+    flushed_at_ms: AtomicU64,
+}
+
+#[derive(Default)]
+struct Wanted {
+    cut: u64,
+    stop: bool,
+}
+
+impl FlushState {
+    pub(super) fn new() -> Self {
+        FlushState {
+            progress: watch::Sender::new(Progress::default()),
+            wanted: Mutex::default(),
+            wake: Condvar::new(),
+            failing: AtomicBool::new(false),
+            opened: Instant::now(),
+            flushed_at_ms: AtomicU64::new(0),
+        }
+    }
+
+    fn elapsed_ms(&self) -> u64 {
+        u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Waits for the interval, or until somebody wants a cut that is not flushed. True to go on, false to stop.
+    fn wait(&self, flushed: u64, interval: Duration) -> bool {
+        let mut wanted = self.wanted.lock();
+        if wanted.cut <= flushed && !wanted.stop {
+            self.wake.wait_for(&mut wanted, interval);
+        }
+        !wanted.stop
+    }
+}
+
+impl Engine {
+    /// Runs the flusher until [`Engine::stop_flusher`]; then flushes a last time. For a thread of its own.
+    ///
+    /// `wall` reads the clock; `failed` is told of each storage error, once per attempt.
+    ///
+    /// # Errors
+    /// The last flush failed: usage since the last successful one is lost when the process ends.
+    pub fn run_flusher(
+        &self,
+        wall: impl Fn() -> UnixMillis,
+        mut failed: impl FnMut(&JournalError),
+    ) -> Result<(), JournalError> {
+        let mut tried = 0;
+        let mut interval = FLUSH_INTERVAL;
+        while self.flush.wait(tried, interval) {
+            interval = match self.flush(wall()) {
+                Ok(()) => FLUSH_INTERVAL,
+                Err(error) => {
+                    failed(&error);
+                    RETRY_INTERVAL
+                }
+            };
+            let progress = *self.flush.progress.borrow();
+            tried = progress.flushed.max(progress.failed);
+        }
+        self.flush(wall())
+    }
+
+    /// Makes [`Engine::run_flusher`] flush once more and return.
+    pub fn stop_flusher(&self) {
+        self.flush.wanted.lock().stop = true;
+        self.flush.wake.notify_all();
+    }
+
+    /// Cuts all shards and syncs the journal. For the flusher's thread only.
+    ///
+    /// # Errors
+    /// The storage error; everything stays in memory and goes with the next flush.
+    pub fn flush(&self, wall: UnixMillis) -> Result<(), JournalError> {
+        let now = self.now(wall);
+        let began_ms = self.flush.elapsed_ms();
+        let number = {
+            let mut sequencer = self.sequencer.lock();
+            let cut = self.cut(&mut sequencer, 0);
+            self.append_usage(&cut, |_| true);
+            let number = cut.number;
+            sequencer.recycle(cut);
+            // Under the sequencer: a group must hold whole cuts, or half a report could be recovered.
+            self.journal.collect();
+            number
+        };
+        let written = self.journal.write(now);
+        self.flush.failing.store(written.is_err(), Ordering::Relaxed);
+        self.flush.progress.send_modify(|progress| match &written {
+            Ok(_) => progress.flushed = number,
+            Err(_) => progress.failed = number,
+        });
+        if written.is_ok() {
+            self.flush.flushed_at_ms.store(began_ms, Ordering::Relaxed);
+        }
+        written.map(drop)
+    }
+
+    /// A ticket for everything that is counted by now.
+    #[must_use]
+    pub fn ticket(&self) -> Ticket {
+        self.gate.read().next_ticket()
+    }
+
+    /// Waits until what `ticket` stands for is on disk. All who wait at a time share one sync.
+    ///
+    /// # Errors
+    /// A flush that included it failed. The usage stays counted, and is written when the disk takes writes again.
+    pub async fn durable(&self, ticket: Ticket) -> Result<(), NotDurable> {
+        self.want(ticket);
+        let mut progress = self.flush.progress.subscribe();
+        let done = progress.wait_for(|it| it.flushed >= ticket.0 || it.failed >= ticket.0).await;
+        match done {
+            Ok(progress) if progress.flushed >= ticket.0 => Ok(()),
+            _ => Err(NotDurable),
+        }
+    }
+
+    /// As [`Engine::durable`], for threads outside a runtime.
+    ///
+    /// # Errors
+    /// As [`Engine::durable`].
+    pub fn durable_blocking(&self, ticket: Ticket) -> Result<(), NotDurable> {
+        self.want(ticket);
+        loop {
+            let progress = *self.flush.progress.borrow();
+            if progress.flushed >= ticket.0 {
+                return Ok(());
+            }
+            if progress.failed >= ticket.0 {
+                return Err(NotDurable);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// How the flusher fares.
+    #[must_use]
+    pub fn flush_health(&self) -> FlushHealth {
+        let flushed_at_ms = self.flush.flushed_at_ms.load(Ordering::Relaxed);
+        let age_ms = self.flush.elapsed_ms().saturating_sub(flushed_at_ms);
+        FlushHealth { unflushed_age: Duration::from_millis(age_ms), failing: self.is_failing() }
+    }
+
+    pub(super) fn is_failing(&self) -> bool {
+        self.flush.failing.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn want(&self, ticket: Ticket) {
+        let mut wanted = self.flush.wanted.lock();
+        if wanted.cut < ticket.0 {
+            wanted.cut = ticket.0;
+            self.flush.wake.notify_one();
+        }
+    }
+}

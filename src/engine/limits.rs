@@ -1,0 +1,82 @@
+//! Limits: whether effects fit, and what the answer says about each limit.
+//!
+//! Pure arithmetic over counts that a locked subject gives; nothing here knows of locks.
+
+use smallvec::SmallVec;
+
+use super::request::{LimitStatus, UsageReport};
+use crate::counter::SubjectGuard;
+use crate::model::amount::Effect;
+use crate::model::id::MetricSlot;
+use crate::model::record::{Limit, Plan};
+use crate::model::time::{Period, UnixMillis, Windows, window_secs};
+use crate::model::usage::Effects;
+
+/// Reports of one answer; the plans of most applications fit the stack.
+pub(super) type Reports = SmallVec<[UsageReport; 8]>;
+
+/// Whether all limits that concern `effects` hold after them; without effects, whether every limit holds now.
+pub(super) fn hold(plan: &Plan, effects: &Effects, subject: &SubjectGuard<'_>) -> bool {
+    plan.limits.iter().all(|limit| match effect_on(effects, limit.slot) {
+        Some(effect) => effect.apply(subject.count(limit.slot, limit.period)) <= limit.max,
+        None => !effects.is_empty() || subject.count(limit.slot, limit.period) <= limit.max,
+    })
+}
+
+/// The plan's limits as stored at this moment. With `wanted`, only those on its metrics.
+pub(super) fn reports(plan: &Plan, wanted: Option<&Effects>, subject: &SubjectGuard<'_>) -> Reports {
+    let concerned = |limit: &&Limit| wanted.is_none_or(|effects| effect_on(effects, limit.slot).is_some());
+    let report = |limit: &Limit| {
+        let current = subject.count(limit.slot, limit.period);
+        UsageReport { limit: *limit, current, exceeded: current > limit.max }
+    };
+    plan.limits.iter().filter(concerned).map(report).collect()
+}
+
+/// Shows what an authorized authrep adds.
+pub(super) fn show_effects(reports: &mut Reports, effects: &Effects) {
+    for report in reports {
+        if let Some(effect) = effect_on(effects, report.limit.slot) {
+            report.current = effect.apply(report.current);
+        }
+    }
+}
+
+/// How often a call with `effects` could still be made, by the tightest of the reports that concern it.
+pub(super) fn status(reports: &[UsageReport], effects: &Effects, windows: &Windows, now: UnixMillis) -> LimitStatus {
+    let remaining = |report: &UsageReport| {
+        let left = report.limit.max.saturating_sub(report.current);
+        match effect_on(effects, report.limit.slot) {
+            _ if left == 0 => Some(0),
+            None | Some(Effect::Add(0)) => None,
+            Some(Effect::Add(amount)) => Some(left / amount),
+            // Setting once more changes nothing: it can be done for ever, or never.
+            Some(Effect::Set(value)) => (value > report.limit.max).then_some(0),
+        }
+    };
+    let concerned =
+        |report: &&UsageReport| effects.is_empty() || effect_on(effects, report.limit.slot).is_some();
+    let tightest = reports
+        .iter()
+        .filter(concerned)
+        .filter_map(|report| Some((remaining(report)?, report.limit.period, report.limit.max)))
+        .min_by_key(|(remaining, period, _)| (*remaining, *period));
+    match tightest {
+        Some((remaining, period, max)) => LimitStatus {
+            remaining: Some(remaining),
+            reset_s: reset_s(period, windows, now),
+            max: Some(max),
+        },
+        None => LimitStatus { remaining: None, reset_s: None, max: None },
+    }
+}
+
+/// Seconds until the open window of `period` ends, rounded up; `None` for eternity.
+fn reset_s(period: Period, windows: &Windows, now: UnixMillis) -> Option<u64> {
+    let (_, end) = window_secs(period, windows)?;
+    Some(end.saturating_mul(1000).saturating_sub(now.0).div_ceil(1000))
+}
+
+fn effect_on(effects: &Effects, slot: MetricSlot) -> Option<Effect> {
+    effects.iter().find(|(touched, _)| *touched == slot).map(|(_, effect)| *effect)
+}

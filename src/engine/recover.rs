@@ -1,0 +1,218 @@
+//! Recovery: from a checkpoint and the journal to a running engine.
+
+use std::collections::HashMap;
+use std::sync::atomic::AtomicU64;
+
+use arc_swap::ArcSwap;
+use parking_lot::{Mutex, RwLock};
+
+use super::Engine;
+use super::cut::{Gate, Sequencer};
+use super::directory::Directory;
+use super::flush::FlushState;
+use crate::counter::Counters;
+use crate::counter::snapshot::SubjectImage;
+use crate::journal::catalog::{self as codec, CatalogError};
+use crate::journal::entry::{Command, Entry};
+use crate::journal::{Journal, Sequence};
+use crate::model::amount::Effect;
+use crate::model::catalog::{Catalog, Change};
+use crate::model::id::{ApplicationId, MetricSlot};
+use crate::model::time::{Minute, UnixMillis};
+
+/// Why what the disk holds cannot be put together again.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoverError {
+    /// A catalog record cannot be read.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// Usage names an application that the catalog does not have.
+    #[error("usage names application {0}, which the catalog does not have")]
+    ApplicationUnknown(ApplicationId),
+    /// A command does not follow the one before it.
+    #[error("a command leads to catalog version {found}, but {expected} comes next")]
+    VersionGap {
+        /// What it says.
+        found: u64,
+        /// What would follow.
+        expected: u64,
+    },
+    /// An amount below zero, which this version never writes.
+    #[error("usage of application {0} has a negative amount: it was written by a newer version")]
+    Negative(ApplicationId),
+}
+
+/// An engine in the making: first the checkpoint, if there is one, then the journal's entries in order.
+pub struct Recovery {
+    catalog: Catalog,
+    /// Commands up to here are in `catalog` already.
+    catalog_sequence: Sequence,
+    counters: Counters,
+    /// Up to where the checkpoint's counters of a subject go, by application.
+    stamps: HashMap<ApplicationId, Sequence>,
+    now: UnixMillis,
+}
+
+impl Default for Recovery {
+    fn default() -> Self {
+        Recovery {
+            catalog: Catalog::new(),
+            catalog_sequence: Sequence(0),
+            counters: Counters::default(),
+            stamps: HashMap::new(),
+            now: UnixMillis(0),
+        }
+    }
+}
+
+impl Recovery {
+    /// Takes the checkpoint's catalog: `records` as [`codec::encode`] wrote them, of that version and place.
+    ///
+    /// # Errors
+    /// A record that cannot be read.
+    pub fn catalog(&mut self, records: &[u8], version: u64, at: Sequence) -> Result<(), RecoverError> {
+        let Recovery { catalog, counters, .. } = self;
+        codec::decode(records, |change, next_id| apply(catalog, counters, change, next_id))?;
+        self.catalog.version = version;
+        self.catalog_sequence = at;
+        Ok(())
+    }
+
+    /// Raises the id sequence to what the checkpoint remembers: deleted records' ids are not used again.
+    pub fn next_id(&mut self, next_id: u64) {
+        self.catalog.next_id = self.catalog.next_id.max(next_id);
+    }
+
+    /// Shows the engine a time that was reached before.
+    pub fn reached(&mut self, time: UnixMillis) {
+        self.now = self.now.max(time);
+    }
+
+    /// Sets the clock, whatever was reached before: an operator accepted that it went back. Counts of windows
+    /// that are not open then are dropped. After the last entry; a checkpoint must follow before anything is
+    /// counted, or a replay would go through the old time again.
+    pub fn accept_clock(&mut self, now: UnixMillis) {
+        self.now = now;
+        self.counters.rewind(now.minute());
+    }
+
+    /// The latest time that was reached before.
+    #[must_use]
+    pub fn now(&self) -> UnixMillis {
+        self.now
+    }
+
+    /// Whether there is any record.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.catalog.version == 0
+    }
+
+    /// Takes the checkpoint's counters of a subject, after the catalog. What the catalog no longer has is dropped.
+    pub fn counters(&mut self, stamp: Sequence, image: &SubjectImage) {
+        if let Some(application) = self.catalog.applications.get(image.application.0) {
+            self.counters.restore(application.subject, image);
+            self.stamps.insert(image.application, stamp);
+        }
+    }
+
+    /// Applies one entry of the journal.
+    ///
+    /// # Errors
+    /// The entry contradicts what came before.
+    pub fn entry(&mut self, at: Sequence, time: UnixMillis, entry: &Entry) -> Result<(), RecoverError> {
+        self.reached(time);
+        match entry {
+            Entry::Command(command) => self.command(at, command),
+            Entry::Usage(usage) => usage.items.iter().try_for_each(|item| {
+                let add = |(slot, delta): &(MetricSlot, i64)| {
+                    let amount = u64::try_from(*delta).map_err(|_| RecoverError::Negative(item.application))?;
+                    Ok((*slot, Effect::Add(amount)))
+                };
+                let effects = item.deltas.iter().map(add).collect::<Result<Vec<_>, RecoverError>>()?;
+                self.usage(at, item.application, item.minute, item.counted, &effects)
+            }),
+            Entry::Set(set) => {
+                let effects: Vec<_> =
+                    set.values.iter().map(|(slot, value)| (*slot, Effect::Set(*value))).collect();
+                self.usage(at, set.application, set.minute, set.counted, &effects)
+            }
+        }
+    }
+
+    /// The engine, with what was recovered.
+    ///
+    /// `seed` keys the directory: random, secret, new for each start.
+    #[must_use]
+    pub fn finish(self, journal: Journal, seed: [u8; 16]) -> Engine {
+        let directory = Directory::new(seed);
+        let catalog = self.catalog;
+        for change in catalog.changes() {
+            catalog.keys_of(&change, |key, id| directory.put(directory.fingerprint(key), Some(id)));
+        }
+        Engine {
+            directory,
+            counters: self.counters,
+            journal,
+            sequencer: Mutex::new(Sequencer::new()),
+            gate: RwLock::new(Gate { floor: catalog.version, cuts: 0 }),
+            flush: FlushState::new(),
+            clock: AtomicU64::new(self.now.0),
+            catalog: ArcSwap::from_pointee(catalog),
+        }
+    }
+
+    fn command(&mut self, at: Sequence, command: &Command) -> Result<(), RecoverError> {
+        if at <= self.catalog_sequence {
+            return Ok(());
+        }
+        let expected = self.catalog.version + 1;
+        if command.version != expected {
+            return Err(RecoverError::VersionGap { found: command.version, expected });
+        }
+        let Recovery { catalog, counters, .. } = self;
+        codec::decode(&command.core, |change, next_id| apply(catalog, counters, change, next_id))?;
+        self.catalog.version = command.version;
+        Ok(())
+    }
+
+    fn usage(
+        &self,
+        at: Sequence,
+        id: ApplicationId,
+        dated: Minute,
+        counted: Minute,
+        effects: &[(MetricSlot, Effect)],
+    ) -> Result<(), RecoverError> {
+        if self.stamps.get(&id).is_some_and(|stamp| at <= *stamp) {
+            return Ok(());
+        }
+        match self.catalog.applications.get(id.0) {
+            Some(application) => {
+                self.counters.replay(application.subject, dated, counted, effects);
+                Ok(())
+            }
+            // Deleted between this entry and the checkpoint's catalog.
+            None if at <= self.catalog_sequence => Ok(()),
+            None => Err(RecoverError::ApplicationUnknown(id)),
+        }
+    }
+}
+
+/// Applies a change to a catalog that nobody reads yet.
+fn apply(catalog: &mut Catalog, counters: &Counters, mut change: Change, next_id: u64) {
+    match &mut change {
+        Change::PutApplication(application) => {
+            let known = catalog.applications.get(application.id.0).map(|it| it.subject);
+            application.subject = known.unwrap_or_else(|| counters.occupy(application.id));
+        }
+        Change::DeleteApplication(id) => {
+            if let Some(application) = catalog.applications.get(id.0) {
+                counters.vacate(application.subject);
+            }
+        }
+        _ => {}
+    }
+    catalog.apply(&change);
+    catalog.next_id = catalog.next_id.max(next_id);
+}

@@ -1,0 +1,113 @@
+//! Reports: what already happened is counted, whatever limits, keys and states say.
+
+use smallvec::SmallVec;
+
+use super::authorize::counted;
+use super::request::{ReportError, ReportRequest, Transaction};
+use super::resolve::named_effects;
+use super::{Engine, Ticket};
+use crate::model::catalog::Catalog;
+use crate::model::decision::{REPORT_AGE_MAX_S, REPORT_AHEAD_MAX_S, Refusal};
+use crate::model::id::Subject;
+use crate::model::record::Service;
+use crate::model::time::{Minute, UnixMillis};
+use crate::model::usage::{Effects, propagate};
+
+/// A transaction with its names resolved.
+struct Resolved {
+    subject: Subject,
+    /// `None` is now.
+    dated: Option<Minute>,
+    effects: Effects,
+}
+
+type Batch = SmallVec<[Resolved; 2]>;
+
+impl Engine {
+    /// Counts all transactions of a report or none. They are in the next answer; they are on disk when
+    /// [`Engine::durable`] says so for the ticket.
+    ///
+    /// # Errors
+    /// [`ReportError`]; nothing was counted.
+    pub fn report<'r>(&self, request: &ReportRequest<'r>, wall: UnixMillis) -> Result<Ticket, ReportError<'r>> {
+        if self.is_failing() {
+            return Err(ReportError::Refused(Refusal::StorageUnavailable));
+        }
+        let now = self.now(wall);
+        loop {
+            let catalog = self.catalog.load();
+            let service = self.service(&catalog, &request.credentials).map_err(ReportError::Refused)?;
+            let batch = self.resolve_all(&catalog, service, request, now).map_err(ReportError::Dropped)?;
+            let ahead = |it: &&Resolved| it.dated.is_some_and(|dated| dated > now.minute());
+            let claimed = batch.iter().filter(ahead).map(|it| it.effects.len()).sum();
+            if !self.counters.reserve_waiting(claimed) {
+                return Err(ReportError::Refused(Refusal::TooMuchFutureUsage));
+            }
+            if let Some(ticket) = self.count(&catalog, &batch, now) {
+                return Ok(ticket);
+            }
+            self.counters.release_waiting(claimed);
+        }
+    }
+
+    /// Counts a batch, or nothing if a command has replaced the catalog meanwhile.
+    fn count(&self, catalog: &Catalog, batch: &Batch, now: UnixMillis) -> Option<Ticket> {
+        // While the gate is open no cut and no command can come: the batch reaches the journal as one.
+        let gate = self.gate.read();
+        if catalog.version < gate.floor {
+            return None;
+        }
+        for it in batch {
+            let Ok(mut subject) = self.counters.lock(it.subject, catalog.version, now.minute()) else {
+                // Only a command takes subjects away, and the gate keeps commands out.
+                debug_assert!(false, "a subject of the current catalog is gone");
+                continue;
+            };
+            match it.dated {
+                Some(dated) if dated > now.minute() => {
+                    subject.apply_claimed(dated, &it.effects, it.effects.len());
+                }
+                dated => subject.apply(dated, &it.effects),
+            }
+        }
+        Some(gate.next_ticket())
+    }
+
+    fn resolve_all<'r>(
+        &self,
+        catalog: &Catalog,
+        service: &Service,
+        request: &ReportRequest<'r>,
+        now: UnixMillis,
+    ) -> Result<Batch, Refusal<'r>> {
+        let mut batch = Batch::with_capacity(request.transactions.len());
+        for transaction in request.transactions {
+            let application = match (transaction.app_id, transaction.user_key) {
+                (Some(_), Some(_)) => return Err(Refusal::AppIdAndUserKey),
+                (None, Some(_)) => self.by_user_key(catalog, service, transaction.user_key)?,
+                (app_id, None) => self.by_app_id(catalog, service, app_id)?,
+            };
+            let tree = &service.metrics;
+            let effects = propagate(&named_effects(transaction.usage, tree)?, tree, request.flat_usage);
+            let dated = dated(transaction, now)?;
+            let effects = counted(&effects, transaction.log_code);
+            if !effects.is_empty() {
+                batch.push(Resolved { subject: application.subject, dated, effects });
+            }
+        }
+        Ok(batch)
+    }
+}
+
+/// The minute a transaction is dated; `None` is now.
+fn dated<'r>(transaction: &Transaction<'_>, now: UnixMillis) -> Result<Option<Minute>, Refusal<'r>> {
+    let Some(timestamp) = transaction.timestamp else { return Ok(None) };
+    let now = i64::try_from(now.secs()).unwrap_or(i64::MAX);
+    if timestamp < now.saturating_sub_unsigned(REPORT_AGE_MAX_S) {
+        return Err(Refusal::TimestampTooOld);
+    }
+    if timestamp > now.saturating_add_unsigned(REPORT_AHEAD_MAX_S) {
+        return Err(Refusal::TimestampTooNew);
+    }
+    Ok(Some(UnixMillis::from_secs(timestamp.unsigned_abs()).minute()))
+}

@@ -1,0 +1,151 @@
+//! From the texts of a request to the records they mean, in the order of the Service Management API.
+
+use super::Engine;
+use super::request::{AuthRequest, Credentials, UsageParameter};
+use crate::model::amount::Effect;
+use crate::model::catalog::{Catalog, Key, KeyIndex};
+use crate::model::decision::Refusal;
+use crate::model::id::TenantId;
+use crate::model::metric::MetricTree;
+use crate::model::record::{Application, BackendVersion, Plan, Service};
+use crate::model::usage::{Effects, parse_value, push_effect};
+
+/// Who a request is about.
+pub(super) struct Case<'c> {
+    pub(super) service: &'c Service,
+    pub(super) application: &'c Application,
+    pub(super) plan: &'c Plan,
+}
+
+impl Engine {
+    /// Steps 6 to 10: service, then application.
+    pub(super) fn case<'c, 'r>(
+        &self,
+        catalog: &'c Catalog,
+        request: &AuthRequest<'r>,
+    ) -> Result<Case<'c>, Refusal<'r>> {
+        let service = self.service(catalog, &request.credentials)?;
+        if request.oauth && request.app_id.is_none() {
+            return Err(Refusal::ApplicationNotFound { id: None });
+        }
+        if request.app_id.is_some() && request.user_key.is_some() {
+            return Err(Refusal::AppIdAndUserKey);
+        }
+        let application = if service.backend_version == BackendVersion::UserKey {
+            self.by_user_key(catalog, service, request.user_key)?
+        } else {
+            self.by_app_id(catalog, service, request.app_id)?
+        };
+        // A draft never leaves an application without its plan.
+        let plan = catalog.plans.get(application.plan.0).ok_or(Refusal::ApplicationNotFound { id: request.app_id })?;
+        Ok(Case { service, application, plan })
+    }
+
+    /// Step 3: something to know the caller by.
+    pub(super) fn check_credentials<'r>(&self, credentials: &Credentials<'r>) -> Result<(), Refusal<'r>> {
+        match (credentials.provider_key, credentials.service_token, credentials.service_id) {
+            (Some(_), _, _) => Ok(()),
+            (None, None, _) => Err(Refusal::CredentialsRequired),
+            (None, Some(_), None) => Err(Refusal::ServiceIdMissing),
+            (None, Some(token), Some(service_id)) => self.service_of_token(token, service_id).map(drop),
+        }
+    }
+
+    /// Steps 3 and 6: the service that the credentials give access to.
+    pub(super) fn service<'c, 'r>(
+        &self,
+        catalog: &'c Catalog,
+        credentials: &Credentials<'r>,
+    ) -> Result<&'c Service, Refusal<'r>> {
+        let Some(key) = credentials.provider_key else {
+            let token = credentials.service_token.ok_or(Refusal::CredentialsRequired)?;
+            let service_id = credentials.service_id.ok_or(Refusal::ServiceIdMissing)?;
+            let id = self.service_of_token(token, service_id)?;
+            let gone = Refusal::ServiceTokenInvalid { token, service_id };
+            return catalog.services.get(id).map(|service| &**service).ok_or(gone);
+        };
+        let tenant = self.directory.find(Key::ProviderKey(key)).map(TenantId);
+        let found = match (credentials.service_id, tenant) {
+            (None, tenant) => {
+                let default = tenant.and_then(|id| catalog.tenants.get(id.0)?.default_service);
+                return default
+                    .and_then(|id| catalog.services.get(id.0))
+                    .map(|service| &**service)
+                    .ok_or(Refusal::ProviderKeyInvalidOrServiceMissing { key });
+            }
+            (Some(text), Some(tenant)) => self.service_of_tenant(tenant, text),
+            (Some(text), None) => {
+                // Only the error depends on whether anybody has such a service.
+                let mut tenants = catalog.tenants.iter().map(|(id, _)| TenantId(id));
+                if tenants.any(|tenant| self.service_of_tenant(tenant, text).is_some()) {
+                    return Err(Refusal::ProviderKeyInvalid { key });
+                }
+                None
+            }
+        };
+        let id = credentials.service_id.unwrap_or_default();
+        found.and_then(|id| catalog.services.get(id)).map(|it| &**it).ok_or(Refusal::ServiceIdInvalid { id })
+    }
+
+    fn service_of_tenant(&self, tenant: TenantId, text: &str) -> Option<u64> {
+        service_names(text).find_map(|text| self.directory.find(Key::Service { tenant, text }))
+    }
+
+    fn service_of_token<'r>(&self, token: &'r str, service_id: &'r str) -> Result<u64, Refusal<'r>> {
+        service_names(service_id)
+            .find_map(|service| self.directory.find(Key::ServiceToken { token, service }))
+            .ok_or(Refusal::ServiceTokenInvalid { token, service_id })
+    }
+
+    /// An application by its public id.
+    pub(super) fn by_app_id<'c, 'r>(
+        &self,
+        catalog: &'c Catalog,
+        service: &Service,
+        app_id: Option<&'r str>,
+    ) -> Result<&'c Application, Refusal<'r>> {
+        let text = app_id.ok_or(Refusal::ApplicationNotFound { id: None })?;
+        let found = self.directory.find(Key::AppId { service: service.id, text });
+        let application = found.and_then(|id| catalog.applications.get(id));
+        application.map(|it| &**it).ok_or(Refusal::ApplicationNotFound { id: app_id })
+    }
+
+    /// An application by a key that stands for it.
+    pub(super) fn by_user_key<'c, 'r>(
+        &self,
+        catalog: &'c Catalog,
+        service: &Service,
+        user_key: Option<&'r str>,
+    ) -> Result<&'c Application, Refusal<'r>> {
+        let text = user_key.ok_or(Refusal::UserKeyInvalid { key: None })?;
+        let found = self.directory.find(Key::UserKey { service: service.id, text });
+        let application = found.and_then(|id| catalog.applications.get(id));
+        application.map(|it| &**it).ok_or(Refusal::UserKeyInvalid { key: user_key })
+    }
+}
+
+/// What a service id may mean: in `x-y-10`, what follows the last `-` comes first, then the whole.
+fn service_names(text: &str) -> impl Iterator<Item = &str> {
+    text.rsplit_once('-').map(|(_, last)| last).into_iter().chain([text])
+}
+
+/// Checks that the named metrics exist (step 11), without looking at the values.
+pub(super) fn check_metrics<'r>(usage: &[UsageParameter<'r>], tree: &MetricTree) -> Result<(), Refusal<'r>> {
+    usage.iter().try_for_each(|(name, _)| {
+        tree.find(name.trim()).map(drop).ok_or(Refusal::MetricInvalid { name })
+    })
+}
+
+/// What the usage of a request does to the metrics it names: value, then metric, in the order of the request.
+pub(super) fn named_effects<'r>(usage: &[UsageParameter<'r>], tree: &MetricTree) -> Result<Effects, Refusal<'r>> {
+    let mut effects = Effects::new();
+    for (metric, value) in usage {
+        let text = value.filter(|text| !text.trim().is_empty());
+        let text = text.ok_or(Refusal::UsageValueInvalid { metric, value: None })?;
+        let effect: Effect =
+            parse_value(text).ok_or(Refusal::UsageValueInvalid { metric, value: Some(text) })?;
+        let found = tree.find(metric.trim()).ok_or(Refusal::MetricInvalid { name: metric })?;
+        push_effect(&mut effects, found.slot, effect);
+    }
+    Ok(effects)
+}

@@ -1,0 +1,140 @@
+//! Writing groups to segments: which file, at which offset, in which term.
+
+use super::batch::GroupShape;
+use super::disk::{Disk, DiskFile};
+use super::format::{GROUP_HEADER_LEN, GroupHeader, NodeId, SEGMENT_HEADER_LEN, SegmentHeader, segment_name};
+use super::{JournalError, Sequence};
+use crate::model::time::UnixMillis;
+
+/// The segment that is being written.
+#[derive(Debug)]
+struct Segment {
+    name: String,
+    file: Box<dyn DiskFile>,
+    crc: u32,
+    capacity: u64,
+    /// Where the next group goes.
+    end: u64,
+    /// Where the last synced group ends; 0 while there is none.
+    synced_end: u64,
+}
+
+/// Writes one group after the other, each synced before the next.
+#[derive(Debug)]
+pub(super) struct Writer {
+    node_id: NodeId,
+    /// Of the segment that is open or will be next.
+    term: u64,
+    segment_bytes: u64,
+    segment: Option<Segment>,
+}
+
+impl Writer {
+    pub(super) fn new(node_id: NodeId, term: u64, segment_bytes: u64) -> Writer {
+        Writer { node_id, term, segment_bytes, segment: None }
+    }
+
+    pub(super) fn term(&self) -> u64 {
+        self.term
+    }
+
+    /// Makes a segment that will begin with `first`, with room for a group of `group_len` bytes.
+    pub(super) fn begin(
+        &mut self,
+        disk: &dyn Disk,
+        first: Sequence,
+        group_len: u64,
+        now: UnixMillis,
+    ) -> Result<(), JournalError> {
+        let name = segment_name(self.term, first);
+        let result = self.create(disk, &name, first, group_len, now);
+        if result.is_err() {
+            // What came of the file is unknown, so the name is not used again. If it cannot be removed either, the
+            // next opening does: it has no group.
+            let _ = disk.remove(&name);
+            self.term += 1;
+        }
+        self.segment = Some(result?);
+        Ok(())
+    }
+
+    fn create(
+        &self,
+        disk: &dyn Disk,
+        name: &str,
+        first: Sequence,
+        group_len: u64,
+        now: UnixMillis,
+    ) -> Result<Segment, JournalError> {
+        let capacity = self.segment_bytes.max(SEGMENT_HEADER_LEN as u64 + group_len);
+        let header = SegmentHeader { node_id: self.node_id, term: self.term, first, created: now, capacity };
+        let (bytes, crc) = header.encode();
+        let file = disk.create(name, capacity).map_err(JournalError::io("create", name))?;
+        file.write_at(0, &bytes).map_err(JournalError::io("write", name))?;
+        file.sync_data().map_err(JournalError::io("sync", name))?;
+        disk.sync_dir().map_err(JournalError::io("sync the directory after creating", name))?;
+        let end = SEGMENT_HEADER_LEN as u64;
+        Ok(Segment { name: name.to_owned(), file, crc, capacity, end, synced_end: 0 })
+    }
+
+    /// Writes and syncs one group, in a new segment if need be, and returns the name of its file.
+    pub(super) fn write(
+        &mut self,
+        disk: &dyn Disk,
+        group: &GroupShape,
+        bytes: &mut [u8],
+        engine_time: UnixMillis,
+        synced: Sequence,
+    ) -> Result<&str, JournalError> {
+        let len = bytes.len() as u64;
+        if self.segment.as_ref().is_some_and(|segment| segment.capacity - segment.end < len) {
+            self.leave(disk);
+        }
+        if self.segment.is_none() {
+            self.begin(disk, group.first, len, engine_time)?;
+        }
+        let written = self.segment.as_mut().map(|segment| segment.write(group, bytes, engine_time, synced));
+        if let Some(Err(error)) = written {
+            self.term += 1;
+            self.leave(disk);
+            return Err(error);
+        }
+        Ok(self.segment.as_ref().map_or("", |segment| &segment.name))
+    }
+
+    /// Turns away from the current segment. One without a synced group is removed, and its name, which the next
+    /// would otherwise have too, is spent with its term.
+    fn leave(&mut self, disk: &dyn Disk) {
+        if let Some(segment) = self.segment.take().filter(|segment| segment.synced_end == 0) {
+            let _ = disk.remove(&segment.name);
+            self.term += 1;
+        }
+    }
+}
+
+impl Segment {
+    fn write(
+        &mut self,
+        group: &GroupShape,
+        bytes: &mut [u8],
+        engine_time: UnixMillis,
+        synced: Sequence,
+    ) -> Result<(), JournalError> {
+        let (room, body) = bytes.split_at_mut(GROUP_HEADER_LEN);
+        let header = GroupHeader {
+            body_crc: crc32fast::hash(body),
+            body_len: group.body_len,
+            count: group.count,
+            first: group.first,
+            engine_time,
+            synced,
+            synced_end: self.synced_end,
+        };
+        room.copy_from_slice(&header.encode(self.crc));
+        self.file.write_at(self.end, bytes).map_err(JournalError::io("write", &self.name))?;
+        self.file.sync_data().map_err(JournalError::io("sync", &self.name))?;
+        self.end += bytes.len() as u64;
+        self.synced_end = self.end;
+        Ok(())
+    }
+}

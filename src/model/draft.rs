@@ -1,0 +1,505 @@
+//! A draft: the next catalog while a command builds it, and the changes that lead there.
+//!
+//! All rules that a catalog must keep are checked here, so what a draft yields is valid. An error leaves the
+//! current catalog as it was: the draft is thrown away whole.
+
+use std::collections::HashMap;
+
+use super::catalog::{Catalog, Change, Key, KeyIndex};
+use super::id::{AccountId, ApplicationId, LimitId, MetricId, MetricSlot, PlanId, ServiceId, Subject, TenantId};
+use super::metric::{Metric, TreeError};
+use super::record::{
+    Account, Application, ApplicationState, BackendVersion, Limit, Plan, Secret, Service, ServiceState, Tenant,
+};
+use super::time::Period;
+
+/// Why a command changes nothing.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum CommandError {
+    /// The record that the command names does not exist.
+    #[error("{what} {id} does not exist")]
+    Unknown {
+        /// Kind of record.
+        what: &'static str,
+        /// The id given.
+        id: u64,
+    },
+    /// Another record has the key already.
+    #[error("{what} is taken by {by}")]
+    Taken {
+        /// Kind of key; never the key itself, which may be a secret.
+        what: &'static str,
+        /// The id of the record that has it.
+        by: u64,
+    },
+    /// The metric does not fit the tree.
+    #[error("metric: {0}")]
+    Metric(#[from] TreeError),
+    /// A list is longer than this node allows.
+    #[error("too many {what}: at most {max}")]
+    TooMany {
+        /// What there is too much of.
+        what: &'static str,
+        /// The bound.
+        max: usize,
+    },
+    /// A text is blank or longer than this node allows.
+    #[error("{what} must have 1 to {max} bytes and no blanks around")]
+    BadText {
+        /// Which text.
+        what: &'static str,
+        /// The bound, in bytes.
+        max: usize,
+    },
+}
+
+/// The longest name, id or key, in bytes: bounds records, answers and index entries.
+pub const TEXT_LEN_MAX: usize = 255;
+/// The most keys, tokens or filters one record holds: answers list no more (3scale's bound for app keys).
+pub const KEYS_MAX: usize = 256;
+/// The most limits one plan holds: bounds what a single decision reads.
+pub const LIMITS_MAX: usize = 4096;
+
+/// What a new service is.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct NewService<'a> {
+    pub tenant: TenantId,
+    pub external_id: Option<&'a str>,
+    pub name: &'a str,
+    pub backend_version: BackendVersion,
+}
+
+/// What a new application is. It starts active and without keys.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub struct NewApplication<'a> {
+    pub service: ServiceId,
+    pub account: Option<AccountId>,
+    pub app_id: &'a str,
+    pub name: &'a str,
+    pub plan: PlanId,
+}
+
+/// The next catalog, being built.
+pub struct Draft<'i> {
+    catalog: Catalog,
+    index: &'i dyn KeyIndex,
+    /// Keys this draft gave (`Some`) or freed (`None`), over what the index says.
+    keys: HashMap<String, Option<u64>>,
+    changes: Vec<Change>,
+}
+
+impl<'i> Draft<'i> {
+    /// Starts from `catalog`, whose keys `index` finds.
+    #[must_use]
+    pub fn new(catalog: Catalog, index: &'i dyn KeyIndex) -> Self {
+        Draft { catalog, index, keys: HashMap::new(), changes: Vec::new() }
+    }
+
+    /// The catalog as this draft has made it so far.
+    #[must_use]
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// The changes, in order, and the id the next record would get.
+    #[must_use]
+    pub fn into_changes(self) -> (Vec<Change>, u64) {
+        (self.changes, self.catalog.next_id)
+    }
+
+    /// Finds a record by key, as this draft has it.
+    #[must_use]
+    pub fn find(&self, key: Key<'_>) -> Option<u64> {
+        self.keys.get(&format!("{key:?}")).copied().unwrap_or_else(|| self.index.find(key))
+    }
+
+    /// Creates a tenant with its first provider key.
+    ///
+    /// # Errors
+    /// A bad text, or a key that is taken.
+    pub fn create_tenant(&mut self, name: &str, provider_key: &str) -> Result<TenantId, CommandError> {
+        let id = TenantId(self.next_id());
+        let provider_keys = vec![Secret::new(provider_key)];
+        self.stage(Change::PutTenant(Tenant { id, name: name.into(), provider_keys, default_service: None }))?;
+        Ok(id)
+    }
+
+    /// Changes a tenant's name, provider keys or default service.
+    ///
+    /// # Errors
+    /// It is unknown, or what it would be is not valid.
+    pub fn edit_tenant(&mut self, id: TenantId, edit: impl FnOnce(&mut Tenant)) -> Result<(), CommandError> {
+        let mut tenant = Tenant::clone(self.tenant(id)?);
+        edit(&mut tenant);
+        tenant.id = id;
+        self.stage(Change::PutTenant(tenant))
+    }
+
+    /// Creates an account.
+    ///
+    /// # Errors
+    /// The tenant is unknown, or the name is a bad text.
+    pub fn create_account(&mut self, tenant: TenantId, name: &str) -> Result<AccountId, CommandError> {
+        self.tenant(tenant)?;
+        let id = AccountId(self.next_id());
+        self.stage(Change::PutAccount(Account { id, tenant, name: name.into() }))?;
+        Ok(id)
+    }
+
+    /// Creates a service without metrics. A tenant's first service becomes its default.
+    ///
+    /// # Errors
+    /// The tenant is unknown, a text is bad, or the external id is taken.
+    pub fn create_service(&mut self, new: &NewService<'_>) -> Result<ServiceId, CommandError> {
+        let default_service = self.tenant(new.tenant)?.default_service;
+        let id = ServiceId(self.next_id());
+        self.stage(Change::PutService(Service {
+            id,
+            tenant: new.tenant,
+            external_id: new.external_id.map(str::to_owned),
+            name: new.name.into(),
+            state: ServiceState::Active,
+            backend_version: new.backend_version,
+            referrer_filters_required: false,
+            tokens: Vec::new(),
+            metrics: super::metric::MetricTree::default(),
+        }))?;
+        if default_service.is_none() {
+            self.edit_tenant(new.tenant, |tenant| tenant.default_service = Some(id))?;
+        }
+        Ok(id)
+    }
+
+    /// Changes what a service is; its metrics have calls of their own.
+    ///
+    /// # Errors
+    /// It is unknown, or what it would be is not valid.
+    pub fn edit_service(&mut self, id: ServiceId, edit: impl FnOnce(&mut Service)) -> Result<(), CommandError> {
+        let mut service = Service::clone(self.service(id)?);
+        let tenant = service.tenant;
+        edit(&mut service);
+        (service.id, service.tenant) = (id, tenant);
+        self.stage(Change::PutService(service))
+    }
+
+    /// Deletes a service with its plans and applications.
+    ///
+    /// # Errors
+    /// It is unknown.
+    pub fn delete_service(&mut self, id: ServiceId) -> Result<(), CommandError> {
+        let tenant = self.service(id)?.tenant;
+        let applications: Vec<_> =
+            self.catalog.applications.iter().filter(|(_, app)| app.service == id).map(|(_, app)| app.id).collect();
+        for application in applications {
+            self.delete_application(application)?;
+        }
+        for plan in self.plans_of(id) {
+            self.stage(Change::DeletePlan(plan))?;
+        }
+        if self.tenant(tenant)?.default_service == Some(id) {
+            self.edit_tenant(tenant, |tenant| tenant.default_service = None)?;
+        }
+        self.stage(Change::DeleteService(id))
+    }
+
+    /// Adds a metric, below `parent` if given (3scale then calls it a method).
+    ///
+    /// # Errors
+    /// The service or parent is unknown, the name is bad or taken, or no slot is left.
+    pub fn create_metric(
+        &mut self,
+        service: ServiceId,
+        name: &str,
+        parent: Option<MetricId>,
+    ) -> Result<MetricId, CommandError> {
+        check_text("metric name", name)?;
+        let mut record = Service::clone(self.service(service)?);
+        let parent = parent.map(|id| slot_of(&record, id)).transpose()?;
+        let id = MetricId(self.next_id());
+        let slot = MetricSlot(record.metrics.slots());
+        record.metrics.put(Metric { id, slot, name: name.into(), parent })?;
+        self.stage(Change::PutService(record))?;
+        Ok(id)
+    }
+
+    /// Renames a metric or moves it below another; its counts stay.
+    ///
+    /// # Errors
+    /// Something is unknown, the name is bad or taken, or the parent lies below the metric.
+    pub fn edit_metric(
+        &mut self,
+        service: ServiceId,
+        id: MetricId,
+        name: &str,
+        parent: Option<MetricId>,
+    ) -> Result<(), CommandError> {
+        check_text("metric name", name)?;
+        let mut record = Service::clone(self.service(service)?);
+        let parent = parent.map(|id| slot_of(&record, id)).transpose()?;
+        let slot = slot_of(&record, id)?;
+        record.metrics.put(Metric { id, slot, name: name.into(), parent })?;
+        self.stage(Change::PutService(record))
+    }
+
+    /// Deletes a metric, and its limits in all plans.
+    ///
+    /// # Errors
+    /// Something is unknown, or the metric has others below it.
+    pub fn delete_metric(&mut self, service: ServiceId, id: MetricId) -> Result<(), CommandError> {
+        let mut record = Service::clone(self.service(service)?);
+        let slot = slot_of(&record, id)?;
+        record.metrics.remove(slot)?;
+        self.stage(Change::PutService(record))?;
+        for plan in self.plans_of(service) {
+            let mut plan = Plan::clone(self.plan(plan)?);
+            let before = plan.limits.len();
+            plan.limits.retain(|limit| limit.metric != id);
+            if plan.limits.len() != before {
+                self.stage(Change::PutPlan(plan))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Creates a plan without limits.
+    ///
+    /// # Errors
+    /// The service is unknown, a text is bad, or the external id is taken.
+    pub fn create_plan(
+        &mut self,
+        service: ServiceId,
+        external_id: Option<&str>,
+        name: &str,
+    ) -> Result<PlanId, CommandError> {
+        self.service(service)?;
+        let id = PlanId(self.next_id());
+        let external_id = external_id.map(str::to_owned);
+        self.stage(Change::PutPlan(Plan { id, service, external_id, name: name.into(), limits: Vec::new() }))?;
+        Ok(id)
+    }
+
+    /// Renames a plan.
+    ///
+    /// # Errors
+    /// It is unknown, or the name is a bad text.
+    pub fn rename_plan(&mut self, id: PlanId, name: &str) -> Result<(), CommandError> {
+        let mut plan = Plan::clone(self.plan(id)?);
+        plan.name = name.into();
+        self.stage(Change::PutPlan(plan))
+    }
+
+    /// Sets the limit of a metric over a period; an existing one keeps its identity and its count.
+    ///
+    /// # Errors
+    /// Something is unknown, or the plan has too many limits.
+    pub fn set_limit(
+        &mut self,
+        plan: PlanId,
+        metric: MetricId,
+        period: Period,
+        max: u64,
+    ) -> Result<LimitId, CommandError> {
+        let mut record = Plan::clone(self.plan(plan)?);
+        let slot = slot_of(self.service(record.service)?, metric)?;
+        let place = record.limits.binary_search_by_key(&(metric, period), |limit| (limit.metric, limit.period));
+        let id = match place {
+            Ok(at) => {
+                record.limits[at].max = max;
+                record.limits[at].id
+            }
+            Err(at) => {
+                let id = LimitId(self.next_id());
+                record.limits.insert(at, Limit { id, metric, slot, period, max });
+                id
+            }
+        };
+        self.stage(Change::PutPlan(record))?;
+        Ok(id)
+    }
+
+    /// Removes the limit of a metric over a period; without one, changes nothing.
+    ///
+    /// # Errors
+    /// The plan is unknown.
+    pub fn delete_limit(&mut self, plan: PlanId, metric: MetricId, period: Period) -> Result<(), CommandError> {
+        let mut record = Plan::clone(self.plan(plan)?);
+        record.limits.retain(|limit| (limit.metric, limit.period) != (metric, period));
+        self.stage(Change::PutPlan(record))
+    }
+
+    /// Creates an application.
+    ///
+    /// # Errors
+    /// Something is unknown, a text is bad, or the app id is taken in the service.
+    pub fn create_application(&mut self, new: &NewApplication<'_>) -> Result<ApplicationId, CommandError> {
+        let id = ApplicationId(self.next_id());
+        self.stage(Change::PutApplication(Application {
+            id,
+            service: new.service,
+            account: new.account,
+            app_id: new.app_id.into(),
+            name: new.name.into(),
+            plan: new.plan,
+            state: ApplicationState::Active,
+            app_keys: Vec::new(),
+            user_keys: Vec::new(),
+            referrer_filters: Vec::new(),
+            redirect_url: None,
+            subject: Subject::NONE,
+        }))?;
+        Ok(id)
+    }
+
+    /// Changes what an application is: state, plan, keys, filters.
+    ///
+    /// # Errors
+    /// It is unknown, or what it would be is not valid.
+    pub fn edit_application(
+        &mut self,
+        id: ApplicationId,
+        edit: impl FnOnce(&mut Application),
+    ) -> Result<(), CommandError> {
+        let mut application = Application::clone(self.application(id)?);
+        let (service, subject) = (application.service, application.subject);
+        edit(&mut application);
+        (application.id, application.service, application.subject) = (id, service, subject);
+        self.stage(Change::PutApplication(application))
+    }
+
+    /// Deletes an application and its counters.
+    ///
+    /// # Errors
+    /// It is unknown.
+    pub fn delete_application(&mut self, id: ApplicationId) -> Result<(), CommandError> {
+        self.application(id)?;
+        self.stage(Change::DeleteApplication(id))
+    }
+
+    fn next_id(&self) -> u64 {
+        self.catalog.next_id
+    }
+
+    fn tenant(&self, id: TenantId) -> Result<&Tenant, CommandError> {
+        self.catalog.tenants.get(id.0).map(|it| &**it).ok_or(CommandError::Unknown { what: "tenant", id: id.0 })
+    }
+
+    fn service(&self, id: ServiceId) -> Result<&Service, CommandError> {
+        self.catalog.services.get(id.0).map(|it| &**it).ok_or(CommandError::Unknown { what: "service", id: id.0 })
+    }
+
+    fn plan(&self, id: PlanId) -> Result<&Plan, CommandError> {
+        self.catalog.plans.get(id.0).map(|it| &**it).ok_or(CommandError::Unknown { what: "plan", id: id.0 })
+    }
+
+    fn application(&self, id: ApplicationId) -> Result<&Application, CommandError> {
+        let found = self.catalog.applications.get(id.0).map(|it| &**it);
+        found.ok_or(CommandError::Unknown { what: "application", id: id.0 })
+    }
+
+    fn plans_of(&self, service: ServiceId) -> Vec<PlanId> {
+        self.catalog.plans.iter().filter(|(_, plan)| plan.service == service).map(|(_, plan)| plan.id).collect()
+    }
+
+    /// Checks a change, applies it to the draft and keeps it.
+    fn stage(&mut self, change: Change) -> Result<(), CommandError> {
+        self.check(&change)?;
+        let mut freed = Vec::new();
+        self.catalog.keys_of(&change, |key, _| freed.push(format!("{key:?}")));
+        for key in freed {
+            self.keys.insert(key, None);
+        }
+        self.catalog.apply(&change);
+        let mut given = Vec::new();
+        let mut taken = None;
+        self.catalog.keys_of(&change, |key, id| match self.find(key) {
+            Some(by) if by != id => taken = Some(CommandError::Taken { what: kind_of(key), by }),
+            _ => given.push((format!("{key:?}"), id)),
+        });
+        if let Some(error) = taken {
+            return Err(error);
+        }
+        self.keys.extend(given.into_iter().map(|(key, id)| (key, Some(id))));
+        self.changes.push(change);
+        Ok(())
+    }
+
+    fn check(&self, change: &Change) -> Result<(), CommandError> {
+        match change {
+            Change::PutTenant(tenant) => {
+                check_text("tenant name", &tenant.name)?;
+                check_secrets("provider keys", &tenant.provider_keys)?;
+                if let Some(id) = tenant.default_service {
+                    let owned = self.service(id)?.tenant == tenant.id;
+                    owned.then_some(()).ok_or(CommandError::Unknown { what: "service", id: id.0 })?;
+                }
+            }
+            Change::PutAccount(account) => check_text("account name", &account.name)?,
+            Change::PutService(service) => {
+                check_text("service name", &service.name)?;
+                service.external_id.as_ref().map_or(Ok(()), |id| check_text("service id", id))?;
+                check_secrets("service tokens", &service.tokens)?;
+            }
+            Change::PutPlan(plan) => {
+                check_text("plan name", &plan.name)?;
+                plan.external_id.as_ref().map_or(Ok(()), |id| check_text("plan id", id))?;
+                check_count("limits", plan.limits.len(), LIMITS_MAX)?;
+            }
+            Change::PutApplication(application) => self.check_application(application)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn check_application(&self, application: &Application) -> Result<(), CommandError> {
+        check_text("application id", &application.app_id)?;
+        check_text("application name", &application.name)?;
+        check_secrets("application keys", &application.app_keys)?;
+        check_secrets("user keys", &application.user_keys)?;
+        check_count("referrer filters", application.referrer_filters.len(), KEYS_MAX)?;
+        for filter in &application.referrer_filters {
+            check_text("referrer filter", filter)?;
+        }
+        let tenant = self.service(application.service)?.tenant;
+        if self.plan(application.plan)?.service != application.service {
+            return Err(CommandError::Unknown { what: "plan", id: application.plan.0 });
+        }
+        if let Some(id) = application.account
+            && self.catalog.accounts.get(id.0).is_none_or(|account| account.tenant != tenant)
+        {
+            return Err(CommandError::Unknown { what: "account", id: id.0 });
+        }
+        Ok(())
+    }
+}
+
+fn slot_of(service: &Service, id: MetricId) -> Result<MetricSlot, CommandError> {
+    let found = service.metrics.by_id(id).map(|metric| metric.slot);
+    found.ok_or(CommandError::Unknown { what: "metric", id: id.0 })
+}
+
+fn kind_of(key: Key<'_>) -> &'static str {
+    match key {
+        Key::ProviderKey(_) => "the provider key",
+        Key::Service { .. } => "the service id",
+        Key::ServiceToken { .. } => "the service token",
+        Key::Plan { .. } => "the plan id",
+        Key::AppId { .. } => "the application id",
+        Key::UserKey { .. } => "the user key",
+    }
+}
+
+fn check_text(what: &'static str, text: &str) -> Result<(), CommandError> {
+    let good = !text.is_empty() && text.len() <= TEXT_LEN_MAX && text.trim() == text;
+    good.then_some(()).ok_or(CommandError::BadText { what, max: TEXT_LEN_MAX })
+}
+
+fn check_count(what: &'static str, count: usize, max: usize) -> Result<(), CommandError> {
+    (count <= max).then_some(()).ok_or(CommandError::TooMany { what, max })
+}
+
+fn check_secrets(what: &'static str, secrets: &[Secret]) -> Result<(), CommandError> {
+    check_count(what, secrets.len(), KEYS_MAX)?;
+    secrets.iter().try_for_each(|secret| check_text(what, secret.expose()))
+}
