@@ -73,10 +73,13 @@ pub(super) fn refused(refusal: &Refusal<'_>, no_body: bool) -> Response {
     let no_body = no_body && !matches!(refusal, Refusal::NotValidData);
     let body = if no_body { Vec::new() } else { xml::error(refusal) };
     let mut response = common(status_of(refusal), body);
-    if matches!(refusal, Refusal::TooMuchFutureUsage) {
+    let retry_after = match refusal {
         // Waiting usage is counted when its time has come; minutes, not seconds, make room.
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("60"));
-    }
+        Refusal::TooMuchFutureUsage => "60",
+        Refusal::StorageUnavailable => "1",
+        _ => return response,
+    };
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(retry_after));
     response
 }
 
@@ -145,6 +148,6 @@ fn status_of(refusal: &Refusal<'_>) -> StatusCode {
         // These two are found after a report was accepted; whoever does answer with one blames the request.
         | Refusal::TimestampTooOld
         | Refusal::TimestampTooNew => StatusCode::BAD_REQUEST,
-        Refusal::TooMuchFutureUsage => StatusCode::SERVICE_UNAVAILABLE,
+        Refusal::TooMuchFutureUsage | Refusal::StorageUnavailable => StatusCode::SERVICE_UNAVAILABLE,
     }
 }

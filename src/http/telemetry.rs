@@ -52,6 +52,7 @@ const RESULTS: &[&str] = &[
     "transactions_has_nil_transaction",
     "end_users_no_longer_supported",
     "too_much_future_usage",
+    "storage_unavailable",
     "usage_not_a_hash",
     "not_durable",
     "other",
@@ -176,6 +177,7 @@ mod tests {
             Refusal::TransactionsHaveNil,
             Refusal::EndUsersNoLongerSupported,
             Refusal::TooMuchFutureUsage,
+            Refusal::StorageUnavailable,
         ];
         let codes: Vec<_> =
             denials.iter().map(Denial::code).chain(refusals.iter().map(Refusal::code)).collect();
