@@ -8,7 +8,7 @@ use super::{Engine, NotDurable, Ticket};
 use crate::journal::ENTRY_BYTES_MAX;
 use crate::journal::catalog as codec;
 use crate::journal::entry::{Command, Kind};
-use crate::model::catalog::{Catalog, Change};
+use crate::model::catalog::{Catalog, Change, Key};
 use crate::model::draft::{CommandError, Draft};
 use crate::model::id::Subject;
 
@@ -107,7 +107,7 @@ impl Engine {
             _ => {}
         }
         let Next { catalog, keys, .. } = next;
-        let mut lead = |key, id| {
+        let mut lead = |key: Key<'_>, id| {
             keys.insert(self.directory.fingerprint(key), id);
         };
         catalog.keys_of(change, |key, _| lead(key, None));
