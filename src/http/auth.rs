@@ -1,0 +1,109 @@
+//! authorize and authrep, and their OAuth forms.
+
+use hyper::StatusCode;
+use hyper::http::request::Parts;
+use smallvec::SmallVec;
+
+use super::answer::{self, Response};
+use super::dialect::{Dialect, options};
+use super::fields::Fields;
+use super::form::{Form, FormError, Value};
+use super::options::Options;
+use super::telemetry;
+use super::xml::{self, Shown};
+use crate::engine::request::{Answer, AuthRequest, Call, Redirect, UsageParameter};
+use crate::model::decision::{Denial, Refusal};
+
+/// Answers a call. The checks come in the order of the reference: what can be read, who asks, what is asked.
+pub(super) fn answer(dialect: &Dialect, call: telemetry::Call, head: &Parts) -> Response {
+    let options = options(head);
+    let (result, response) = match Form::parse(head.uri.query().unwrap_or_default().as_bytes()) {
+        Ok(form) => decide(dialect, call, &form, options),
+        Err(error) => unreadable(&error, options),
+    };
+    dialect.telemetry.decided(call, result);
+    response
+}
+
+/// What the call is counted as, and its answer.
+type Outcome = (&'static str, Response);
+
+/// The answer to parameters that cannot be read.
+pub(super) fn unreadable(error: &FormError, options: Options) -> Outcome {
+    let text = error.to_string();
+    let no_body = options.no_body == Some(true) && !error.is_limit();
+    refuse(&Refusal::BadRequest { text: &text }, no_body)
+}
+
+pub(super) fn refuse(refusal: &Refusal<'_>, no_body: bool) -> Outcome {
+    (refusal.code(), answer::refused(refusal, no_body))
+}
+
+fn decide(dialect: &Dialect, call: telemetry::Call, form: &Form, options: Options) -> Outcome {
+    let mut fields = Fields::default();
+    fields.read(form);
+    let no_body = options.no_body.unwrap_or(fields.no_body);
+    if !form.is_utf8() {
+        return refuse(&Refusal::NotValidData, no_body);
+    }
+    let usage = match fields.usage {
+        Value::Hash(entries) => entries.map(|(name, value)| (name, value.text())).collect(),
+        Value::Nil => SmallVec::<[UsageParameter<'_>; 8]>::new(),
+        Value::Text(_) | Value::List => return misused(dialect, &fields, no_body),
+    };
+    if fields.user_id().is_some() {
+        return misused(dialect, &fields, no_body);
+    }
+    let (oauth, counts) = match call {
+        telemetry::Call::Authrep => (false, Call::Authrep),
+        telemetry::Call::OauthAuthrep => (true, Call::Authrep),
+        telemetry::Call::OauthAuthorize => (true, Call::Authorize),
+        telemetry::Call::Authorize | telemetry::Call::Report => (false, Call::Authorize),
+    };
+    let redirect_uri = fields.redirect_uri();
+    let request = AuthRequest {
+        call: counts,
+        oauth,
+        credentials: fields.credentials(),
+        app_id: fields.app_id(),
+        user_key: fields.user_key(),
+        app_key: fields.app_key(),
+        referrer: fields.referrer(),
+        redirect: redirect_uri.map(Redirect::Uri).or_else(|| fields.redirect_url().map(Redirect::Url)),
+        usage: &usage,
+        log_code: fields.log_code(),
+        flat_usage: options.flat_usage,
+        no_body,
+    };
+    let shown = Shown { oauth, redirect_uri: redirect_uri.is_some(), options };
+    let wall = (dialect.clock)();
+    let decided = dialect.engine.authorize(&request, wall, |answer| render(answer, shown, no_body));
+    decided.unwrap_or_else(|refusal| refuse(&refusal, no_body))
+}
+
+/// Requests that are wrong in themselves are told so only once it is known who asks.
+fn misused(dialect: &Dialect, fields: &Fields<'_>, no_body: bool) -> Outcome {
+    if let Err(refusal) = dialect.engine.authenticate(&fields.credentials()) {
+        return refuse(&refusal, no_body);
+    }
+    if fields.user_id().is_some() {
+        return refuse(&Refusal::EndUsersNoLongerSupported, no_body);
+    }
+    ("usage_not_a_hash", answer::empty(StatusCode::FORBIDDEN))
+}
+
+fn render(answer: &Answer<'_>, shown: Shown, no_body: bool) -> Outcome {
+    let options = shown.options;
+    let body = if no_body { Vec::new() } else { xml::status(answer, shown) };
+    let status = if answer.denial.is_none() { StatusCode::OK } else { StatusCode::CONFLICT };
+    let mut response = answer::dialect(status, body);
+    let headers = response.headers_mut();
+    if options.limit_headers && matches!(answer.denial, None | Some(Denial::LimitsExceeded)) {
+        answer::add_limit(headers, &answer.limit);
+    }
+    let Some(denial) = answer.denial else { return ("authorized", response) };
+    if options.rejection_reason_header {
+        answer::add_rejection_reason(headers, denial.code());
+    }
+    (denial.code(), response)
+}

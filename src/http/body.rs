@@ -1,0 +1,294 @@
+//! Request bodies: read within a deadline, inflated within a bound, parsed as form or multipart.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use bytes::Bytes;
+use flate2::write::MultiGzDecoder;
+use http_body_util::{BodyDataStream, BodyExt, Full};
+use hyper::body::Body;
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
+
+use super::form::{BYTES_MAX, Builder, Form, FormError, PARAMETERS_MAX};
+
+/// Why a body cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BodyError {
+    #[error("{0}")]
+    Form(#[from] FormError),
+    #[error("the body is encoded in a way other than gzip")]
+    Encoding,
+    #[error("the body did not arrive in time")]
+    TooSlow,
+    #[error("the body broke off or is not what its headers say")]
+    Broken,
+}
+
+/// What kind of body a report may have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    Form,
+    Multipart,
+}
+
+/// The kind of body that the headers announce, or the type that is none of them.
+pub(super) fn kind(headers: &HeaderMap) -> Result<Kind, String> {
+    let Some(header) = headers.get(CONTENT_TYPE) else { return Ok(Kind::Form) };
+    let text = String::from_utf8_lossy(header.as_bytes());
+    let media_type = text.split([';', ',']).next().unwrap_or_default().trim();
+    if media_type.is_empty() || media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        Ok(Kind::Form)
+    } else if media_type.eq_ignore_ascii_case("multipart/form-data") {
+        Ok(Kind::Multipart)
+    } else {
+        Err(text.into_owned())
+    }
+}
+
+/// Reads and parses a body.
+pub(super) async fn read<B>(
+    headers: &HeaderMap,
+    kind: Kind,
+    body: B,
+    timeout: Duration,
+) -> Result<Form, BodyError>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let sink = Sink::for_encoding(headers)?;
+    let bytes =
+        tokio::time::timeout(timeout, collect(body, sink)).await.map_err(|_| BodyError::TooSlow)??;
+    match kind {
+        Kind::Form => Ok(Form::parse(&bytes)?),
+        Kind::Multipart => {
+            let content_type =
+                headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+            parse_multipart(content_type, bytes.into()).await
+        }
+    }
+}
+
+async fn collect<B>(mut body: B, mut sink: Sink) -> Result<Vec<u8>, BodyError>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    if body.size_hint().lower() > BYTES_MAX as u64 {
+        return Err(FormError::TooLarge.into());
+    }
+    let mut received = 0;
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_| BodyError::Broken)?.into_data() else { continue };
+        // Bounds what is read even if it inflates to nothing.
+        received += data.len();
+        if received > BYTES_MAX {
+            return Err(FormError::TooLarge.into());
+        }
+        sink.write(&data)?;
+    }
+    sink.finish()
+}
+
+/// Where the bytes of a body go: through a decoder or not, never beyond [`BYTES_MAX`].
+enum Sink {
+    Plain(Bounded),
+    Gzip(Box<MultiGzDecoder<Bounded>>),
+}
+
+impl Sink {
+    fn for_encoding(headers: &HeaderMap) -> Result<Sink, BodyError> {
+        let mut encodings = headers.get_all(CONTENT_ENCODING).iter();
+        let is = |value: &[u8], name: &str| value.trim_ascii().eq_ignore_ascii_case(name.as_bytes());
+        match (encodings.next().map(hyper::header::HeaderValue::as_bytes), encodings.next()) {
+            (None, _) => Ok(Sink::Plain(Bounded::default())),
+            (Some(one), None) if is(one, "identity") || is(one, "") => Ok(Sink::Plain(Bounded::default())),
+            (Some(one), None) if is(one, "gzip") || is(one, "x-gzip") => {
+                Ok(Sink::Gzip(Box::new(MultiGzDecoder::new(Bounded::default()))))
+            }
+            _ => Err(BodyError::Encoding),
+        }
+    }
+
+    fn write(&mut self, data: &[u8]) -> Result<(), BodyError> {
+        let (result, full) = match self {
+            Sink::Plain(bytes) => (bytes.write_all(data), bytes.full),
+            Sink::Gzip(decoder) => (decoder.write_all(data), decoder.get_ref().full),
+        };
+        result.map_err(|_| if full { FormError::TooLarge.into() } else { BodyError::Broken })
+    }
+
+    fn finish(self) -> Result<Vec<u8>, BodyError> {
+        match self {
+            Sink::Plain(bytes) => Ok(bytes.bytes),
+            Sink::Gzip(mut decoder) => {
+                // The last of the output may come only now, so the bound may be met only now.
+                let ended = decoder.try_finish();
+                if decoder.get_ref().full {
+                    return Err(FormError::TooLarge.into());
+                }
+                ended.map_err(|_| BodyError::Broken)?;
+                Ok(std::mem::take(&mut decoder.get_mut().bytes))
+            }
+        }
+    }
+}
+
+/// Bytes in memory that refuse to become more than [`BYTES_MAX`]: a bomb is stopped while it inflates.
+#[derive(Default)]
+struct Bounded {
+    bytes: Vec<u8>,
+    full: bool,
+}
+
+impl Write for Bounded {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        if self.bytes.len() + data.len() > BYTES_MAX {
+            self.full = true;
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.bytes.extend_from_slice(data);
+        Ok(data.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Reads `multipart/form-data`. Parts without a name and files are passed over, but counted.
+async fn parse_multipart(content_type: &str, bytes: Bytes) -> Result<Form, BodyError> {
+    let boundary = multer::parse_boundary(content_type).map_err(|_| BodyError::Broken)?;
+    let mut form = Builder::new(bytes.len());
+    let mut parts = multer::Multipart::new(BodyDataStream::new(Full::new(bytes)), boundary);
+    let mut count = 0;
+    while let Some(part) = parts.next_field().await.map_err(|_| BodyError::Broken)? {
+        count += 1;
+        if count > PARAMETERS_MAX {
+            return Err(FormError::TooMany(count).into());
+        }
+        let name = part.name().filter(|_| part.file_name().is_none()).map(str::to_owned);
+        let value = part.bytes().await.map_err(|_| BodyError::Broken)?;
+        if let Some(name) = name {
+            form.push_pair(name.as_bytes(), &value)?;
+        }
+    }
+    Ok(form.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use flate2::{Compression, write::GzEncoder};
+    use hyper::header::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::super::form::Value;
+    use super::*;
+
+    fn run<T>(future: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
+    }
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn read_encoded(encoding: &'static str, body: Vec<u8>) -> Result<usize, String> {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static(encoding));
+        let form = run(read(&headers, Kind::Form, Full::new(Bytes::from(body)), Duration::from_secs(60)));
+        form.map(|form| form.entries().count()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn gzip_is_inflated_within_the_bound() {
+        assert_eq!(read_encoded("gzip", gzip(b"a=1&b=2")), Ok(2));
+        let two = [gzip(b"a=1&b="), gzip(b"2&c=3")].concat();
+        assert_eq!(read_encoded("X-GZip", two), Ok(3));
+        let most = vec![b'a'; BYTES_MAX];
+        assert_eq!(read_encoded("gzip", gzip(&most)), Ok(1));
+        assert_eq!(read_encoded("identity", most), Ok(1));
+        let too_large = Err(FormError::TooLarge.to_string());
+        assert_eq!(read_encoded("gzip", gzip(&vec![b'a'; BYTES_MAX + 1])), too_large);
+        assert_eq!(read_encoded("gzip", gzip(&vec![0; 200 << 20])), too_large);
+        assert_eq!(read_encoded("", vec![b'a'; BYTES_MAX + 1]), too_large);
+    }
+
+    #[test]
+    fn a_body_that_is_no_gzip_or_ends_early_is_broken() {
+        let broken = Err(BodyError::Broken.to_string());
+        let whole = gzip(b"a=1&b=2");
+        assert_eq!(read_encoded("gzip", b"a=1".to_vec()), broken);
+        assert_eq!(read_encoded("gzip", whole[..whole.len() - 3].to_vec()), broken);
+        assert_eq!(read_encoded("br", whole), Err(BodyError::Encoding.to_string()));
+    }
+
+    fn multipart(parts: &str) -> Result<Form, BodyError> {
+        let body = format!("{parts}--X--\r\n");
+        run(parse_multipart("multipart/form-data; boundary=X", Bytes::from(body)))
+    }
+
+    fn part(name: &str, value: &str) -> String {
+        format!("--X\r\nContent-Disposition: form-data; {name}\r\n\r\n{value}\r\n")
+    }
+
+    #[test]
+    fn parts_are_parameters_and_files_are_not() {
+        let parts = [
+            part("name=\"transactions[0][app_id]\"", "a%20b"),
+            part("name=\"file\"; filename=\"x\"", "1"),
+            part("name=\"service_id\"", "1"),
+        ];
+        let form = multipart(&parts.concat()).unwrap();
+        let names: Vec<_> = form.entries().map(|(name, _)| name.to_owned()).collect();
+        assert_eq!(names, ["transactions", "service_id"]);
+        let Some((_, Value::Hash(mut transactions))) = form.entries().next() else { panic!("no hash") };
+        let Some((_, Value::Hash(mut first))) = transactions.next() else { panic!("no hash") };
+        assert_eq!(first.next().and_then(|(_, value)| value.text()), Some("a%20b"));
+    }
+
+    #[test]
+    fn parts_are_bounded_in_number() {
+        let many = |count| multipart(&part("name=a", "1").repeat(count));
+        assert!(many(PARAMETERS_MAX).is_ok());
+        assert!(matches!(many(PARAMETERS_MAX + 1), Err(BodyError::Form(FormError::TooMany(4097)))));
+        let files = part("name=a; filename=b", "1").repeat(PARAMETERS_MAX + 1);
+        assert!(matches!(multipart(&files), Err(BodyError::Form(FormError::TooMany(4097)))));
+    }
+
+    #[test]
+    fn kinds_are_told_by_media_type() {
+        let kind_of = |text: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(text));
+            kind(&headers)
+        };
+        assert_eq!(kind(&HeaderMap::new()), Ok(Kind::Form));
+        assert_eq!(kind_of(""), Ok(Kind::Form));
+        assert_eq!(kind_of("Application/X-WWW-Form-URLencoded; charset=utf-8"), Ok(Kind::Form));
+        assert_eq!(kind_of("multipart/form-data; boundary=X"), Ok(Kind::Multipart));
+        assert_eq!(kind_of("text/xml; charset=x"), Err("text/xml; charset=x".to_owned()));
+    }
+
+    proptest! {
+        #[test]
+        fn any_multipart_body_is_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let body = [b"--X\r\nContent-Disposition: form-data; name=a\r\n".as_slice(), &bytes].concat();
+            let _ = run(parse_multipart("multipart/form-data; boundary=X", Bytes::from(body)));
+        }
+
+        #[test]
+        fn any_multipart_header_is_read_or_refused(header in ".{0,60}", head in "[ -~\r\n]{0,80}") {
+            let content_type = format!("multipart/form-data; {header}");
+            let _ = run(parse_multipart(&content_type, Bytes::from(format!("--X\r\n{head}\r\n\r\n1\r\n--X--"))));
+        }
+
+        #[test]
+        fn any_gzip_body_is_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..300), cut in 0_usize..60) {
+            let mut body = gzip(&bytes);
+            body.truncate(body.len().saturating_sub(cut));
+            let _ = read_encoded("gzip", body);
+            let _ = read_encoded("gzip", bytes);
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! One connection: hyper speaks HTTP, this file sees to it that the client keeps moving.
+//!
+//! hyper's own header timeout makes and drops a timer for each request. Here one tick per connection compares
+//! two numbers instead, and tells three things apart: a request being answered (its own limits hold), a head
+//! that began to arrive, and a client that says nothing.
+
+use std::convert::Infallible;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_util::sync::CancellationToken;
+
+use super::routes::Routes;
+use super::server::Config;
+use super::telemetry::Telemetry;
+
+/// How a connection ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum End {
+    /// Both sides were done, or the client broke off or sent what is no HTTP.
+    Closed,
+    /// The client was too slow.
+    CutOff,
+}
+
+/// Serves one connection until it ends. Once `drain` is cancelled, what is in flight is still answered.
+pub(super) async fn serve<S>(
+    stream: S,
+    routes: Arc<Routes>,
+    telemetry: Arc<Telemetry>,
+    config: &Config,
+    drain: CancellationToken,
+) -> End
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let progress = Arc::new(Progress::default());
+    let service = service_fn(|request| {
+        progress.begin();
+        telemetry.requests.increment(1);
+        let (routes, progress) = (Arc::clone(&routes), Arc::clone(&progress));
+        async move {
+            let response = routes.answer(request).await;
+            progress.finish();
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let io = TokioIo::new(Counted { stream, progress: Arc::clone(&progress) });
+    let mut connection = pin!(
+        http1::Builder::new()
+            .max_header_size(config.head_bytes_max)
+            .max_buf_size(config.head_bytes_max.max(64 * 1024))
+            .serve_connection(io, service)
+    );
+    let mut patience = Patience::new(config);
+    let mut ticks = tokio::time::interval(patience.tick);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut draining = false;
+    loop {
+        tokio::select! {
+            biased;
+            // An error here is the client's doing: it hung up, or hyper refused what it sent and said so.
+            _ = connection.as_mut() => return End::Closed,
+            () = drain.cancelled(), if !draining => {
+                draining = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            _ = ticks.tick() => if patience.is_over(&progress) { return End::CutOff },
+        }
+    }
+}
+
+/// What has happened on a connection. One task writes and reads it, so the order of accesses is no matter.
+#[derive(Default)]
+struct Progress {
+    /// Bytes received.
+    received: AtomicU64,
+    /// Bytes that had been received when the last request was answered.
+    received_before: AtomicU64,
+    /// Requests whose head was read.
+    begun: AtomicU64,
+    /// Requests answered.
+    finished: AtomicU64,
+}
+
+impl Progress {
+    fn begin(&self) {
+        self.begun.fetch_add(1, Relaxed);
+    }
+
+    fn finish(&self) {
+        self.finished.fetch_add(1, Relaxed);
+        self.received_before.store(self.received.load(Relaxed), Relaxed);
+    }
+}
+
+/// Decides, tick by tick, when a client had its chance.
+struct Patience {
+    tick: Duration,
+    head_timeout: Duration,
+    idle_timeout: Duration,
+    begun: u64,
+    in_head: bool,
+    quiet: Duration,
+}
+
+impl Patience {
+    fn new(config: &Config) -> Patience {
+        let least = config.head_timeout.min(config.idle_timeout);
+        Patience {
+            tick: (least / 4).clamp(Duration::from_millis(5), Duration::from_secs(1)),
+            head_timeout: config.head_timeout,
+            idle_timeout: config.idle_timeout,
+            begun: 0,
+            in_head: true,
+            quiet: Duration::ZERO,
+        }
+    }
+
+    fn is_over(&mut self, progress: &Progress) -> bool {
+        let begun = progress.begun.load(Relaxed);
+        let answering = begun != progress.finished.load(Relaxed);
+        // A new connection is expected to say something as soon as one that began to.
+        let in_head = begun == 0 || progress.received.load(Relaxed) != progress.received_before.load(Relaxed);
+        if answering || begun != self.begun || in_head != self.in_head {
+            (self.begun, self.in_head, self.quiet) = (begun, in_head, Duration::ZERO);
+            return false;
+        }
+        self.quiet += self.tick;
+        self.quiet > if in_head { self.head_timeout } else { self.idle_timeout }
+    }
+}
+
+/// A stream that counts what it receives.
+struct Counted<S> {
+    stream: S,
+    progress: Arc<Progress>,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let result = Pin::new(&mut self.stream).poll_read(cx, buf);
+        self.progress.received.fetch_add((buf.filled().len() - before) as u64, Relaxed);
+        result
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ticks_until_over(patience: &mut Patience, progress: &Progress) -> u32 {
+        (1..1000).find(|_| patience.is_over(progress)).unwrap_or(u32::MAX)
+    }
+
+    fn patience() -> Patience {
+        Patience::new(&Config {
+            head_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(60),
+            ..Config::default()
+        })
+    }
+
+    #[test]
+    fn a_new_connection_must_send_its_head_in_time() {
+        assert_eq!(ticks_until_over(&mut patience(), &Progress::default()), 11);
+    }
+
+    #[test]
+    fn an_idle_connection_may_rest_and_then_gets_its_whole_head_timeout() {
+        let (mut patience, progress) = (patience(), Progress::default());
+        progress.begin();
+        progress.finish();
+        assert_eq!(ticks_until_over(&mut patience, &progress), 62);
+        progress.received.store(1, Relaxed);
+        assert_eq!(ticks_until_over(&mut patience, &progress), 12);
+    }
+
+    #[test]
+    fn a_request_in_flight_is_never_cut_off() {
+        let (mut patience, progress) = (patience(), Progress::default());
+        progress.begin();
+        assert_eq!(ticks_until_over(&mut patience, &progress), u32::MAX);
+    }
+}

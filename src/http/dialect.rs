@@ -1,0 +1,113 @@
+//! 3scale's Service Management API: which path is which call.
+//!
+//! Only the exact paths exist: any other path or method is 404 with an empty body.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use hyper::body::Body;
+use hyper::http::request::Parts;
+use hyper::{Method, Request, StatusCode};
+
+use super::answer::{self, Response};
+use super::options::Options;
+use super::telemetry::{Call, Telemetry};
+use super::{Clock, auth, report};
+use crate::engine::Engine;
+
+/// The version of the API that is spoken here: that of the 3scale backend whose behaviour it is.
+pub const API_VERSION: &str = "3.4.3";
+
+/// The header that asks for extensions.
+const OPTIONS_HEADER: &str = "3scale-options";
+
+/// The calls of the API, answered by an engine.
+pub struct Dialect {
+    pub(super) engine: Arc<Engine>,
+    pub(super) clock: Clock,
+    pub(super) telemetry: Arc<Telemetry>,
+    pub(super) body_timeout: Duration,
+}
+
+enum Target {
+    Auth(Call),
+    Report,
+    Status,
+    Check,
+    Available,
+    Preflight,
+    Nothing,
+}
+
+fn target(method: &Method, path: &str) -> Target {
+    if *method == Method::GET || *method == Method::HEAD {
+        match path {
+            "/transactions/authrep.xml" => Target::Auth(Call::Authrep),
+            "/transactions/authorize.xml" => Target::Auth(Call::Authorize),
+            "/transactions/oauth_authrep.xml" => Target::Auth(Call::OauthAuthrep),
+            "/transactions/oauth_authorize.xml" => Target::Auth(Call::OauthAuthorize),
+            "/status" => Target::Status,
+            "/check.txt" => Target::Check,
+            "/available" if *method == Method::HEAD => Target::Available,
+            _ => Target::Nothing,
+        }
+    } else if *method == Method::POST && path == "/transactions.xml" {
+        Target::Report
+    } else if *method == Method::OPTIONS {
+        Target::Preflight
+    } else {
+        Target::Nothing
+    }
+}
+
+impl Dialect {
+    /// Answers from `engine`. A body that takes longer than `body_timeout` to arrive is given up.
+    #[must_use]
+    pub fn new(
+        engine: Arc<Engine>,
+        clock: Clock,
+        telemetry: Arc<Telemetry>,
+        body_timeout: Duration,
+    ) -> Dialect {
+        Dialect { engine, clock, telemetry, body_timeout }
+    }
+
+    /// Answers one request, whatever its path.
+    pub(super) async fn answer<B>(&self, request: Request<B>) -> Response
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let (head, body) = request.into_parts();
+        match target(&head.method, head.uri.path()) {
+            Target::Auth(call) => self.timed(call, || auth::answer(self, call, &head)),
+            Target::Report => report::answer(self, &head, body).await,
+            Target::Status => {
+                let status = format!("{{\"status\":\"ok\",\"version\":{{\"backend\":\"{API_VERSION}\"}}}}");
+                answer::typed("application/json", &status)
+            }
+            Target::Check => answer::typed("text/plain", "ok"),
+            Target::Available => answer::empty(StatusCode::OK),
+            Target::Preflight => answer::preflight(),
+            Target::Nothing => {
+                self.telemetry.not_found.increment(1);
+                answer::empty(StatusCode::NOT_FOUND)
+            }
+        }
+    }
+
+    /// Runs a call, and takes its time if it is the turn of this one.
+    pub(super) fn timed<R>(&self, call: Call, run: impl FnOnce() -> R) -> R {
+        let start = self.telemetry.times_this_one().then(Instant::now);
+        let result = run();
+        if let Some(start) = start {
+            self.telemetry.took(call, start.elapsed());
+        }
+        result
+    }
+}
+
+/// The extensions that a request asks for.
+pub(super) fn options(head: &Parts) -> Options {
+    head.headers.get(OPTIONS_HEADER).map_or_else(Options::default, |value| Options::parse(value.as_bytes()))
+}

@@ -1,0 +1,53 @@
+//! HTTP: the listeners, 3scale's Service Management API on top of the engine, health and telemetry.
+//!
+//! | File | What it holds |
+//! |---|---|
+//! | `server`, `connection` | sockets: accepting, the cap on connections, time limits, draining |
+//! | `routes`, `health` | which path belongs to whom; `/healthz`, `/readyz`, `/metrics`; plugin routes |
+//! | `dialect`, `auth`, `report` | the calls of 3scale's API, each in the order of its checks |
+//! | `form`, `fields`, `body` | parameters: nested forms, the names that calls know, bodies (gzip, multipart) |
+//! | `options`, `timestamp` | the `3scale-options` header; the dates that reports carry |
+//! | `answer`, `xml` | answers, to the byte |
+//! | `telemetry` | counters of the layer |
+//!
+//! Parsing of HTTP itself is hyper's. Nothing here starts a runtime, reads a clock of its own for decisions
+//! ([`Clock`] is given) or logs a parameter: parameters are credentials.
+
+mod answer;
+mod auth;
+mod body;
+mod connection;
+mod dialect;
+mod fields;
+pub mod form;
+mod health;
+pub mod options;
+mod report;
+mod routes;
+mod server;
+mod telemetry;
+pub mod timestamp;
+mod xml;
+
+use std::sync::Arc;
+
+use crate::model::time::UnixMillis;
+
+pub use answer::Response;
+pub use dialect::{API_VERSION, Dialect};
+pub use health::{Health, Readiness};
+pub use routes::{Answering, Extension, Routes};
+pub use server::{Config, serve};
+pub use telemetry::Telemetry;
+
+/// The wall clock, read once per request at this edge. Tests give one that stands still.
+pub type Clock = Arc<dyn Fn() -> UnixMillis + Send + Sync>;
+
+/// The system's clock.
+#[must_use]
+pub fn system_clock() -> Clock {
+    Arc::new(|| {
+        let elapsed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        UnixMillis(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
+    })
+}

@@ -1,0 +1,133 @@
+//! The `3scale-options` request header: extensions of the calls, as a query string.
+
+use super::form::{Form, Value};
+
+/// What a caller asked for. By default nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[allow(clippy::struct_excessive_bools)]
+pub struct Options {
+    /// Answer without a body. `None` if the header does not say; then the parameter `no_body` does.
+    pub no_body: Option<bool>,
+    /// Name the reason of a denial in a header.
+    pub rejection_reason_header: bool,
+    /// Tell what is left of the tightest limit in headers.
+    pub limit_headers: bool,
+    /// List the application's keys.
+    pub list_app_keys: bool,
+    /// List the reported metrics with those below them.
+    pub hierarchy: bool,
+    /// Count the named metrics only, not their ancestors.
+    pub flat_usage: bool,
+}
+
+impl Options {
+    /// Reads the value of the header. One that is no query string asks for nothing.
+    #[must_use]
+    pub fn parse(header: &[u8]) -> Options {
+        let mut options = Options::default();
+        // Gateways send plain names and digits with every call, so those are read in place.
+        if header.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'=' | b'&')) {
+            for pair in header.split(|byte| *byte == b'&') {
+                let equals = pair.iter().position(|byte| *byte == b'=');
+                let name = &pair[..equals.unwrap_or(pair.len())];
+                options.set(name, equals.map(|at| &pair[at + 1..]));
+            }
+        } else if let Ok(form) = Form::parse(header) {
+            for (name, value) in form.entries() {
+                match value {
+                    Value::Nil => options.set(name.as_bytes(), None),
+                    Value::Text(text) => options.set(name.as_bytes(), Some(text.as_bytes())),
+                    // Neither is `1`, but for `no_body` any value counts.
+                    Value::List | Value::Hash(_) => options.set(name.as_bytes(), Some(b"-")),
+                }
+            }
+        }
+        options
+    }
+
+    /// Only `1` is yes, except for `no_body`.
+    fn set(&mut self, name: &[u8], value: Option<&[u8]>) {
+        let on = value == Some(b"1");
+        match name {
+            b"no_body" => self.no_body = Some(value.is_some_and(|value| !matches!(value, b"0" | b"false"))),
+            b"rejection_reason_header" => self.rejection_reason_header = on,
+            b"limit_headers" => self.limit_headers = on,
+            b"list_app_keys" => self.list_app_keys = on,
+            b"hierarchy" => self.hierarchy = on,
+            b"flat_usage" => self.flat_usage = on,
+            _ => {}
+        }
+    }
+}
+
+/// Whether this value of `no_body` means yes: anything but `0` and `false`, even nothing.
+#[must_use]
+pub fn no_body_value(value: &str) -> bool {
+    !matches!(value, "0" | "false")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn only_one_is_yes() {
+        for (header, on) in [
+            ("limit_headers=1", true),
+            ("limit_headers=true", false),
+            ("limit_headers=2", false),
+            ("limit_headers=11", false),
+            ("limit_headers", false),
+            ("limit_headers=", false),
+            ("limit_headers=0&limit_headers=1", true),
+            ("limit_headers=1&limit_headers=0", false),
+            ("limit%5Fheaders=%31", true),
+            ("limit_headers[x]=1", false),
+            ("limit_headers=%zz", false),
+        ] {
+            assert_eq!(Options::parse(header.as_bytes()).limit_headers, on, "{header}");
+        }
+    }
+
+    #[test]
+    fn no_body_is_yes_unless_denied() {
+        for (header, no_body) in [
+            ("", None),
+            ("limit_headers=1", None),
+            ("no_body=1", Some(true)),
+            ("no_body=", Some(true)),
+            ("no_body=x%20", Some(true)),
+            ("no_body[x]=0", Some(true)),
+            ("no_body=0", Some(false)),
+            ("no_body=false", Some(false)),
+            ("no_body", Some(false)),
+        ] {
+            assert_eq!(Options::parse(header.as_bytes()).no_body, no_body, "{header}");
+        }
+    }
+
+    #[test]
+    fn all_options_are_independent() {
+        let all =
+            b"no_body=1&rejection_reason_header=1&limit_headers=1&list_app_keys=1&hierarchy=1&flat_usage=1";
+        let options = Options::parse(all);
+        assert!(options.rejection_reason_header && options.limit_headers && options.list_app_keys);
+        assert!(options.hierarchy && options.flat_usage && options.no_body == Some(true));
+        assert_eq!(Options::parse(b"x=1&=&&"), Options::default());
+    }
+
+    proptest! {
+        #[test]
+        fn any_header_is_read(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Options::parse(&bytes);
+        }
+
+        #[test]
+        fn reading_in_place_and_as_a_form_agree(header in "(no_body|limit_headers|flat_usage|x|=|&|0|1){0,12}") {
+            let escaped: String = header.replace('_', "%5f");
+            prop_assert_eq!(Options::parse(header.as_bytes()), Options::parse(escaped.as_bytes()));
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! `POST /transactions.xml`: count what already happened.
+//!
+//! The answer comes when the usage is on disk. A transaction that is wrong drops the whole report, but the
+//! caller is answered 202 all the same, as the original does: it finds such errors only later.
+
+use bytes::Bytes;
+use hyper::StatusCode;
+use hyper::body::Body;
+use hyper::http::request::Parts;
+
+use super::answer::{self, Response};
+use super::auth::{refuse, unreadable};
+use super::body::{self, BodyError};
+use super::dialect::{Dialect, options};
+use super::fields::{Fields, code_of, not_blank};
+use super::form::{Entries, Form, FormError, Value};
+use super::options::Options;
+use super::telemetry::Call;
+use super::timestamp;
+use crate::engine::Ticket;
+use crate::engine::request::{ReportError, ReportRequest, Transaction, UsageParameter};
+use crate::model::decision::Refusal;
+
+/// What the call is counted as, and its answer.
+type Outcome = (&'static str, Response);
+
+/// Answers a report.
+pub(super) async fn answer<B>(dialect: &Dialect, head: &Parts, body: B) -> Response
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let (result, response) = match accept(dialect, head, body).await {
+        Ok(ticket) => match dialect.engine.durable(ticket).await {
+            Ok(()) => ("accepted", answer::empty(StatusCode::ACCEPTED)),
+            Err(_) => ("not_durable", answer::not_durable()),
+        },
+        Err(outcome) => outcome,
+    };
+    dialect.telemetry.decided(Call::Report, result);
+    response
+}
+
+async fn accept<B>(dialect: &Dialect, head: &Parts, body: B) -> Result<Ticket, Outcome>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let options = options(head);
+    let kind = body::kind(&head.headers).map_err(|content_type| {
+        let refusal = Refusal::ContentTypeInvalid { content_type: &content_type };
+        refuse(&refusal, options.no_body == Some(true))
+    })?;
+    let query =
+        Form::parse(head.uri.query().unwrap_or_default().as_bytes()).map_err(|e| unreadable(&e, options))?;
+    let body =
+        body::read(&head.headers, kind, body, dialect.body_timeout).await.map_err(|e| no_body(e, options))?;
+    dialect.timed(Call::Report, || count(dialect, &query, &body, options))
+}
+
+/// The answer to a report whose body is of no use.
+fn no_body(error: BodyError, options: Options) -> Outcome {
+    match error {
+        BodyError::Form(error) => unreadable(&error, options),
+        BodyError::Broken => unreadable(&FormError::Shape, options),
+        BodyError::Encoding => ("other", answer::empty(StatusCode::UNSUPPORTED_MEDIA_TYPE)),
+        BodyError::TooSlow => ("other", answer::too_slow()),
+    }
+}
+
+fn count(dialect: &Dialect, query: &Form, body: &Form, options: Options) -> Result<Ticket, Outcome> {
+    let mut fields = Fields::default();
+    fields.read(query);
+    fields.read(body);
+    let no_body = options.no_body.unwrap_or(fields.no_body);
+    let credentials = fields.credentials();
+    dialect.engine.authenticate(&credentials).map_err(|refusal| refuse(&refusal, no_body))?;
+    if !query.is_utf8() || !body.is_utf8() {
+        return Err(refuse(&Refusal::NotValidData, no_body));
+    }
+    let entries = well_formed(fields.transactions).map_err(|refusal| refuse(&refusal, no_body))?;
+    // All usage lies in one list, of which each transaction has a part.
+    let mut usage = Vec::new();
+    let parts: Vec<_> = entries.map(|(_, value)| Part::read(value, &mut usage)).collect();
+    let transactions: Vec<_> = parts.iter().map(|part| part.transaction(&usage)).collect();
+    let request = ReportRequest { credentials, transactions: &transactions, flat_usage: options.flat_usage };
+    dialect.engine.report(&request, (dialect.clock)()).map_err(|error| match error {
+        ReportError::Refused(refusal) => refuse(&refusal, no_body),
+        ReportError::Dropped(refusal) => {
+            tracing::debug!(code = refusal.code(), "a report counted nothing");
+            dialect.telemetry.dropped(refusal.code());
+            ("accepted", answer::empty(StatusCode::ACCEPTED))
+        }
+    })
+}
+
+/// The transactions, if each is a hash whose usage is one too.
+fn well_formed(transactions: Value<'_>) -> Result<Entries<'_>, Refusal<'static>> {
+    let entries = match transactions {
+        Value::Nil => return Err(Refusal::TransactionsBlank),
+        Value::Text(text) if not_blank(Some(text)).is_none() => return Err(Refusal::TransactionsBlank),
+        Value::Text(_) | Value::List => return Err(Refusal::TransactionsFormatInvalid),
+        Value::Hash(entries) => entries,
+    };
+    if entries.into_iter().any(|(_, transaction)| matches!(transaction, Value::Nil)) {
+        return Err(Refusal::TransactionsHaveNil);
+    }
+    let mut end_users = false;
+    for (_, transaction) in entries {
+        let Value::Hash(transaction) = transaction else { return Err(Refusal::TransactionsFormatInvalid) };
+        for (name, value) in transaction {
+            match (name, value) {
+                ("usage", Value::Text(_) | Value::List) => return Err(Refusal::TransactionsFormatInvalid),
+                ("user_id", value) => end_users |= not_blank(value.text()).is_some(),
+                _ => {}
+            }
+        }
+    }
+    if end_users { Err(Refusal::EndUsersNoLongerSupported) } else { Ok(entries) }
+}
+
+/// A transaction whose usage still lies in the common list.
+#[derive(Default)]
+struct Part<'a> {
+    app_id: Option<&'a str>,
+    user_key: Option<&'a str>,
+    usage: std::ops::Range<usize>,
+    timestamp: Option<i64>,
+    log_code: Option<&'a str>,
+}
+
+impl<'a> Part<'a> {
+    fn read(value: Value<'a>, usage: &mut Vec<UsageParameter<'a>>) -> Part<'a> {
+        let mut part = Part::default();
+        let Value::Hash(transaction) = value else { return part };
+        for (name, value) in transaction {
+            match name {
+                "app_id" => part.app_id = not_blank(value.text()),
+                "user_key" => part.user_key = not_blank(value.text()),
+                "timestamp" => part.timestamp = value.text().and_then(timestamp::parse),
+                "log" => part.log_code = code_of(value),
+                "usage" => {
+                    let start = usage.len();
+                    if let Value::Hash(entries) = value {
+                        usage.extend(entries.map(|(name, value)| (name, value.text())));
+                    }
+                    part.usage = start..usage.len();
+                }
+                _ => {}
+            }
+        }
+        part
+    }
+
+    fn transaction<'u>(&self, usage: &'u [UsageParameter<'a>]) -> Transaction<'u>
+    where
+        'a: 'u,
+    {
+        Transaction {
+            app_id: self.app_id,
+            user_key: self.user_key,
+            usage: usage.get(self.usage.clone()).unwrap_or_default(),
+            timestamp: self.timestamp,
+            log_code: self.log_code,
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! Counters of the HTTP layer. Handles are made once and kept, since looking one up costs more than counting;
+//! labels come from the small sets of calls and of result codes, never from a request.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use metrics::{Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram};
+use metrics::{gauge, histogram};
+
+/// A call of 3scale's API.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Call {
+    Authorize,
+    Authrep,
+    OauthAuthorize,
+    OauthAuthrep,
+    Report,
+}
+
+const CALLS: [&str; 5] = ["authorize", "authrep", "oauth_authorize", "oauth_authrep", "report"];
+
+/// Every result that a call can have: the first two are successes, then denials, refusals, and our own.
+const RESULTS: &[&str] = &[
+    "authorized",
+    "accepted",
+    "limits_exceeded",
+    "application_key_invalid",
+    "referrer_not_allowed",
+    "application_not_active",
+    "service_not_active",
+    "oauth_not_enabled",
+    "redirect_uri_invalid",
+    "redirect_url_invalid",
+    "provider_key_or_service_token_required",
+    "service_id_missing",
+    "service_token_invalid",
+    "provider_key_invalid",
+    "provider_key_invalid_or_service_missing",
+    "service_id_invalid",
+    "authentication_error",
+    "user_key_invalid",
+    "application_not_found",
+    "metric_invalid",
+    "usage_value_invalid",
+    "transaction_timestamp_too_old",
+    "transaction_timestamp_too_new",
+    "not_valid_data",
+    "bad_request",
+    "content_type_invalid",
+    "transactions_is_blank",
+    "transactions_format_invalid",
+    "transactions_has_nil_transaction",
+    "end_users_no_longer_supported",
+    "too_much_future_usage",
+    "storage_unavailable",
+    "usage_not_a_hash",
+    "not_durable",
+    "other",
+];
+
+/// One in this many calls is timed: two clock reads and a histogram cost as much as a small request's parsing.
+const TIMED_ONE_IN: u32 = 16;
+
+/// The kept handles. Build it after the recorder is installed, or it counts nowhere.
+pub struct Telemetry {
+    decisions: Vec<Vec<Counter>>,
+    dropped: Vec<Counter>,
+    seconds: [Histogram; CALLS.len()],
+    turn: AtomicU32,
+    pub(super) requests: Counter,
+    pub(super) not_found: Counter,
+    pub(super) connections: Gauge,
+    pub(super) accepted: Counter,
+    pub(super) refused: Counter,
+    pub(super) cut_off: Counter,
+    pub(super) accept_errors: Counter,
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        describe();
+        let decisions = |call: &'static str| {
+            RESULTS
+                .iter()
+                .map(|r| counter!("tollgate_decisions_total", "call" => call, "result" => *r))
+                .collect()
+        };
+        Telemetry {
+            decisions: CALLS.iter().map(|call| decisions(call)).collect(),
+            dropped: RESULTS
+                .iter()
+                .map(|r| counter!("tollgate_http_reports_dropped_total", "result" => *r))
+                .collect(),
+            seconds: CALLS.map(|call| histogram!("tollgate_http_call_seconds", "call" => call)),
+            turn: AtomicU32::new(0),
+            requests: counter!("tollgate_http_requests_total"),
+            not_found: counter!("tollgate_http_not_found_total"),
+            connections: gauge!("tollgate_http_connections"),
+            accepted: counter!("tollgate_http_connections_accepted_total"),
+            refused: counter!("tollgate_http_connections_refused_total"),
+            cut_off: counter!("tollgate_http_connections_cut_off_total"),
+            accept_errors: counter!("tollgate_http_accept_errors_total"),
+        }
+    }
+}
+
+impl Telemetry {
+    /// Counts how a call ended.
+    pub(super) fn decided(&self, call: Call, result: &str) {
+        self.decisions[call as usize][number_of(result)].increment(1);
+    }
+
+    /// Counts a report that was answered 202 and counted nothing.
+    pub(super) fn dropped(&self, code: &str) {
+        self.dropped[number_of(code)].increment(1);
+    }
+
+    /// Whether this call is one of those that are timed.
+    pub(super) fn times_this_one(&self) -> bool {
+        self.turn.fetch_add(1, Ordering::Relaxed).is_multiple_of(TIMED_ONE_IN)
+    }
+
+    pub(super) fn took(&self, call: Call, elapsed: Duration) {
+        self.seconds[call as usize].record(elapsed);
+    }
+}
+
+fn number_of(result: &str) -> usize {
+    RESULTS.iter().position(|known| *known == result).unwrap_or(RESULTS.len() - 1)
+}
+
+fn describe() {
+    describe_counter!("tollgate_decisions_total", "Calls of the 3scale API, by call and result");
+    describe_counter!(
+        "tollgate_http_reports_dropped_total",
+        "Reports answered 202 that counted nothing, by reason"
+    );
+    describe_histogram!("tollgate_http_call_seconds", "From request head to answer, one call in 16");
+    describe_counter!("tollgate_http_requests_total", "Requests whose head was read");
+    describe_counter!("tollgate_http_not_found_total", "Requests for a path or method that does not exist");
+    describe_gauge!("tollgate_http_connections", "Open connections");
+    describe_counter!("tollgate_http_connections_accepted_total", "Connections accepted");
+    describe_counter!("tollgate_http_connections_refused_total", "Connections refused at the cap");
+    describe_counter!(
+        "tollgate_http_connections_cut_off_total",
+        "Connections ended because the client was too slow"
+    );
+    describe_counter!(
+        "tollgate_http_accept_errors_total",
+        "Failed accepts (out of file descriptors, for one)"
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::decision::{Denial, Refusal};
+
+    #[test]
+    fn every_code_has_a_counter_of_its_own() {
+        let denials = [
+            Denial::ApplicationKeyInvalid(None),
+            Denial::ReferrerNotAllowed(None),
+            Denial::ApplicationNotActive,
+            Denial::ServiceNotActive,
+            Denial::LimitsExceeded,
+            Denial::OauthNotEnabled,
+            Denial::RedirectUriInvalid(""),
+            Denial::RedirectUrlInvalid(""),
+        ];
+        let refusals = [
+            Refusal::CredentialsRequired,
+            Refusal::ProviderKeyInvalidOrServiceMissing { key: "" },
+            Refusal::AppIdAndUserKey,
+            Refusal::TimestampTooOld,
+            Refusal::TimestampTooNew,
+            Refusal::TransactionsHaveNil,
+            Refusal::EndUsersNoLongerSupported,
+            Refusal::TooMuchFutureUsage,
+            Refusal::StorageUnavailable,
+        ];
+        let codes: Vec<_> =
+            denials.iter().map(Denial::code).chain(refusals.iter().map(Refusal::code)).collect();
+        for code in codes {
+            assert_ne!(number_of(code), RESULTS.len() - 1, "{code}");
+        }
+        assert_eq!(number_of("no such code"), RESULTS.len() - 1);
+    }
+}
