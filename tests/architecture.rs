@@ -71,9 +71,8 @@ fn problems(check: impl Fn(&Source) -> Vec<String>) {
 /// Reports each line of `source` that has one of `words`.
 fn uses(source: &Source, words: &[&str], why: &str) -> Vec<String> {
     let has = |line: &str| words.iter().find(|word| line.contains(**word)).copied();
-    let report = |(at, line): (usize, &str)| {
-        has(line).map(|word| format!("{}:{at}: `{word}`: {why}", source.path))
-    };
+    let report =
+        |(at, line): (usize, &str)| has(line).map(|word| format!("{}:{at}: `{word}`: {why}", source.path));
     source.shipped().filter_map(report).collect()
 }
 
@@ -108,7 +107,8 @@ fn every_room_is_in_the_plan() {
 #[test]
 fn store_takes_only_images_from_the_counters() {
     problems(|source| {
-        let lines = source.shipped().filter(|(_, line)| source.room() == "store" && line.contains("counter::"));
+        let lines =
+            source.shipped().filter(|(_, line)| source.room() == "store" && line.contains("counter::"));
         let wrong = lines.filter(|(_, line)| !line.contains("counter::snapshot"));
         wrong.map(|(at, _)| format!("{}:{at}: store may see counter::snapshot only", source.path)).collect()
     });
@@ -117,18 +117,40 @@ fn store_takes_only_images_from_the_counters() {
 #[test]
 fn the_model_is_pure() {
     let words = [
-        "std::fs", "std::io", "std::net", "std::thread", "Mutex", "RwLock", "Atomic", "Instant", "SystemTime",
-        "Timestamp::now", "serde", "tokio", "tracing", "metrics::", "rkyv", "prost",
+        "std::fs",
+        "std::io",
+        "std::net",
+        "std::thread",
+        "Mutex",
+        "RwLock",
+        "Atomic",
+        "Instant",
+        "SystemTime",
+        "Timestamp::now",
+        "serde",
+        "tokio",
+        "tracing",
+        "metrics::",
+        "rkyv",
+        "prost",
     ];
     problems(|source| {
-        if source.room() == "model" { uses(source, &words, "the model has no I/O, lock, clock or serde") } else { Vec::new() }
+        if source.room() == "model" {
+            uses(source, &words, "the model has no I/O, lock, clock or serde")
+        } else {
+            Vec::new()
+        }
     });
 }
 
 #[test]
 fn only_the_store_names_its_databases() {
     problems(|source| {
-        if source.room() == "store" { Vec::new() } else { uses(source, &["sled::", "redb::"], "only store/ names it") }
+        if source.room() == "store" {
+            Vec::new()
+        } else {
+            uses(source, &["sled::", "redb::"], "only store/ names it")
+        }
     });
 }
 
@@ -164,7 +186,8 @@ fn files_say_what_they_are_for_and_stay_short() {
         }
         let lines = source.text.lines().count();
         if lines > 520 {
-            wrong.push(format!("{}: {lines} lines; 520 is the most that is read in one sitting", source.path));
+            wrong
+                .push(format!("{}: {lines} lines; 520 is the most that is read in one sitting", source.path));
         }
         wrong
     });

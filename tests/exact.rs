@@ -85,7 +85,8 @@ async fn concurrent_authreps_admit_exactly_the_limit() {
     let (application, _) = node.engine().change(|draft| Ok(create(draft, 1500, 4000))).unwrap();
     let (authorized, node) = tokio::task::spawn_blocking(move || {
         // Both metrics count for the parent, whose limit binds.
-        let admitted = storm(&node, |client, turn| authrep(client, if turn % 2 == 0 { "hits" } else { "search" }));
+        let admitted =
+            storm(&node, |client, turn| authrep(client, if turn % 2 == 0 { "hits" } else { "search" }));
         (admitted, node)
     })
     .await

@@ -40,15 +40,14 @@ const SLACK: Duration = Duration::from_millis(500);
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
-    let value = |flag| arguments.iter().position(|it| it == flag).and_then(|at| arguments.get(at + 1)).cloned();
+    let value =
+        |flag| arguments.iter().position(|it| it == flag).and_then(|at| arguments.get(at + 1)).cloned();
     if let Some(dir) = value("--child") {
         return child(Path::new(&dir));
     }
     let kills = value("--kills").map_or(60, |text| text.parse().expect("--kills takes a number"));
-    let seed = value("--seed").map_or_else(
-        || system_clock()().0,
-        |text| text.parse().expect("--seed takes a number"),
-    );
+    let seed = value("--seed")
+        .map_or_else(|| system_clock()().0, |text| text.parse().expect("--seed takes a number"));
     println!("{kills} kills, seed {seed}");
     let dir = tempfile::tempdir().unwrap();
     let mut ledger = Ledger::default();
@@ -79,7 +78,11 @@ struct Calls {
 impl std::fmt::Display for Ledger {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (sure, sent) = self.calls.iter().fold((0, 0), |(a, b), it| (a + it.sure, b + it.sent));
-        write!(f, "{} applications and {sure} of {sent} units were acknowledged long enough: all there, once", self.created)
+        write!(
+            f,
+            "{} applications and {sure} of {sent} units were acknowledged long enough: all there, once",
+            self.created
+        )
     }
 }
 
@@ -146,7 +149,12 @@ fn prepare(node: &Node) -> (ServiceId, PlanId) {
     made
 }
 
-fn application(draft: &mut Draft<'_>, service: ServiceId, plan: PlanId, name: &str) -> Result<(), CommandError> {
+fn application(
+    draft: &mut Draft<'_>,
+    service: ServiceId,
+    plan: PlanId,
+    name: &str,
+) -> Result<(), CommandError> {
     let new = NewApplication { service, account: None, app_id: name, name, plan };
     let id = draft.create_application(&new)?;
     draft.edit_application(id, |it| it.user_keys.push(Secret::new(name)))
@@ -191,7 +199,9 @@ fn round(dir: &Path, ledger: &mut Ledger, seed: u64) {
     let callers: Vec<_> = (0..CALLERS)
         .map(|caller| {
             let stop = Arc::clone(&stop);
-            std::thread::spawn(move || call(address, (caller + seed as usize) % CALLED, caller % 3 == 0, &stop))
+            std::thread::spawn(move || {
+                call(address, (caller + seed as usize) % CALLED, caller % 3 == 0, &stop)
+            })
         })
         .collect();
     // Any moment of a flush, a checkpoint or a start is as good as another.
@@ -222,7 +232,9 @@ fn call(address: SocketAddr, which: usize, reports: bool, stop: &AtomicBool) -> 
     let authrep = format!(
         "/transactions/authrep.xml?service_token=tok&service_id=kill&user_key=called{which}&usage%5Bsearch%5D=1"
     );
-    let body = format!("transactions[0][user_key]=called{which}&transactions[0][usage][hits]=2&transactions[1][user_key]=called{which}&transactions[1][usage][search]=3");
+    let body = format!(
+        "transactions[0][user_key]=called{which}&transactions[0][usage][hits]=2&transactions[1][user_key]=called{which}&transactions[1][usage][search]=3"
+    );
     while !stop.load(Ordering::Relaxed) {
         if reports {
             let sent = Instant::now();
@@ -255,7 +267,11 @@ impl Ledger {
         let runtime = node::runtime().unwrap();
         let node = runtime.block_on(Node::start(&config(dir), system_clock())).unwrap();
         let there = created(&node);
-        assert!(there >= self.created, "kill {kill}: {} applications acknowledged, {there} there", self.created);
+        assert!(
+            there >= self.created,
+            "kill {kill}: {} applications acknowledged, {there} there",
+            self.created
+        );
         self.created = there;
         for (which, calls) in self.calls.iter_mut().enumerate() {
             let Some(id) = find_application(&node, &format!("called{which}")) else {

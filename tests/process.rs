@@ -76,7 +76,8 @@ impl Running {
 }
 
 fn current_value(body: &str, period: &str) -> u64 {
-    let report = body.split("<usage_report ").find(|part| part.contains(&format!("period=\"{period}\""))).unwrap();
+    let report =
+        body.split("<usage_report ").find(|part| part.contains(&format!("period=\"{period}\""))).unwrap();
     report.split("<current_value>").nth(1).unwrap().split('<').next().unwrap().parse().unwrap()
 }
 
@@ -100,7 +101,9 @@ fn the_first_start_prints_a_call_that_is_authorized_and_counted_and_remembered()
     assert!((1..=2).contains(&current_value(answer.text(), "day")));
     let (status, stderr) = output_of(node);
     assert_eq!(status, 0);
-    for secret in printed.lines().filter(|line| line.starts_with("  ")).flat_map(|line| line.split_whitespace()) {
+    for secret in
+        printed.lines().filter(|line| line.starts_with("  ")).flat_map(|line| line.split_whitespace())
+    {
         let is_key = secret.len() == 32 && secret.bytes().all(|byte| byte.is_ascii_hexdigit());
         assert!(!is_key || !stderr.contains(secret), "a credential was logged");
     }

@@ -9,7 +9,7 @@ use tracing_subscriber::EnvFilter;
 use super::Exit;
 use crate::config::{Config, Log, Settings};
 use crate::http::system_clock;
-use crate::node::{Node, NodeError, RecoveryError, DataDirError, Sample};
+use crate::node::{DataDirError, Node, NodeError, RecoveryError, Sample};
 
 /// What a stop may take beyond the drain deadline: the last flush on a slow disk.
 const LAST_FLUSH: Duration = Duration::from_secs(10);
@@ -41,7 +41,8 @@ pub(super) fn run(flags: Settings) -> Exit {
 }
 
 async fn serve(config: &Config) -> Exit {
-    let signals = signal(SignalKind::terminate()).and_then(|term| Ok((term, signal(SignalKind::interrupt())?)));
+    let signals =
+        signal(SignalKind::terminate()).and_then(|term| Ok((term, signal(SignalKind::interrupt())?)));
     let (mut term, mut int) = match signals {
         Ok(signals) => signals,
         Err(error) => {
@@ -110,7 +111,8 @@ fn start_logging(log: &Log) {
     // The level was checked with the configuration.
     let filter = EnvFilter::try_new(&log.level).unwrap_or_default();
     let ansi = std::io::stderr().is_terminal();
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi);
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi);
     if log.json { builder.json().init() } else { builder.init() }
 }
 

@@ -85,7 +85,9 @@ impl Settings {
         let http = address("http", &http, insecure, problems);
         let admin = self.admin.map(|text| address("admin", &text, insecure, problems));
         if admin.is_none() && !is_loopback(http) {
-            problems.push(format!("http: {http} is not a loopback address, so telemetry needs a listener of its own: set admin"));
+            problems.push(format!(
+                "http: {http} is not a loopback address, so telemetry needs a listener of its own: set admin"
+            ));
         }
         if admin == Some(http) && http.port() != 0 {
             problems.push(format!("admin: {http} is the address of http already"));
@@ -164,7 +166,7 @@ mod tests {
     #[test]
     fn nothing_written_gives_the_embedded_default() {
         let config = load(Settings::default(), &[("PATH", "/bin")]).unwrap();
-        assert_eq!(config.http, "127.0.0.1:3000".parse().unwrap());
+        assert_eq!(config.http, SocketAddr::from(([127, 0, 0, 1], 3000)));
         assert_eq!((config.admin, config.data_dir), (None, PathBuf::from("./tollgate-data")));
     }
 
@@ -176,7 +178,7 @@ mod tests {
         let flags = Settings { config: Some(path), http: Some("[::1]:9".into()), ..Settings::default() };
         let variables = [("TOLLGATE_HTTP", "127.0.0.1:2"), ("TOLLGATE_DATA_DIR", "/v")];
         let config = load(flags, &variables).unwrap();
-        assert_eq!(config.http, "[::1]:9".parse().unwrap());
+        assert_eq!(config.http.to_string(), "[::1]:9");
         assert_eq!((config.data_dir, config.drain_deadline), (PathBuf::from("/v"), Duration::from_secs(3)));
     }
 
@@ -193,7 +195,9 @@ mod tests {
         };
         let problems = load(flags, &[("TOLLGATE_HTPP", "x"), ("TOLLGATE_DRAIN_S", "soon")]).unwrap_err();
         let text = problems.join("\n");
-        for part in ["TOLLGATE_HTPP", "TOLLGATE_DRAIN_S", "line 3", "httpp", "\"nowhere\"", "log_format: \"xml\""] {
+        for part in
+            ["TOLLGATE_HTPP", "TOLLGATE_DRAIN_S", "line 3", "httpp", "\"nowhere\"", "log_format: \"xml\""]
+        {
             assert!(text.contains(part), "{part} not in:\n{text}");
         }
     }

@@ -94,7 +94,9 @@ pub(super) fn from_variables(
             "CONNECTIONS_MAX" => settings.connections_max = number(&name, &value, problems),
             "DRAIN_S" => settings.drain_s = number(&name, &value, problems),
             "CHECKPOINT_MIB" => settings.checkpoint_mib = number(&name, &value, problems),
-            _ => problems.push(format!("{name}: there is no such variable; see tollgate --help for the keys")),
+            _ => {
+                problems.push(format!("{name}: there is no such variable; see tollgate --help for the keys"))
+            }
         }
     }
     settings

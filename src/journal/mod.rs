@@ -38,6 +38,7 @@
 //! - Segments that hold nothing any more are removed after that, so restarts do not pile up files.
 
 mod batch;
+pub mod catalog;
 mod disk;
 #[cfg(test)]
 pub(crate) mod disk_memory;
@@ -146,9 +147,23 @@ impl Journal {
     /// The storage error. Nothing is lost: the entries stay in memory, and the next flush writes them to a new
     /// segment. How soon to try again is the caller's choice.
     pub fn flush(&self, engine_time: UnixMillis) -> Result<Sequence, JournalError> {
+        self.collect();
+        self.write(engine_time)
+    }
+
+    /// Takes what was appended so far for the next [`Journal::write`]: the first half of a flush, for callers whose
+    /// own lock must keep others from appending in between. Waits for a write in progress.
+    pub fn collect(&self) {
+        self.flusher.lock().pending.absorb(&mut self.queue.lock());
+    }
+
+    /// Writes and syncs what was collected: the second half of a flush.
+    ///
+    /// # Errors
+    /// As [`Journal::flush`].
+    pub fn write(&self, engine_time: UnixMillis) -> Result<Sequence, JournalError> {
         let mut flusher = self.flusher.lock();
         let Flusher { pending, writer, group_bytes_max } = &mut *flusher;
-        pending.absorb(&mut self.queue.lock());
         while let Some(group) = pending.first_group(*group_bytes_max) {
             let bytes = pending.bytes_of(&group);
             let written = writer.write(self.disk.as_ref(), &group, bytes, engine_time, self.synced())?;

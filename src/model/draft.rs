@@ -6,10 +6,13 @@
 use std::collections::HashMap;
 
 use super::catalog::{Catalog, Change, Key, KeyIndex};
-use super::id::{AccountId, ApplicationId, LimitId, MetricId, MetricSlot, PlanId, ServiceId, Subject, TenantId};
+use super::id::{
+    AccountId, ApplicationId, LimitId, MetricId, MetricSlot, PlanId, ServiceId, Subject, TenantId,
+};
 use super::metric::{Metric, TreeError};
 use super::record::{
-    Account, Application, ApplicationState, BackendVersion, Limit, Plan, Secret, Service, ServiceState, Tenant,
+    Account, Application, ApplicationState, BackendVersion, Limit, Plan, Secret, Service, ServiceState,
+    Tenant,
 };
 use super::time::Period;
 
@@ -122,7 +125,12 @@ impl<'i> Draft<'i> {
     pub fn create_tenant(&mut self, name: &str, provider_key: &str) -> Result<TenantId, CommandError> {
         let id = TenantId(self.next_id());
         let provider_keys = vec![Secret::new(provider_key)];
-        self.stage(Change::PutTenant(Tenant { id, name: name.into(), provider_keys, default_service: None }))?;
+        self.stage(Change::PutTenant(Tenant {
+            id,
+            name: name.into(),
+            provider_keys,
+            default_service: None,
+        }))?;
         Ok(id)
     }
 
@@ -176,7 +184,11 @@ impl<'i> Draft<'i> {
     ///
     /// # Errors
     /// It is unknown, or what it would be is not valid.
-    pub fn edit_service(&mut self, id: ServiceId, edit: impl FnOnce(&mut Service)) -> Result<(), CommandError> {
+    pub fn edit_service(
+        &mut self,
+        id: ServiceId,
+        edit: impl FnOnce(&mut Service),
+    ) -> Result<(), CommandError> {
         let mut service = Service::clone(self.service(id)?);
         let tenant = service.tenant;
         edit(&mut service);
@@ -190,8 +202,13 @@ impl<'i> Draft<'i> {
     /// It is unknown.
     pub fn delete_service(&mut self, id: ServiceId) -> Result<(), CommandError> {
         let tenant = self.service(id)?.tenant;
-        let applications: Vec<_> =
-            self.catalog.applications.iter().filter(|(_, app)| app.service == id).map(|(_, app)| app.id).collect();
+        let applications: Vec<_> = self
+            .catalog
+            .applications
+            .iter()
+            .filter(|(_, app)| app.service == id)
+            .map(|(_, app)| app.id)
+            .collect();
         for application in applications {
             self.delete_application(application)?;
         }
@@ -276,7 +293,13 @@ impl<'i> Draft<'i> {
         self.service(service)?;
         let id = PlanId(self.next_id());
         let external_id = external_id.map(str::to_owned);
-        self.stage(Change::PutPlan(Plan { id, service, external_id, name: name.into(), limits: Vec::new() }))?;
+        self.stage(Change::PutPlan(Plan {
+            id,
+            service,
+            external_id,
+            name: name.into(),
+            limits: Vec::new(),
+        }))?;
         Ok(id)
     }
 
@@ -303,7 +326,8 @@ impl<'i> Draft<'i> {
     ) -> Result<LimitId, CommandError> {
         let mut record = Plan::clone(self.plan(plan)?);
         let slot = slot_of(self.service(record.service)?, metric)?;
-        let place = record.limits.binary_search_by_key(&(metric, period), |limit| (limit.metric, limit.period));
+        let place =
+            record.limits.binary_search_by_key(&(metric, period), |limit| (limit.metric, limit.period));
         let id = match place {
             Ok(at) => {
                 record.limits[at].max = max;
@@ -323,7 +347,12 @@ impl<'i> Draft<'i> {
     ///
     /// # Errors
     /// The plan is unknown.
-    pub fn delete_limit(&mut self, plan: PlanId, metric: MetricId, period: Period) -> Result<(), CommandError> {
+    pub fn delete_limit(
+        &mut self,
+        plan: PlanId,
+        metric: MetricId,
+        period: Period,
+    ) -> Result<(), CommandError> {
         let mut record = Plan::clone(self.plan(plan)?);
         record.limits.retain(|limit| (limit.metric, limit.period) != (metric, period));
         self.stage(Change::PutPlan(record))
@@ -382,11 +411,19 @@ impl<'i> Draft<'i> {
     }
 
     fn tenant(&self, id: TenantId) -> Result<&Tenant, CommandError> {
-        self.catalog.tenants.get(id.0).map(|it| &**it).ok_or(CommandError::Unknown { what: "tenant", id: id.0 })
+        self.catalog
+            .tenants
+            .get(id.0)
+            .map(|it| &**it)
+            .ok_or(CommandError::Unknown { what: "tenant", id: id.0 })
     }
 
     fn service(&self, id: ServiceId) -> Result<&Service, CommandError> {
-        self.catalog.services.get(id.0).map(|it| &**it).ok_or(CommandError::Unknown { what: "service", id: id.0 })
+        self.catalog
+            .services
+            .get(id.0)
+            .map(|it| &**it)
+            .ok_or(CommandError::Unknown { what: "service", id: id.0 })
     }
 
     fn plan(&self, id: PlanId) -> Result<&Plan, CommandError> {
@@ -399,7 +436,12 @@ impl<'i> Draft<'i> {
     }
 
     fn plans_of(&self, service: ServiceId) -> Vec<PlanId> {
-        self.catalog.plans.iter().filter(|(_, plan)| plan.service == service).map(|(_, plan)| plan.id).collect()
+        self.catalog
+            .plans
+            .iter()
+            .filter(|(_, plan)| plan.service == service)
+            .map(|(_, plan)| plan.id)
+            .collect()
     }
 
     /// Checks a change, applies it to the draft and keeps it.

@@ -62,7 +62,10 @@ impl Checkpointer {
             stop: Mutex::new(false),
             wake: Condvar::new(),
         });
-        let run = { let shared = Arc::clone(&shared); move || shared.run(last) };
+        let run = {
+            let shared = Arc::clone(&shared);
+            move || shared.run(last)
+        };
         let thread = std::thread::Builder::new().name("checkpointer".into()).spawn(run)?;
         Ok(Checkpointer { shared, thread })
     }

@@ -57,8 +57,7 @@ pub(super) struct DataDir {
 impl DataDir {
     /// Creates the directory if need be, and takes it.
     pub(super) fn open(path: &Path) -> Result<DataDir, DataDirError> {
-        let unusable =
-            |what| move |source| DataDirError::Unusable { path: path.to_owned(), what, source };
+        let unusable = |what| move |source| DataDirError::Unusable { path: path.to_owned(), what, source };
         // Provider keys and tokens lie in here in the clear: whatever is created is its owner's alone.
         rustix::process::umask(rustix::fs::Mode::from_bits_truncate(0o077));
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(unusable("create"))?;
@@ -97,7 +96,9 @@ fn check_format(path: &Path) -> Result<(), DataDirError> {
     let mut text = String::new();
     match File::open(path.join("FORMAT")) {
         Ok(mut file) => drop(file.read_to_string(&mut text).map_err(unusable("read FORMAT"))?),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return write_format(path).map_err(unusable("write FORMAT")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return write_format(path).map_err(unusable("write FORMAT"));
+        }
         Err(source) => return Err(unusable("read FORMAT")(source)),
     }
     match text.trim().parse::<u32>() {

@@ -20,11 +20,11 @@ use crate::config::Config;
 use crate::engine::{Engine, NotDurable};
 use crate::http::{self, Clock, Dialect, Health, Routes};
 use crate::journal::JournalError;
+use checkpointer::Checkpointer;
+use data_dir::DataDir;
 pub use data_dir::DataDirError;
 pub use recovery::RecoveryError;
 pub use sample::Sample;
-use checkpointer::Checkpointer;
-use data_dir::DataDir;
 
 /// Why a node did not start, or did not stop cleanly.
 #[derive(Debug, thiserror::Error)]
@@ -91,8 +91,9 @@ impl Node {
         if recovered.clock_set_back {
             // Before anything is counted: a replay would go through the time that was taken back.
             let settle = || engine.flush(wall).map_err(|_| NotDurable);
-            checkpointer::checkpoint(&engine, &data_dir.checkpoints(), &clock, settle)
-                .map_err(|error| NodeError::system("from the clock's time", std::io::Error::other(error.to_string())))?;
+            checkpointer::checkpoint(&engine, &data_dir.checkpoints(), &clock, settle).map_err(|error| {
+                NodeError::system("from the clock's time", std::io::Error::other(error.to_string()))
+            })?;
         }
         let sample = sample::create_if_empty(&engine, wall)?;
         let checkpointer = Checkpointer::start(&engine, &data_dir, recovered.checkpoint, config, &clock)
@@ -108,7 +109,7 @@ impl Node {
         let shutdown = CancellationToken::new();
         let tasks = TaskTracker::new();
         let readiness = telemetry::readiness(Arc::clone(&engine), shutdown.clone());
-        let layer = Arc::new(http::Telemetry::new());
+        let layer = Arc::new(http::Telemetry::default());
         let limits = http::Config {
             connections_max: config.connections_max,
             drain_timeout: config.drain_deadline,

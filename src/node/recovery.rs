@@ -81,14 +81,26 @@ pub(super) fn recover(dir: &DataDir, config: &Config, wall: UnixMillis) -> Resul
     }
     drop(checkpoint);
     let visit = |at, time, entry| recovery.entry(at, time, &entry);
-    let (journal, found) = Journal::open(&dir.journal(), options, after, visit).map_err(|error| match error {
-        OpenError::Journal(error) => RecoveryError::Journal(error),
-        OpenError::Visit { sequence, error } => RecoveryError::Entry { sequence, error },
-    })?;
+    let (journal, found) =
+        Journal::open(&dir.journal(), options, after, visit).map_err(|error| match error {
+            OpenError::Journal(error) => RecoveryError::Journal(error),
+            OpenError::Visit { sequence, error } => RecoveryError::Entry { sequence, error },
+        })?;
     if let Some(torn) = &found.torn {
-        tracing::warn!(file = torn.file, offset = torn.offset, bytes = torn.bytes, "a torn tail was cut: it was never acknowledged");
+        tracing::warn!(
+            file = torn.file,
+            offset = torn.offset,
+            bytes = torn.bytes,
+            "a torn tail was cut: it was never acknowledged"
+        );
     }
-    tracing::info!(entries = found.entries, checkpoint = after.0, last = found.last.0, term = found.term, "recovered");
+    tracing::info!(
+        entries = found.entries,
+        checkpoint = after.0,
+        last = found.last.0,
+        term = found.term,
+        "recovered"
+    );
     let clock_set_back = check_clock(&mut recovery, config, wall)?;
     let mut seed = [0; 16];
     getrandom::fill(&mut seed).map_err(RecoveryError::Random)?;
@@ -124,7 +136,10 @@ fn check_clock(recovery: &mut Recovery, config: &Config, wall: UnixMillis) -> Re
     let behind_ms = reached.0.saturating_sub(wall.0);
     let ahead_ms = wall.0.saturating_sub(reached.0);
     if reached.0 > 0 && ahead_ms > CLOCK_AHEAD_NOTE_MS {
-        tracing::warn!(days = ahead_ms / 86_400_000, "the clock is far ahead of the data: windows since then are empty");
+        tracing::warn!(
+            days = ahead_ms / 86_400_000,
+            "the clock is far ahead of the data: windows since then are empty"
+        );
     }
     if behind_ms == 0 {
         return Ok(false);

@@ -10,9 +10,8 @@ use crate::engine::Engine;
 use crate::http::Readiness;
 
 /// From 1 us, where a decision lies, to a second, where something is wrong.
-const SECONDS_BUCKETS: [f64; 12] = [
-    0.000_001, 0.000_002, 0.000_005, 0.000_01, 0.000_02, 0.000_05, 0.000_1, 0.001, 0.01, 0.05, 0.25, 1.0,
-];
+const SECONDS_BUCKETS: [f64; 12] =
+    [0.000_001, 0.000_002, 0.000_005, 0.000_01, 0.000_02, 0.000_05, 0.000_1, 0.001, 0.01, 0.05, 0.25, 1.0];
 
 /// How often gauges are brought up to date.
 const TICK: Duration = Duration::from_secs(1);
@@ -48,7 +47,11 @@ fn describe() {
     describe_gauge!("tollgate_applications", "Applications in the catalog");
     describe_gauge!("tollgate_catalog_version", "Version of the catalog, raised by each command");
     describe_gauge!("tollgate_waiting_items", "Future-dated usage items that wait for their windows");
-    describe_gauge!("tollgate_unflushed_age_seconds", Unit::Seconds, "Age of the oldest usage in memory only");
+    describe_gauge!(
+        "tollgate_unflushed_age_seconds",
+        Unit::Seconds,
+        "Age of the oldest usage in memory only"
+    );
     describe_gauge!("tollgate_degraded", "1 while usage stays in memory longer than promised (200 ms)");
     describe_gauge!("tollgate_journal_synced_sequence", "Last journal entry that is on disk");
     describe_counter!("tollgate_flush_errors_total", "Flushes that failed");

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tollgate::config::{Config, Log};
 
 /// The configuration of a test's node: any free port, a directory of the test's own.
-pub fn config(data_dir: &Path) -> Config {
+pub(crate) fn config(data_dir: &Path) -> Config {
     Config {
         data_dir: data_dir.to_owned(),
         http: SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -24,48 +24,48 @@ pub fn config(data_dir: &Path) -> Config {
 
 /// An answer as it came.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub headers: Vec<(String, String)>,
-    pub body: Vec<u8>,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
-    pub fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }
 
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(it, _)| it.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 }
 
 /// One keep-alive connection.
-pub struct Client {
+pub(crate) struct Client {
     stream: BufReader<TcpStream>,
 }
 
 impl Client {
-    pub fn connect(address: SocketAddr) -> Client {
+    pub(crate) fn connect(address: SocketAddr) -> Client {
         Client::try_connect(address).unwrap()
     }
 
-    pub fn try_connect(address: SocketAddr) -> std::io::Result<Client> {
+    pub(crate) fn try_connect(address: SocketAddr) -> std::io::Result<Client> {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(Duration::from_secs(30)))?;
         Ok(Client { stream: BufReader::new(stream) })
     }
 
-    pub fn get(&mut self, target: &str) -> Answer {
+    pub(crate) fn get(&mut self, target: &str) -> Answer {
         self.try_get(target).unwrap()
     }
 
-    pub fn try_get(&mut self, target: &str) -> std::io::Result<Answer> {
+    pub(crate) fn try_get(&mut self, target: &str) -> std::io::Result<Answer> {
         self.send(format!("GET {target} HTTP/1.1\r\nHost: test\r\n\r\n").as_bytes())
     }
 
-    pub fn try_post(&mut self, target: &str, body: &str) -> std::io::Result<Answer> {
+    pub(crate) fn try_post(&mut self, target: &str, body: &str) -> std::io::Result<Answer> {
         let head = format!(
             "POST {target} HTTP/1.1\r\nHost: test\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n",
             body.len()
