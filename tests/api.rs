@@ -71,7 +71,7 @@ fn every_case_is_answered_to_the_byte() {
         }
     }
     assert!(failures.is_empty(), "{failures}");
-    assert!(count > 300 || !only.is_empty(), "only {count} cases were found");
+    assert!(count > 250 || !only.is_empty(), "only {count} cases were found");
 }
 
 /// A case whose title ends in `(shuffled)` is run with the parameters of its queries in many orders.
@@ -162,7 +162,7 @@ const ALWAYS: [(&str, &str); 5] = [
 ];
 
 fn check(exchange: &Exchange, answer: &Answer, now: Timestamp) -> Result<(), String> {
-    let expected = expand(&exchange.answer, now).replace("\\n", "\n");
+    let expected = expand(&exchange.answer, now).replace("\\n", "\n").replace("\\0", "\0");
     if (answer.status, answer.text().as_str()) != (exchange.status, expected.as_str()) {
         return Err(format!("\n    expected {} {expected}\n    answered {} {}\n", exchange.status, answer.status, answer.text()));
     }
