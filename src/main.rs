@@ -1,2 +1,5 @@
-//! x
-fn main() {}
+//! The `tollgate` process: the command line, and its exit code.
+
+fn main() -> std::process::ExitCode {
+    tollgate::cli::run()
+}

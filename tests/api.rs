@@ -60,7 +60,8 @@ fn every_case_is_answered_to_the_byte() {
     let only = std::env::var("CASE").unwrap_or_default();
     let (mut failures, mut count) = (String::new(), 0);
     for path in files {
-        let file = parse(path.file_name().unwrap().to_str().unwrap(), &std::fs::read_to_string(&path).unwrap());
+        let file =
+            parse(path.file_name().unwrap().to_str().unwrap(), &std::fs::read_to_string(&path).unwrap());
         for case in file.cases.iter().filter(|case| case.title.contains(&only)) {
             for variant in variants(case) {
                 count += 1;
@@ -112,13 +113,16 @@ fn run(runtime: &tokio::runtime::Runtime, file: &File, case: &Case) -> Result<()
     for step in &case.steps {
         match step {
             Step::Command(command) => match command.strip_prefix("clock ") {
-                Some(time) => node.clock.store(moved(node.clock.load(Ordering::Relaxed), time), Ordering::Relaxed),
+                Some(time) => {
+                    node.clock.store(moved(node.clock.load(Ordering::Relaxed), time), Ordering::Relaxed)
+                }
                 None => setup.run(&node.engine, command),
             },
             Step::Exchange(exchange) => {
                 let now = Timestamp::from_millisecond(node.clock.load(Ordering::Relaxed) as i64).unwrap();
                 let answer = client.exchange(&request(exchange, now));
-                check(exchange, &answer, now).map_err(|message| format!("  line {}: {message}", exchange.line))?;
+                check(exchange, &answer, now)
+                    .map_err(|message| format!("  line {}: {message}", exchange.line))?;
                 if answer.header("connection") == Some("close") {
                     client = node.connect();
                 }
@@ -164,7 +168,12 @@ const ALWAYS: [(&str, &str); 5] = [
 fn check(exchange: &Exchange, answer: &Answer, now: Timestamp) -> Result<(), String> {
     let expected = expand(&exchange.answer, now).replace("\\n", "\n").replace("\\0", "\0");
     if (answer.status, answer.text().as_str()) != (exchange.status, expected.as_str()) {
-        return Err(format!("\n    expected {} {expected}\n    answered {} {}\n", exchange.status, answer.status, answer.text()));
+        return Err(format!(
+            "\n    expected {} {expected}\n    answered {} {}\n",
+            exchange.status,
+            answer.status,
+            answer.text()
+        ));
     }
     let is_error = expected.contains("<error ");
     for (name, value) in ALWAYS {
@@ -275,7 +284,9 @@ fn parse_step(steps: &mut Vec<Step>, line: &str, number: usize) {
         ("*", _) => steps.push(Step::Command(rest.to_owned())),
         (">", Some(Step::Exchange(exchange))) => exchange.head.push(rest.to_owned()),
         (">>", Some(Step::Exchange(exchange))) => exchange.body.push_str(rest),
-        ("<", Some(Step::Exchange(exchange))) if exchange.status == 0 => exchange.status = rest.parse().unwrap(),
+        ("<", Some(Step::Exchange(exchange))) if exchange.status == 0 => {
+            exchange.status = rest.parse().unwrap()
+        }
         ("<", Some(Step::Exchange(exchange))) => {
             let (name, value) = rest.split_once(": ").unwrap();
             exchange.headers.push((name.to_owned(), Some(value.to_owned())));

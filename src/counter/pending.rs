@@ -99,7 +99,12 @@ impl Batch {
 
     /// Adds effects of one request. `open` is where the subject's last record is, if it has one in this batch;
     /// the place of its last record now is returned.
-    pub(super) fn record(&mut self, open: Option<u32>, usage: &Usage, effects: &[(MetricSlot, Effect)]) -> u32 {
+    pub(super) fn record(
+        &mut self,
+        open: Option<u32>,
+        usage: &Usage,
+        effects: &[(MetricSlot, Effect)],
+    ) -> u32 {
         let mut open = open.unwrap_or(NONE);
         for kind in [PendingKind::Set, PendingKind::Add] {
             for (slot, effect) in effects {

@@ -83,7 +83,9 @@ impl Shard {
 
     /// Whether the subject of that generation is there.
     pub(super) fn holds(&self, place: u32, generation: u32) -> bool {
-        self.places.get(place as usize).is_some_and(|it| it.generation == generation && it.application.is_some())
+        self.places
+            .get(place as usize)
+            .is_some_and(|it| it.generation == generation && it.application.is_some())
     }
 
     /// Moves the shard's clock to `now` if that is later. Returns how many waiting items have come.

@@ -59,7 +59,9 @@ impl Counters {
         let subject = {
             let mut free = self.free.lock();
             match free.freed.pop() {
-                Some(Subject { index, generation }) => Subject { index, generation: (generation + 1) & 0x7FFF_FFFF },
+                Some(Subject { index, generation }) => {
+                    Subject { index, generation: (generation + 1) & 0x7FFF_FFFF }
+                }
                 None => {
                     free.next += 1;
                     Subject { index: free.next - 1, generation: 0 }

@@ -48,14 +48,20 @@ struct Entry {
 #[derive(Clone, Debug)]
 enum Step {
     /// Usage of an application, dated so many minutes from now.
-    Use { who: u8, slots: Vec<(u8, Effect)>, offset: i32 },
+    Use {
+        who: u8,
+        slots: Vec<(u8, Effect)>,
+        offset: i32,
+    },
     /// The clock moves by minutes (a step back must change nothing).
     Clock(i32),
     /// The clock moves to just before, at or after the next start of a period's window.
     Boundary(Period, i32),
     Cut,
     Checkpoint,
-    Recreate { who: u8 },
+    Recreate {
+        who: u8,
+    },
 }
 
 fn effect() -> impl Strategy<Value = Effect> {
@@ -273,7 +279,9 @@ proptest! {
 fn reported_offsets_around_every_boundary_land_in_their_windows() {
     for start in starts() {
         for period in Period::ALL {
-            let Some((_, end)) = crate::model::time::window_secs(period, &Windows::at(start)) else { continue };
+            let Some((_, end)) = crate::model::time::window_secs(period, &Windows::at(start)) else {
+                continue;
+            };
             let end = u32::try_from(end / 60).unwrap();
             for now in [end - 1, end, end + 1] {
                 for seconds in [-86_400_i64, -3601, -61, 0, 1, 60, 3600] {

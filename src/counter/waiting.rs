@@ -55,7 +55,13 @@ pub(super) fn is_open(period: Period, dated: &Windows, now: &Windows) -> bool {
 
 impl Waiting {
     /// Keeps an effect. Returns false if it merged with one that waits already.
-    pub(super) fn add(&mut self, dated: Minute, subject_place: u32, slot: MetricSlot, effect: Effect) -> bool {
+    pub(super) fn add(
+        &mut self,
+        dated: Minute,
+        subject_place: u32,
+        slot: MetricSlot,
+        effect: Effect,
+    ) -> bool {
         let is_set = matches!(effect, Effect::Set(_));
         let mut order = 0;
         if is_set || self.sets > 0 {

@@ -1,10 +1,10 @@
 //! Authorize and authrep.
 
+use super::Engine;
 use super::limits::{Reports, hold, reports, show_effects, status};
 use super::request::{Answer, AuthRequest, Call, LimitStatus};
 use super::resolve::{Case, check_metrics, named_effects};
 use super::validate;
-use super::Engine;
 use crate::counter::Stale;
 use crate::model::amount::Effect;
 use crate::model::catalog::Catalog;
@@ -100,5 +100,6 @@ impl Engine {
 /// What is written down: effects that change something, and the counters of the response code.
 pub(super) fn counted(effects: &Effects, log_code: Option<&str>) -> Effects {
     let some = effects.iter().filter(|(_, effect)| *effect != Effect::Add(0)).copied();
-    some.chain(log_code.into_iter().flat_map(response_code_slots).map(|slot| (slot, Effect::Add(1)))).collect()
+    some.chain(log_code.into_iter().flat_map(response_code_slots).map(|slot| (slot, Effect::Add(1))))
+        .collect()
 }

@@ -85,8 +85,7 @@ impl Engine {
 
     /// Applies `changes` to a copy of `current`, giving new applications their places.
     fn next(&self, current: &Catalog, changes: &mut [Change], version: u64, next_id: u64) -> Next {
-        let mut next =
-            Next { catalog: Catalog::clone(current), keys: HashMap::new(), vacated: Vec::new() };
+        let mut next = Next { catalog: Catalog::clone(current), keys: HashMap::new(), vacated: Vec::new() };
         for change in changes {
             self.apply(&mut next, change);
         }

@@ -43,7 +43,12 @@ pub(super) fn show_effects(reports: &mut Reports, effects: &Effects) {
 }
 
 /// How often a call with `effects` could still be made, by the tightest of the reports that concern it.
-pub(super) fn status(reports: &[UsageReport], effects: &Effects, windows: &Windows, now: UnixMillis) -> LimitStatus {
+pub(super) fn status(
+    reports: &[UsageReport],
+    effects: &Effects,
+    windows: &Windows,
+    now: UnixMillis,
+) -> LimitStatus {
     let remaining = |report: &UsageReport| {
         let left = report.limit.max.saturating_sub(report.current);
         match effect_on(effects, report.limit.slot) {
@@ -62,11 +67,9 @@ pub(super) fn status(reports: &[UsageReport], effects: &Effects, windows: &Windo
         .filter_map(|report| Some((remaining(report)?, report.limit.period, report.limit.max)))
         .min_by_key(|(remaining, period, _)| (*remaining, *period));
     match tightest {
-        Some((remaining, period, max)) => LimitStatus {
-            remaining: Some(remaining),
-            reset_s: reset_s(period, windows, now),
-            max: Some(max),
-        },
+        Some((remaining, period, max)) => {
+            LimitStatus { remaining: Some(remaining), reset_s: reset_s(period, windows, now), max: Some(max) }
+        }
         None => LimitStatus { remaining: None, reset_s: None, max: None },
     }
 }

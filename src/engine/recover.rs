@@ -126,7 +126,8 @@ impl Recovery {
             Entry::Command(command) => self.command(at, command),
             Entry::Usage(usage) => usage.items.iter().try_for_each(|item| {
                 let add = |(slot, delta): &(MetricSlot, i64)| {
-                    let amount = u64::try_from(*delta).map_err(|_| RecoverError::Negative(item.application))?;
+                    let amount =
+                        u64::try_from(*delta).map_err(|_| RecoverError::Negative(item.application))?;
                     Ok((*slot, Effect::Add(amount)))
                 };
                 let effects = item.deltas.iter().map(add).collect::<Result<Vec<_>, RecoverError>>()?;

@@ -29,7 +29,11 @@ impl Engine {
     ///
     /// # Errors
     /// [`ReportError`]; nothing was counted.
-    pub fn report<'r>(&self, request: &ReportRequest<'r>, wall: UnixMillis) -> Result<Ticket, ReportError<'r>> {
+    pub fn report<'r>(
+        &self,
+        request: &ReportRequest<'r>,
+        wall: UnixMillis,
+    ) -> Result<Ticket, ReportError<'r>> {
         if self.is_failing() {
             return Err(ReportError::Refused(Refusal::StorageUnavailable));
         }

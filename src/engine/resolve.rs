@@ -37,7 +37,10 @@ impl Engine {
             self.by_app_id(catalog, service, request.app_id)?
         };
         // A draft never leaves an application without its plan.
-        let plan = catalog.plans.get(application.plan.0).ok_or(Refusal::ApplicationNotFound { id: request.app_id })?;
+        let plan = catalog
+            .plans
+            .get(application.plan.0)
+            .ok_or(Refusal::ApplicationNotFound { id: request.app_id })?;
         Ok(Case { service, application, plan })
     }
 
@@ -131,13 +134,16 @@ fn service_names(text: &str) -> impl Iterator<Item = &str> {
 
 /// Checks that the named metrics exist (step 11), without looking at the values.
 pub(super) fn check_metrics<'r>(usage: &[UsageParameter<'r>], tree: &MetricTree) -> Result<(), Refusal<'r>> {
-    usage.iter().try_for_each(|(name, _)| {
-        tree.find(name.trim()).map(drop).ok_or(Refusal::MetricInvalid { name })
-    })
+    usage
+        .iter()
+        .try_for_each(|(name, _)| tree.find(name.trim()).map(drop).ok_or(Refusal::MetricInvalid { name }))
 }
 
 /// What the usage of a request does to the metrics it names: value, then metric, in the order of the request.
-pub(super) fn named_effects<'r>(usage: &[UsageParameter<'r>], tree: &MetricTree) -> Result<Effects, Refusal<'r>> {
+pub(super) fn named_effects<'r>(
+    usage: &[UsageParameter<'r>],
+    tree: &MetricTree,
+) -> Result<Effects, Refusal<'r>> {
     let mut effects = Effects::new();
     for (metric, value) in usage {
         let text = value.filter(|text| !text.trim().is_empty());

@@ -84,7 +84,11 @@ fn count(engine: &Engine, application: ApplicationId, slot: u32, period: Period)
     cell.map_or(0, |cell| cell.counts[period as usize])
 }
 
-fn authrep<'r>(engine: &Engine, user_key: &'r str, usage: &'r [UsageParameter<'r>]) -> Result<bool, Refusal<'r>> {
+fn authrep<'r>(
+    engine: &Engine,
+    user_key: &'r str,
+    usage: &'r [UsageParameter<'r>],
+) -> Result<bool, Refusal<'r>> {
     let request = AuthRequest {
         call: Call::Authrep,
         oauth: false,
@@ -110,7 +114,8 @@ fn report(engine: &Engine, user_keys: &[&str], usage: &[UsageParameter<'_>]) {
         .iter()
         .map(|key| Transaction { user_key: Some(key), usage, ..Transaction::default() })
         .collect();
-    let request = ReportRequest { credentials: credentials(), transactions: &transactions, flat_usage: false };
+    let request =
+        ReportRequest { credentials: credentials(), transactions: &transactions, flat_usage: false };
     engine.report(&request, NOW).unwrap();
 }
 
@@ -265,9 +270,15 @@ fn sets_and_future_usage_survive_a_restart_in_order() {
     report(&world.engine, &["key0"], &[("hits", Some("4"))]);
     let ahead = i64::try_from(NOW.secs()).unwrap() + 3600;
     let usage = [("hits", Some("10"))];
-    let transaction =
-        Transaction { user_key: Some("key0"), usage: &usage, timestamp: Some(ahead), log_code: Some("404"), ..Transaction::default() };
-    let request = ReportRequest { credentials: credentials(), transactions: &[transaction], flat_usage: false };
+    let transaction = Transaction {
+        user_key: Some("key0"),
+        usage: &usage,
+        timestamp: Some(ahead),
+        log_code: Some("404"),
+        ..Transaction::default()
+    };
+    let request =
+        ReportRequest { credentials: credentials(), transactions: &[transaction], flat_usage: false };
     world.engine.report(&request, NOW).unwrap();
     let world = world.reopen();
     assert_eq!((world.count(0, 1, Period::Hour), world.count(0, 0, Period::Hour)), (3, 7));
@@ -328,7 +339,8 @@ fn a_copy_with_the_journal_after_it_gives_the_same_counters() {
         Journal::open(&world.dir.path().join("journal"), Options::default(), begin, visit).unwrap();
     let recovered = recovery.finish(journal, [1; 16]);
     for id in &world.applications[..199] {
-        let [live, recovered] = [&world.engine, &recovered].map(|engine| engine.counters_of(*id, NOW).unwrap());
+        let [live, recovered] =
+            [&world.engine, &recovered].map(|engine| engine.counters_of(*id, NOW).unwrap());
         assert_eq!(live.cells, recovered.cells, "application {id}");
     }
     assert!(recovered.counters_of(world.applications[199], NOW).is_none());

@@ -17,9 +17,7 @@ pub(super) fn denial<'r>(
     check_key(request, service.backend_version, application)
         .or_else(|| if request.oauth { check_redirect(request, application) } else { None })
         .or_else(|| check_referrer(request, service, application))
-        .or_else(|| {
-            (application.state != ApplicationState::Active).then_some(Denial::ApplicationNotActive)
-        })
+        .or_else(|| (application.state != ApplicationState::Active).then_some(Denial::ApplicationNotActive))
         .or_else(|| (service.state != ServiceState::Active).then_some(Denial::ServiceNotActive))
 }
 
@@ -35,7 +33,8 @@ fn check_key<'r>(
     };
     let key = request.app_key.filter(|key| !key.is_empty());
     // Every key is compared, so the time says nothing about which of them came close.
-    let known = application.app_keys.iter().fold(false, |known, own| known | key.is_some_and(|key| own.matches(key)));
+    let known =
+        application.app_keys.iter().fold(false, |known, own| known | key.is_some_and(|key| own.matches(key)));
     (needed && !known).then_some(Denial::ApplicationKeyInvalid(key))
 }
 

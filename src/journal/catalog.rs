@@ -23,10 +23,13 @@
 use prost::Message;
 
 use crate::model::catalog::Change;
-use crate::model::id::{AccountId, ApplicationId, LimitId, MetricId, MetricSlot, PlanId, ServiceId, Subject, TenantId};
+use crate::model::id::{
+    AccountId, ApplicationId, LimitId, MetricId, MetricSlot, PlanId, ServiceId, Subject, TenantId,
+};
 use crate::model::metric::{Metric, MetricTree, TreeError};
 use crate::model::record::{
-    Account, Application, ApplicationState, BackendVersion, Limit, Plan, Secret, Service, ServiceState, Tenant,
+    Account, Application, ApplicationState, BackendVersion, Limit, Plan, Secret, Service, ServiceState,
+    Tenant,
 };
 use crate::model::time::Period;
 

@@ -43,7 +43,10 @@ fn options() -> Options {
     Options { segment_bytes: 4096, group_bytes_max: 2000, ..Options::default() }
 }
 
-fn open(disk: &MemoryDisk, after: Sequence) -> Result<(Journal, Recovery, Vec<(u64, Vec<u8>)>), JournalError> {
+fn open(
+    disk: &MemoryDisk,
+    after: Sequence,
+) -> Result<(Journal, Recovery, Vec<(u64, Vec<u8>)>), JournalError> {
     let mut seen = Vec::new();
     let opened = Journal::open_on(Box::new(disk.clone()), options(), after, |sequence, _, entry| {
         let Entry::Command(command) = entry else { panic!("only commands are appended") };
@@ -112,9 +115,10 @@ fn run(ops: &[Op], fault: Fault, seed: u64) -> bool {
         if let Some(journal) = expected.open(&disk) {
             expected.run(&journal, ops);
         }
-        reached |= disk.has_failed();
+        let has_failed = disk.has_failed();
         disk = disk.crash(seed.wrapping_add(round));
         if round == 0 {
+            reached = has_failed;
             // Power fails again soon, for some seeds while the journal is being opened.
             disk = disk.with_fault(Some(Fault::Freeze(seed % 12)));
         }
@@ -124,7 +128,7 @@ fn run(ops: &[Op], fault: Fault, seed: u64) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
     fn power_loss_at_any_step_loses_nothing_acknowledged(ops in ops(), seed: u64) {

@@ -15,7 +15,8 @@ fn image() -> Image {
     let disk = MemoryDisk::default();
     let options = Options { segment_bytes: 4096, node_id: Some([9; 16]), ..Options::default() };
     let (journal, _) =
-        Journal::open_on(Box::new(disk.clone()), options, Sequence(0), |_, _, _| Ok::<_, Infallible>(())).unwrap();
+        Journal::open_on(Box::new(disk.clone()), options, Sequence(0), |_, _, _| Ok::<_, Infallible>(()))
+            .unwrap();
     for byte in 1..=9 {
         let command = Command { version: 1, core: vec![byte; 1200], parts: Vec::new() };
         journal.append(Kind::Command, |out| command.encode(out)).unwrap();
@@ -33,13 +34,14 @@ fn group_len() -> usize {
 fn open(image: Image, after: u64) -> Result<(u64, Recovery), JournalError> {
     let mut next = after + 1;
     let disk = MemoryDisk::from_image(image);
-    let opened = Journal::open_on(Box::new(disk), Options::default(), Sequence(after), |sequence, time, entry| {
-        let core = vec![u8::try_from(sequence.0).unwrap(); 1200];
-        assert_eq!((sequence.0, time.0), (next, next));
-        assert_eq!(entry, Entry::Command(Command { version: 1, core, parts: Vec::new() }));
-        next += 1;
-        Ok::<_, Infallible>(())
-    });
+    let opened =
+        Journal::open_on(Box::new(disk), Options::default(), Sequence(after), |sequence, time, entry| {
+            let core = vec![u8::try_from(sequence.0).unwrap(); 1200];
+            assert_eq!((sequence.0, time.0), (next, next));
+            assert_eq!(entry, Entry::Command(Command { version: 1, core, parts: Vec::new() }));
+            next += 1;
+            Ok::<_, Infallible>(())
+        });
     match opened {
         Ok((_, recovery)) => Ok((next - 1, recovery)),
         Err(OpenError::Journal(error)) => Err(error),
@@ -104,6 +106,11 @@ fn a_missing_file_is_damage_unless_it_was_the_first() {
     without.remove(&names[1]);
     assert_eq!(damage(without), (names[0].clone(), (SEGMENT_HEADER_LEN + 3 * group_len()) as u64));
     let mut without = image();
+    without.remove(&names[1]);
+    assert!(matches!(open(without.clone(), 5), Err(JournalError::Damaged { .. })));
+    let (last, recovery) = open(without, 6).unwrap();
+    assert_eq!((last, recovery.first), (9, Sequence(7)));
+    let mut without = image();
     without.remove(&names[0]);
     assert_eq!(open(without.clone(), 3).unwrap().0, 9);
     assert!(matches!(open(without, 2), Err(JournalError::NotConnected { first: Sequence(4), .. })));
@@ -145,10 +152,11 @@ fn another_nodes_journal_and_another_format_are_refused() {
 #[test]
 fn pruning_takes_whole_segments_from_the_oldest() {
     let disk = MemoryDisk::from_image(image());
-    let (journal, _) = Journal::open_on(Box::new(disk.clone()), Options::default(), Sequence(0), |_, _, _| {
-        Ok::<_, Infallible>(())
-    })
-    .unwrap();
+    let (journal, _) =
+        Journal::open_on(Box::new(disk.clone()), Options::default(), Sequence(0), |_, _, _| {
+            Ok::<_, Infallible>(())
+        })
+        .unwrap();
     assert_eq!(disk.image().len(), 4);
     assert!(journal.bytes_since(Sequence(0)) >= 9 * group_len() as u64);
     assert_eq!(journal.prune(Sequence(3)).unwrap(), 0);

@@ -89,7 +89,9 @@ pub struct Command {
 pub enum DecodeError {
     #[error("entry kind {kind} is not known to this release; a newer one must have written it")]
     UnknownKind { kind: u8 },
-    #[error("version {version} of entry kind {kind} is not known to this release; a newer one must have written it")]
+    #[error(
+        "version {version} of entry kind {kind} is not known to this release; a newer one must have written it"
+    )]
     UnknownVersion { kind: u8, version: u8 },
     #[error("the payload ends in the middle of what byte {at} begins")]
     Truncated { at: usize },
@@ -213,8 +215,11 @@ pub(crate) mod tests {
         );
         let bytes = || prop::collection::vec(any::<u8>(), 0..20);
         let parts = prop::collection::vec(("[a-z]{0,8}", bytes()), 0..3);
-        let commands = (any::<u64>(), bytes(), parts)
-            .prop_map(|(version, core, parts)| Command { version, core, parts });
+        let commands = (any::<u64>(), bytes(), parts).prop_map(|(version, core, parts)| Command {
+            version,
+            core,
+            parts,
+        });
         prop_oneof![
             usages().prop_map(Entry::Usage),
             sets.prop_map(Entry::Set),

@@ -217,7 +217,10 @@ impl<'a> RawEntry<'a> {
         let sealed = bytes.get(..end)?;
         let reserved_is_zero = header[18..].iter().all(|byte| *byte == 0);
         let padding_is_zero = bytes.get(end..padded)?.iter().all(|byte| *byte == 0);
-        if !reserved_is_zero || !padding_is_zero || crc32fast::hash(&sealed[AFTER_CRC..]) != u32_at(header, CRC) {
+        if !reserved_is_zero
+            || !padding_is_zero
+            || crc32fast::hash(&sealed[AFTER_CRC..]) != u32_at(header, CRC)
+        {
             return None;
         }
         let entry = RawEntry {
@@ -306,7 +309,9 @@ mod tests {
         assert!(segment_name(1, Sequence(u64::MAX)) < segment_name(2, Sequence(1)));
         assert!(segment_name(2, Sequence(9)) < segment_name(2, Sequence(16)));
         assert_eq!(parse_segment_name(&segment_name(7, Sequence(11))), Some((7, Sequence(11))));
-        for other in ["lost+found", "1-2.journal", "0000000000000001-00000000000000FF.journal", ".journal", "-"] {
+        for other in
+            ["lost+found", "1-2.journal", "0000000000000001-00000000000000FF.journal", ".journal", "-"]
+        {
             assert_eq!(parse_segment_name(other), None);
         }
     }

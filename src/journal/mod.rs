@@ -30,7 +30,9 @@
 //!
 //! - A file without a whole header and without groups was being made at the crash: it is removed. With groups
 //!   after it, its header was damaged.
-//! - A segment that begins after the sequence that is next proves that synced entries are missing: damage.
+//! - A segment that begins after the sequence that is next proves that synced entries are missing. That is damage,
+//!   unless the caller has all of them already: then they were pruned, and what is before them is a file that
+//!   pruning or a storage error left behind.
 //! - The whole groups at the end that nothing says were synced may be in the page cache only. They are taken, and
 //!   written once more, to the new segment, and synced, before the journal is open. It supersedes them.
 //! - Segments that hold nothing any more are removed after that, so restarts do not pile up files.
@@ -50,7 +52,6 @@ mod segment;
 pub mod usage;
 mod varint;
 mod writer;
-
 
 #[cfg(test)]
 mod crash_tests;
@@ -151,7 +152,7 @@ impl Journal {
     }
 
     /// Takes what was appended so far for the next [`Journal::write`]: the first half of a flush, for callers whose
-    /// own lock must keep others from appending in between.
+    /// own lock must keep others from appending in between. Waits for a write in progress.
     pub fn collect(&self) {
         self.flusher.lock().pending.absorb(&mut self.queue.lock());
     }
@@ -210,13 +211,20 @@ impl Journal {
     /// # Errors
     /// The storage error. What was not deleted is tried again by the next call or the next opening.
     pub fn prune(&self, keep_from: Sequence) -> Result<usize, JournalError> {
+        // The closure lets go of the ledger before the file is touched.
+        let oldest = || self.ledger.lock().oldest_before(keep_from);
         let mut pruned = 0;
-        while let Some(name) = self.ledger.lock().oldest_before(keep_from) {
-            self.disk.remove(&name).map_err(JournalError::io("remove", &name))?;
-            // One by one: a later file must not go before an earlier one, or its entries would seem lost.
-            self.disk.sync_dir().map_err(JournalError::io("sync the directory after removing", &name))?;
-            self.ledger.lock().forget(&name);
+        while let Some(name) = oldest() {
+            match self.disk.remove(&name) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(JournalError::io("remove", &name)(error));
+                }
+                _ => self.ledger.lock().forget(&name),
+            }
             pruned += 1;
+        }
+        if pruned > 0 {
+            self.disk.sync_dir().map_err(JournalError::io("sync", "the journal's directory"))?;
         }
         Ok(pruned)
     }

@@ -41,8 +41,9 @@ impl Default for Options {
     }
 }
 
-/// Below this a segment is all header; above, a group's length would not fit its field.
-const SEGMENT_BYTES: std::ops::RangeInclusive<u64> = 4096..=1 << 40;
+/// A shorter segment would be mostly header.
+const SEGMENT_BYTES_MIN: u64 = 4096;
+/// A group's length has to fit 32 bits, with room for one entry of the longest kind.
 const GROUP_BYTES_MAX: usize = 1 << 30;
 
 /// The end of a file that was being written when the node died, and is not used.
@@ -131,7 +132,7 @@ fn resume(
         Some(node_id) => node_id,
         None => random_node_id()?,
     };
-    let segment_bytes = options.segment_bytes.clamp(*SEGMENT_BYTES.start(), *SEGMENT_BYTES.end());
+    let segment_bytes = options.segment_bytes.max(SEGMENT_BYTES_MIN);
     let mut writer = Writer::new(node_id, recovery.term, segment_bytes);
     if recovery.re_appended == 0 {
         writer.begin(disk.as_ref(), found.next, 0, options.now)?;
@@ -143,13 +144,16 @@ fn resume(
         flusher: Mutex::new(Flusher {
             pending: found.tail,
             writer,
-            group_bytes_max: options.group_bytes_max.min(GROUP_BYTES_MAX),
+            // For now: what is taken over must be superseded by one group, or a crash between two would lose the
+            // second.
+            group_bytes_max: usize::MAX,
         }),
         ledger: Mutex::new(found.ledger),
         appended: AtomicU64::new(recovery.last.0),
         synced: AtomicU64::new(found.synced.0),
     };
     journal.flush(found.engine_time)?;
+    journal.flusher.lock().group_bytes_max = options.group_bytes_max.min(GROUP_BYTES_MAX);
     for name in &found.useless {
         journal.disk.remove(name).map_err(JournalError::io("remove", name))?;
     }

@@ -1,14 +1,16 @@
 //! Weighing the segments of a journal against each other; the rules are in the [module](super) documentation.
 
+use super::Sequence;
 use super::batch::Batch;
 use super::disk::{Disk, DiskFile};
 use super::entry::Entry;
 use super::error::{JournalError, OpenError};
-use super::format::{GROUP_HEADER_LEN, GroupHeader, NodeId, SEGMENT_HEADER_LEN, SegmentHeader, parse_segment_name};
+use super::format::{
+    GROUP_HEADER_LEN, GroupHeader, NodeId, SEGMENT_HEADER_LEN, SegmentHeader, parse_segment_name,
+};
 use super::ledger::Ledger;
 use super::open::Torn;
 use super::segment::{Group, SegmentEnd, headless, is_blank, read_header, scan};
-use super::Sequence;
 use crate::model::time::UnixMillis;
 
 /// What a journal directory holds.
@@ -61,17 +63,24 @@ pub(super) fn recover<E>(
         }
     }
     let first = segments.first().map_or(after.next(), |segment| segment.header.first);
-    let mut replay = Replay { after, visit, next: first, synced: first.previous(), found: Totals::default() };
+    if after.next() < first {
+        let last = segments.last().map_or(first, |segment| segment.header.first).previous();
+        return Err(JournalError::NotConnected { first, last, after }.into());
+    }
+    let mut replay =
+        Replay { after, visit, first, next: first, synced: first.previous(), found: Totals::default() };
     for (at, segment) in segments.iter().enumerate() {
         check_order(node_id, segments[..at].last(), segment)?;
-        let bound = segments[at + 1..].iter().filter(|later| later.has_group).map(|later| later.header.first).min();
+        let bound =
+            segments[at + 1..].iter().filter(|later| later.has_group).map(|later| later.header.first).min();
         replay.segment(segment, bound, at + 1 == segments.len())?;
     }
-    let Replay { next, synced, found, .. } = replay;
-    if after >= next || after.next() < first {
+    let Replay { first, next, synced, found, .. } = replay;
+    if after >= next {
         return Err(JournalError::NotConnected { first, last: next.previous(), after }.into());
     }
-    useless.extend(segments.iter().filter(|segment| !found.ledger.holds(&segment.name)).map(|s| s.name.clone()));
+    useless
+        .extend(segments.iter().filter(|segment| !found.ledger.holds(&segment.name)).map(|s| s.name.clone()));
     let mut tail = Batch::new(synced.next());
     for group in &found.tail {
         tail.push_group(&group.body, group.header.last().next());
@@ -119,7 +128,11 @@ fn read(name: &str, file: &dyn DiskFile, len: u64) -> Result<Vec<u8>, JournalErr
 }
 
 /// What must hold between a segment, the one before it, and the node.
-fn check_order(node_id: Option<NodeId>, before: Option<&Segment>, segment: &Segment) -> Result<(), JournalError> {
+fn check_order(
+    node_id: Option<NodeId>,
+    before: Option<&Segment>,
+    segment: &Segment,
+) -> Result<(), JournalError> {
     let expected = before.map(|before| before.header.node_id).or(node_id);
     if expected.is_some_and(|node_id| node_id != segment.header.node_id) {
         return Err(JournalError::OtherNode { file: segment.name.clone() });
@@ -137,6 +150,8 @@ fn check_order(node_id: Option<NodeId>, before: Option<&Segment>, segment: &Segm
 struct Replay<V> {
     after: Sequence,
     visit: V,
+    /// The first sequence after the last gap.
+    first: Sequence,
     next: Sequence,
     synced: Sequence,
     found: Totals,
@@ -173,6 +188,7 @@ impl<V> Replay<V> {
     {
         let Segment { name, file, header, crc, .. } = segment;
         self.check_begin(name, header.first)?;
+        self.next = self.next.max(header.first);
         self.vouch(name, 0, header.first.previous())?;
         let len = file.len().map_err(JournalError::io("read the length of", name))?;
         let bytes = read(name, file.as_ref(), len)?;
@@ -195,12 +211,17 @@ impl<V> Replay<V> {
         Ok(())
     }
 
-    /// A segment may begin at what is next, or before it, but after everything that was synced.
-    fn check_begin(&self, name: &str, first: Sequence) -> Result<(), JournalError> {
-        if first > self.next {
+    /// A segment may begin at what is next, or before it, but after everything that was synced; or later, if the
+    /// caller has what is between.
+    fn check_begin(&mut self, name: &str, first: Sequence) -> Result<(), JournalError> {
+        if first > self.next && first.previous() > self.after {
             let (file, offset) = self.found.end.as_ref().map_or((name, 0), |(file, offset)| (file, *offset));
-            let missing = format!("sequences {} to {}, once synced, are missing here", self.next, first.0 - 1);
+            let missing =
+                format!("sequences {} to {}, once synced, are missing here", self.next, first.0 - 1);
             return Err(JournalError::damaged(file, offset, missing));
+        }
+        if first > self.next {
+            self.first = first;
         }
         if first <= self.synced {
             let reason = format!("it begins with sequence {first}, though {} was synced before", self.synced);
@@ -242,7 +263,11 @@ impl<V> Replay<V> {
         }
         self.next = group.header.last().next();
         self.found.engine_time = self.found.engine_time.max(group.header.engine_time);
-        self.found.tail.push(TailGroup { file: name.to_owned(), header: group.header, body: group.body.to_vec() });
+        self.found.tail.push(TailGroup {
+            file: name.to_owned(),
+            header: group.header,
+            body: group.body.to_vec(),
+        });
         Ok(())
     }
 }

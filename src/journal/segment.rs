@@ -9,11 +9,13 @@
 //! - A file shorter than its header says was cut by something else than a power loss, since its length was synced
 //!   before its first group.
 
+use super::Sequence;
 use super::entry::{Entry, decode};
 use super::error::JournalError;
-use super::format::{GROUP_HEADER_LEN, GroupHeader, HeaderError, RawEntry, SEGMENT_HEADER_LEN, SegmentHeader};
 use super::format::parse_segment_name;
-use super::{Sequence, error};
+use super::format::{
+    GROUP_HEADER_LEN, GroupHeader, HeaderError, RawEntry, SEGMENT_HEADER_LEN, SegmentHeader,
+};
 use crate::model::time::UnixMillis;
 
 /// A whole group, where it lies in its file.
@@ -165,7 +167,7 @@ pub fn read_segment(
     name: &str,
     bytes: &[u8],
     mut visit: impl FnMut(Sequence, UnixMillis, Entry),
-) -> Result<Option<SegmentEnd>, error::JournalError> {
+) -> Result<Option<SegmentEnd>, JournalError> {
     let Some(header) = read_header(name, bytes)? else {
         return if is_blank(bytes) { Ok(None) } else { Err(headless(name)) };
     };

@@ -147,7 +147,7 @@ pub(crate) mod tests {
 
     #[test]
     fn golden_usage_of_version_1_stays_readable() {
-        let bytes = [7, 1, 42, 200, 1, 1, 5, 6, 3, 1, 43, 0, 0, 2, 2, 0];
+        let bytes = [7, 1, 42, 200, 1, 1, 5, 6, 3, 1, 1, 43, 0, 0, 2, 2, 0];
         let item = |application, counted, deltas| UsageItem {
             application: ApplicationId(application),
             minute: Minute(100),

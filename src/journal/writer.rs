@@ -27,11 +27,13 @@ pub(super) struct Writer {
     term: u64,
     segment_bytes: u64,
     segment: Option<Segment>,
+    /// Files left without a synced group. They keep their term taken until a file of a later one is durable.
+    spent: Vec<String>,
 }
 
 impl Writer {
     pub(super) fn new(node_id: NodeId, term: u64, segment_bytes: u64) -> Writer {
-        Writer { node_id, term, segment_bytes, segment: None }
+        Writer { node_id, term, segment_bytes, segment: None, spent: Vec::new() }
     }
 
     pub(super) fn term(&self) -> u64 {
@@ -50,11 +52,14 @@ impl Writer {
         let result = self.create(disk, &name, first, group_len, now);
         if result.is_err() {
             // What came of the file is unknown, so the name is not used again. If it cannot be removed either, the
-            // next opening does: it has no group.
+            // next opening removes it: it has no group.
             let _ = disk.remove(&name);
             self.term += 1;
         }
         self.segment = Some(result?);
+        for name in self.spent.drain(..) {
+            let _ = disk.remove(&name);
+        }
         Ok(())
     }
 
@@ -88,7 +93,7 @@ impl Writer {
     ) -> Result<&str, JournalError> {
         let len = bytes.len() as u64;
         if self.segment.as_ref().is_some_and(|segment| segment.capacity - segment.end < len) {
-            self.leave(disk);
+            self.leave();
         }
         if self.segment.is_none() {
             self.begin(disk, group.first, len, engine_time)?;
@@ -96,17 +101,17 @@ impl Writer {
         let written = self.segment.as_mut().map(|segment| segment.write(group, bytes, engine_time, synced));
         if let Some(Err(error)) = written {
             self.term += 1;
-            self.leave(disk);
+            self.leave();
             return Err(error);
         }
         Ok(self.segment.as_ref().map_or("", |segment| &segment.name))
     }
 
-    /// Turns away from the current segment. One without a synced group is removed, and its name, which the next
+    /// Turns away from the current segment. One without a synced group has no use, and its name, which the next
     /// would otherwise have too, is spent with its term.
-    fn leave(&mut self, disk: &dyn Disk) {
+    fn leave(&mut self) {
         if let Some(segment) = self.segment.take().filter(|segment| segment.synced_end == 0) {
-            let _ = disk.remove(&segment.name);
+            self.spent.push(segment.name);
             self.term += 1;
         }
     }

@@ -130,7 +130,9 @@ impl Catalog {
                 }
             }
             Change::PutPlan(Plan { id, .. }) | Change::DeletePlan(id) => {
-                if let Some((plan, text)) = self.plans.get(id.0).and_then(|p| Some((p, p.external_id.as_ref()?))) {
+                if let Some((plan, text)) =
+                    self.plans.get(id.0).and_then(|p| Some((p, p.external_id.as_ref()?)))
+                {
                     visit(Key::Plan { service: plan.service, text }, id.0);
                 }
             }

@@ -66,20 +66,42 @@ impl fmt::Display for Denial<'_> {
 pub enum Refusal<'a> {
     CredentialsRequired,
     ServiceIdMissing,
-    ServiceTokenInvalid { token: &'a str, service_id: &'a str },
-    ProviderKeyInvalid { key: &'a str },
-    ProviderKeyInvalidOrServiceMissing { key: &'a str },
-    ServiceIdInvalid { id: &'a str },
+    ServiceTokenInvalid {
+        token: &'a str,
+        service_id: &'a str,
+    },
+    ProviderKeyInvalid {
+        key: &'a str,
+    },
+    ProviderKeyInvalidOrServiceMissing {
+        key: &'a str,
+    },
+    ServiceIdInvalid {
+        id: &'a str,
+    },
     AppIdAndUserKey,
-    UserKeyInvalid { key: Option<&'a str> },
-    ApplicationNotFound { id: Option<&'a str> },
-    MetricInvalid { name: &'a str },
-    UsageValueInvalid { metric: &'a str, value: Option<&'a str> },
+    UserKeyInvalid {
+        key: Option<&'a str>,
+    },
+    ApplicationNotFound {
+        id: Option<&'a str>,
+    },
+    MetricInvalid {
+        name: &'a str,
+    },
+    UsageValueInvalid {
+        metric: &'a str,
+        value: Option<&'a str>,
+    },
     TimestampTooOld,
     TimestampTooNew,
     NotValidData,
-    BadRequest { text: &'a str },
-    ContentTypeInvalid { content_type: &'a str },
+    BadRequest {
+        text: &'a str,
+    },
+    ContentTypeInvalid {
+        content_type: &'a str,
+    },
     TransactionsBlank,
     TransactionsFormatInvalid,
     TransactionsHaveNil,

@@ -4,7 +4,9 @@ use std::fmt;
 
 use subtle::ConstantTimeEq;
 
-use super::id::{AccountId, ApplicationId, LimitId, MetricId, MetricSlot, PlanId, ServiceId, Subject, TenantId};
+use super::id::{
+    AccountId, ApplicationId, LimitId, MetricId, MetricSlot, PlanId, ServiceId, Subject, TenantId,
+};
 use super::metric::MetricTree;
 use super::time::Period;
 

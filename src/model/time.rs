@@ -160,7 +160,8 @@ pub fn window_secs(period: Period, windows: &Windows) -> Option<(u64, u64)> {
         Period::Month | Period::Year => {
             let span = if period == Period::Month { 1.month() } else { 1.year() };
             let next = date_of(windows.start(period)).saturating_add(span);
-            next.to_zoned(TimeZone::UTC).map_or(u64::MAX, |zoned| zoned.timestamp().as_second().unsigned_abs())
+            next.to_zoned(TimeZone::UTC)
+                .map_or(u64::MAX, |zoned| zoned.timestamp().as_second().unsigned_abs())
         }
     };
     Some((start, end))

@@ -132,7 +132,10 @@ mod tests {
     #[test]
     fn additions_roll_up_to_every_ancestor() {
         use Effect::Add;
-        assert_eq!(rolled(&[(2, Add(1)), (1, Add(1)), (0, Add(1))], false), [(0, Add(3)), (1, Add(2)), (2, Add(1))]);
+        assert_eq!(
+            rolled(&[(2, Add(1)), (1, Add(1)), (0, Add(1))], false),
+            [(0, Add(3)), (1, Add(2)), (2, Add(1))]
+        );
         assert_eq!(rolled(&[(2, Add(4))], true), [(2, Add(4))]);
     }
 
@@ -146,8 +149,9 @@ mod tests {
 
     #[test]
     fn response_codes_count_alone_and_in_their_group() {
-        let names =
-            |code| response_code_slots(code).map(|slot| response_code_name(slot).unwrap()).collect::<Vec<_>>();
+        let names = |code| {
+            response_code_slots(code).map(|slot| response_code_name(slot).unwrap()).collect::<Vec<_>>()
+        };
         assert_eq!(names("200"), ["200", "2XX"]);
         assert_eq!(names("201"), ["2XX"]);
         assert_eq!(names("404"), ["404", "4XX"]);

@@ -41,7 +41,8 @@ impl Node {
         let directory = tempfile::tempdir().unwrap();
         let nothing = |_, _, _| Ok::<(), std::convert::Infallible>(());
         let options = Options { now: UnixMillis(NOON), ..Options::default() };
-        let (journal, _) = Journal::open(&directory.path().join("journal"), options, Sequence(0), nothing).unwrap();
+        let (journal, _) =
+            Journal::open(&directory.path().join("journal"), options, Sequence(0), nothing).unwrap();
         let engine = Arc::new(Recovery::default().finish(journal, [7; 16]));
         let clock = Arc::new(AtomicU64::new(NOON));
         let wall = {
@@ -137,7 +138,11 @@ impl Client {
                 break at;
             }
             if !self.read_more() {
-                assert!(self.unread.is_empty(), "half an answer: {:?}", String::from_utf8_lossy(&self.unread));
+                assert!(
+                    self.unread.is_empty(),
+                    "half an answer: {:?}",
+                    String::from_utf8_lossy(&self.unread)
+                );
                 return None;
             }
         };

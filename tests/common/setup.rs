@@ -84,7 +84,11 @@ impl Setup {
             ["use", "plan", name] => self.plan = Some(self.plans[&(self.service.unwrap(), name.to_owned())]),
             ["delete", "metric", name] => draft.delete_metric(self.service.unwrap(), self.metric(name))?,
             ["delete", "limit", metric, period] => {
-                draft.delete_limit(self.plan.unwrap(), self.metric(metric), Period::parse(period).unwrap())?;
+                draft.delete_limit(
+                    self.plan.unwrap(),
+                    self.metric(metric),
+                    Period::parse(period).unwrap(),
+                )?;
             }
             ["delete", "application", id] => {
                 draft.delete_application(self.applications[&(self.service.unwrap(), id.to_owned())])?;
@@ -159,7 +163,10 @@ fn secrets(words: &[&str], name: &str) -> Vec<Secret> {
 
 /// The values that `name=value` words give.
 fn all<'w>(words: &[&'w str], name: &str) -> impl Iterator<Item = &'w str> {
-    words.iter().filter_map(move |word| word.split_once('=').filter(|(known, _)| *known == name)).map(|(_, v)| v)
+    words
+        .iter()
+        .filter_map(move |word| word.split_once('=').filter(|(known, _)| *known == name))
+        .map(|(_, v)| v)
 }
 
 /// Lists that a line does not mention stay.

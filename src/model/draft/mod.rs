@@ -3,62 +3,22 @@
 //! All rules that a catalog must keep are checked here, so what a draft yields is valid. An error leaves the
 //! current catalog as it was: the draft is thrown away whole.
 
+mod rules;
+
 use std::collections::HashMap;
 
-use super::catalog::{Catalog, Change, Key, KeyIndex};
-use super::id::{AccountId, ApplicationId, LimitId, MetricId, MetricSlot, PlanId, ServiceId, Subject, TenantId};
-use super::metric::{Metric, TreeError};
-use super::record::{
-    Account, Application, ApplicationState, BackendVersion, Limit, Plan, Secret, Service, ServiceState, Tenant,
+use crate::model::catalog::{Catalog, Change, Key, KeyIndex};
+use crate::model::id::{
+    AccountId, ApplicationId, LimitId, MetricId, MetricSlot, PlanId, ServiceId, Subject, TenantId,
 };
-use super::time::Period;
-
-/// Why a command changes nothing.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum CommandError {
-    /// The record that the command names does not exist.
-    #[error("{what} {id} does not exist")]
-    Unknown {
-        /// Kind of record.
-        what: &'static str,
-        /// The id given.
-        id: u64,
-    },
-    /// Another record has the key already.
-    #[error("{what} is taken by {by}")]
-    Taken {
-        /// Kind of key; never the key itself, which may be a secret.
-        what: &'static str,
-        /// The id of the record that has it.
-        by: u64,
-    },
-    /// The metric does not fit the tree.
-    #[error("metric: {0}")]
-    Metric(#[from] TreeError),
-    /// A list is longer than this node allows.
-    #[error("too many {what}: at most {max}")]
-    TooMany {
-        /// What there is too much of.
-        what: &'static str,
-        /// The bound.
-        max: usize,
-    },
-    /// A text is blank or longer than this node allows.
-    #[error("{what} must have 1 to {max} bytes and no blanks around")]
-    BadText {
-        /// Which text.
-        what: &'static str,
-        /// The bound, in bytes.
-        max: usize,
-    },
-}
-
-/// The longest name, id or key, in bytes: bounds records, answers and index entries.
-pub const TEXT_LEN_MAX: usize = 255;
-/// The most keys, tokens or filters one record holds: answers list no more (3scale's bound for app keys).
-pub const KEYS_MAX: usize = 256;
-/// The most limits one plan holds: bounds what a single decision reads.
-pub const LIMITS_MAX: usize = 4096;
+use crate::model::metric::{Metric, MetricTree};
+use crate::model::record::{
+    Account, Application, ApplicationState, BackendVersion, Limit, Plan, Secret, Service, ServiceState,
+    Tenant,
+};
+use crate::model::time::Period;
+pub use rules::{CommandError, KEYS_MAX, LIMITS_MAX, TEXT_LEN_MAX};
+use rules::{check_count, check_secrets, check_text, kind_of};
 
 /// What a new service is.
 #[derive(Clone, Debug)]
@@ -122,7 +82,12 @@ impl<'i> Draft<'i> {
     pub fn create_tenant(&mut self, name: &str, provider_key: &str) -> Result<TenantId, CommandError> {
         let id = TenantId(self.next_id());
         let provider_keys = vec![Secret::new(provider_key)];
-        self.stage(Change::PutTenant(Tenant { id, name: name.into(), provider_keys, default_service: None }))?;
+        self.stage(Change::PutTenant(Tenant {
+            id,
+            name: name.into(),
+            provider_keys,
+            default_service: None,
+        }))?;
         Ok(id)
     }
 
@@ -164,7 +129,7 @@ impl<'i> Draft<'i> {
             backend_version: new.backend_version,
             referrer_filters_required: false,
             tokens: Vec::new(),
-            metrics: super::metric::MetricTree::default(),
+            metrics: MetricTree::default(),
         }))?;
         if default_service.is_none() {
             self.edit_tenant(new.tenant, |tenant| tenant.default_service = Some(id))?;
@@ -176,7 +141,11 @@ impl<'i> Draft<'i> {
     ///
     /// # Errors
     /// It is unknown, or what it would be is not valid.
-    pub fn edit_service(&mut self, id: ServiceId, edit: impl FnOnce(&mut Service)) -> Result<(), CommandError> {
+    pub fn edit_service(
+        &mut self,
+        id: ServiceId,
+        edit: impl FnOnce(&mut Service),
+    ) -> Result<(), CommandError> {
         let mut service = Service::clone(self.service(id)?);
         let tenant = service.tenant;
         edit(&mut service);
@@ -190,8 +159,13 @@ impl<'i> Draft<'i> {
     /// It is unknown.
     pub fn delete_service(&mut self, id: ServiceId) -> Result<(), CommandError> {
         let tenant = self.service(id)?.tenant;
-        let applications: Vec<_> =
-            self.catalog.applications.iter().filter(|(_, app)| app.service == id).map(|(_, app)| app.id).collect();
+        let applications: Vec<_> = self
+            .catalog
+            .applications
+            .iter()
+            .filter(|(_, app)| app.service == id)
+            .map(|(_, app)| app.id)
+            .collect();
         for application in applications {
             self.delete_application(application)?;
         }
@@ -276,7 +250,13 @@ impl<'i> Draft<'i> {
         self.service(service)?;
         let id = PlanId(self.next_id());
         let external_id = external_id.map(str::to_owned);
-        self.stage(Change::PutPlan(Plan { id, service, external_id, name: name.into(), limits: Vec::new() }))?;
+        self.stage(Change::PutPlan(Plan {
+            id,
+            service,
+            external_id,
+            name: name.into(),
+            limits: Vec::new(),
+        }))?;
         Ok(id)
     }
 
@@ -303,7 +283,8 @@ impl<'i> Draft<'i> {
     ) -> Result<LimitId, CommandError> {
         let mut record = Plan::clone(self.plan(plan)?);
         let slot = slot_of(self.service(record.service)?, metric)?;
-        let place = record.limits.binary_search_by_key(&(metric, period), |limit| (limit.metric, limit.period));
+        let place =
+            record.limits.binary_search_by_key(&(metric, period), |limit| (limit.metric, limit.period));
         let id = match place {
             Ok(at) => {
                 record.limits[at].max = max;
@@ -323,7 +304,12 @@ impl<'i> Draft<'i> {
     ///
     /// # Errors
     /// The plan is unknown.
-    pub fn delete_limit(&mut self, plan: PlanId, metric: MetricId, period: Period) -> Result<(), CommandError> {
+    pub fn delete_limit(
+        &mut self,
+        plan: PlanId,
+        metric: MetricId,
+        period: Period,
+    ) -> Result<(), CommandError> {
         let mut record = Plan::clone(self.plan(plan)?);
         record.limits.retain(|limit| (limit.metric, limit.period) != (metric, period));
         self.stage(Change::PutPlan(record))
@@ -382,11 +368,19 @@ impl<'i> Draft<'i> {
     }
 
     fn tenant(&self, id: TenantId) -> Result<&Tenant, CommandError> {
-        self.catalog.tenants.get(id.0).map(|it| &**it).ok_or(CommandError::Unknown { what: "tenant", id: id.0 })
+        self.catalog
+            .tenants
+            .get(id.0)
+            .map(|it| &**it)
+            .ok_or(CommandError::Unknown { what: "tenant", id: id.0 })
     }
 
     fn service(&self, id: ServiceId) -> Result<&Service, CommandError> {
-        self.catalog.services.get(id.0).map(|it| &**it).ok_or(CommandError::Unknown { what: "service", id: id.0 })
+        self.catalog
+            .services
+            .get(id.0)
+            .map(|it| &**it)
+            .ok_or(CommandError::Unknown { what: "service", id: id.0 })
     }
 
     fn plan(&self, id: PlanId) -> Result<&Plan, CommandError> {
@@ -399,7 +393,12 @@ impl<'i> Draft<'i> {
     }
 
     fn plans_of(&self, service: ServiceId) -> Vec<PlanId> {
-        self.catalog.plans.iter().filter(|(_, plan)| plan.service == service).map(|(_, plan)| plan.id).collect()
+        self.catalog
+            .plans
+            .iter()
+            .filter(|(_, plan)| plan.service == service)
+            .map(|(_, plan)| plan.id)
+            .collect()
     }
 
     /// Checks a change, applies it to the draft and keeps it.
@@ -477,29 +476,4 @@ impl<'i> Draft<'i> {
 fn slot_of(service: &Service, id: MetricId) -> Result<MetricSlot, CommandError> {
     let found = service.metrics.by_id(id).map(|metric| metric.slot);
     found.ok_or(CommandError::Unknown { what: "metric", id: id.0 })
-}
-
-fn kind_of(key: Key<'_>) -> &'static str {
-    match key {
-        Key::ProviderKey(_) => "the provider key",
-        Key::Service { .. } => "the service id",
-        Key::ServiceToken { .. } => "the service token",
-        Key::Plan { .. } => "the plan id",
-        Key::AppId { .. } => "the application id",
-        Key::UserKey { .. } => "the user key",
-    }
-}
-
-fn check_text(what: &'static str, text: &str) -> Result<(), CommandError> {
-    let good = !text.is_empty() && text.len() <= TEXT_LEN_MAX && text.trim() == text;
-    good.then_some(()).ok_or(CommandError::BadText { what, max: TEXT_LEN_MAX })
-}
-
-fn check_count(what: &'static str, count: usize, max: usize) -> Result<(), CommandError> {
-    (count <= max).then_some(()).ok_or(CommandError::TooMany { what, max })
-}
-
-fn check_secrets(what: &'static str, secrets: &[Secret]) -> Result<(), CommandError> {
-    check_count(what, secrets.len(), KEYS_MAX)?;
-    secrets.iter().try_for_each(|secret| check_text(what, secret.expose()))
 }

@@ -1,0 +1,122 @@
+//! What was written, before it is made sense of.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+/// Every key, by flag, variable or file; absent where nothing was written.
+#[derive(Clone, Default, PartialEq, Eq, Debug, Deserialize, clap::Args)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Configuration file (TOML) with the same keys as these flags, `-` written `_`
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+
+    /// Where everything is kept [default: ./tollgate-data]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+
+    /// Address of the Service Management API [default: 127.0.0.1:3000]
+    #[arg(long, value_name = "ADDR")]
+    pub http: Option<String>,
+
+    /// Address for telemetry and administration [default: served on --http]
+    #[arg(long, value_name = "ADDR")]
+    pub admin: Option<String>,
+
+    /// Allow addresses that other machines can reach although there is no TLS
+    #[arg(long, num_args = 0..=1, default_missing_value = "true")]
+    pub insecure: Option<bool>,
+
+    /// The most connections a listener keeps [default: 1024]
+    #[arg(long, value_name = "N")]
+    pub connections_max: Option<usize>,
+
+    /// Seconds that a stop may take to finish what is open [default: 10]
+    #[arg(long, value_name = "SECONDS")]
+    pub drain_s: Option<u64>,
+
+    /// Journal size after which a checkpoint is made [default: 64]
+    #[arg(long, value_name = "MIB")]
+    pub checkpoint_mib: Option<u64>,
+
+    /// Start although the clock is more than an hour behind the data
+    #[arg(long, num_args = 0..=1, default_missing_value = "true")]
+    pub accept_clock: Option<bool>,
+
+    /// What is logged on standard error: error, warn, info, debug or trace [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    pub log: Option<String>,
+
+    /// `text` or `json` [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    pub log_format: Option<String>,
+}
+
+impl Settings {
+    /// These settings, and what they leave open from `other`.
+    #[must_use]
+    pub fn or(self, other: Settings) -> Settings {
+        Settings {
+            config: self.config.or(other.config),
+            data_dir: self.data_dir.or(other.data_dir),
+            http: self.http.or(other.http),
+            admin: self.admin.or(other.admin),
+            insecure: self.insecure.or(other.insecure),
+            connections_max: self.connections_max.or(other.connections_max),
+            drain_s: self.drain_s.or(other.drain_s),
+            checkpoint_mib: self.checkpoint_mib.or(other.checkpoint_mib),
+            accept_clock: self.accept_clock.or(other.accept_clock),
+            log: self.log.or(other.log),
+            log_format: self.log_format.or(other.log_format),
+        }
+    }
+}
+
+/// Settings from `TOLLGATE_*` variables; what cannot be read is added to `problems`.
+pub(super) fn from_variables(
+    variables: impl IntoIterator<Item = (String, String)>,
+    problems: &mut Vec<String>,
+) -> Settings {
+    let mut settings = Settings::default();
+    for (name, value) in variables {
+        let Some(key) = name.strip_prefix("TOLLGATE_") else { continue };
+        match key {
+            "CONFIG" => settings.config = Some(value.into()),
+            "DATA_DIR" => settings.data_dir = Some(value.into()),
+            "HTTP" => settings.http = Some(value),
+            "ADMIN" => settings.admin = Some(value),
+            "LOG" => settings.log = Some(value),
+            "LOG_FORMAT" => settings.log_format = Some(value),
+            "INSECURE" => settings.insecure = switch(&name, &value, problems),
+            "ACCEPT_CLOCK" => settings.accept_clock = switch(&name, &value, problems),
+            "CONNECTIONS_MAX" => settings.connections_max = number(&name, &value, problems),
+            "DRAIN_S" => settings.drain_s = number(&name, &value, problems),
+            "CHECKPOINT_MIB" => settings.checkpoint_mib = number(&name, &value, problems),
+            _ => {
+                problems.push(format!("{name}: there is no such variable; see tollgate --help for the keys"))
+            }
+        }
+    }
+    settings
+}
+
+fn switch(name: &str, value: &str, problems: &mut Vec<String>) -> Option<bool> {
+    match value {
+        "1" | "true" => Some(true),
+        "0" | "false" => Some(false),
+        _ => {
+            problems.push(format!("{name}: \"{value}\" is neither true (1) nor false (0)"));
+            None
+        }
+    }
+}
+
+fn number<N: std::str::FromStr>(name: &str, value: &str, problems: &mut Vec<String>) -> Option<N> {
+    let number = value.parse().ok();
+    if number.is_none() {
+        problems.push(format!("{name}: \"{value}\" is not a number"));
+    }
+    number
+}

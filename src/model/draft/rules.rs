@@ -1,0 +1,77 @@
+//! The rules a catalog keeps: how long texts are, how many of a thing there may be, and what is said otherwise.
+
+use crate::model::catalog::Key;
+use crate::model::metric::TreeError;
+use crate::model::record::Secret;
+
+/// Why a command changes nothing.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum CommandError {
+    /// The record that the command names does not exist.
+    #[error("{what} {id} does not exist")]
+    Unknown {
+        /// Kind of record.
+        what: &'static str,
+        /// The id given.
+        id: u64,
+    },
+    /// Another record has the key already.
+    #[error("{what} is taken by {by}")]
+    Taken {
+        /// Kind of key; never the key itself, which may be a secret.
+        what: &'static str,
+        /// The id of the record that has it.
+        by: u64,
+    },
+    /// The metric does not fit the tree.
+    #[error("metric: {0}")]
+    Metric(#[from] TreeError),
+    /// A list is longer than this node allows.
+    #[error("too many {what}: at most {max}")]
+    TooMany {
+        /// What there is too much of.
+        what: &'static str,
+        /// The bound.
+        max: usize,
+    },
+    /// A text is blank or longer than this node allows.
+    #[error("{what} must have 1 to {max} bytes and no blanks around")]
+    BadText {
+        /// Which text.
+        what: &'static str,
+        /// The bound, in bytes.
+        max: usize,
+    },
+}
+
+/// The longest name, id or key, in bytes: bounds records, answers and index entries.
+pub const TEXT_LEN_MAX: usize = 255;
+/// The most keys, tokens or filters one record holds: answers list no more (3scale's bound for app keys).
+pub const KEYS_MAX: usize = 256;
+/// The most limits one plan holds: bounds what a single decision reads.
+pub const LIMITS_MAX: usize = 4096;
+
+pub(super) fn kind_of(key: Key<'_>) -> &'static str {
+    match key {
+        Key::ProviderKey(_) => "the provider key",
+        Key::Service { .. } => "the service id",
+        Key::ServiceToken { .. } => "the service token",
+        Key::Plan { .. } => "the plan id",
+        Key::AppId { .. } => "the application id",
+        Key::UserKey { .. } => "the user key",
+    }
+}
+
+pub(super) fn check_text(what: &'static str, text: &str) -> Result<(), CommandError> {
+    let good = !text.is_empty() && text.len() <= TEXT_LEN_MAX && text.trim() == text;
+    good.then_some(()).ok_or(CommandError::BadText { what, max: TEXT_LEN_MAX })
+}
+
+pub(super) fn check_count(what: &'static str, count: usize, max: usize) -> Result<(), CommandError> {
+    (count <= max).then_some(()).ok_or(CommandError::TooMany { what, max })
+}
+
+pub(super) fn check_secrets(what: &'static str, secrets: &[Secret]) -> Result<(), CommandError> {
+    check_count(what, secrets.len(), KEYS_MAX)?;
+    secrets.iter().try_for_each(|secret| check_text(what, secret.expose()))
+}

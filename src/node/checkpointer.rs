@@ -1,0 +1,150 @@
+//! The checkpointer: a thread that writes a checkpoint when the journal has grown enough, then prunes the journal.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+use super::data_dir::DataDir;
+use crate::config::Config;
+use crate::engine::{Engine, NotDurable};
+use crate::http::Clock;
+use crate::journal::{JournalError, Sequence};
+use crate::store::{CheckpointWriter, Finished, Meta, StoreError};
+
+/// How often the journal's size is looked at.
+const INTERVAL: Duration = Duration::from_millis(250);
+
+/// After a failure: the disk is full or sick, and a checkpoint is the last thing it needs.
+const RETRY_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Why a checkpoint was not made.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CheckpointError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    NotDurable(#[from] NotDurable),
+    #[error("checkpoint made, but the journal could not be pruned: {0}")]
+    Prune(#[from] JournalError),
+}
+
+pub(super) struct Checkpointer {
+    shared: Arc<Shared>,
+    thread: JoinHandle<()>,
+}
+
+struct Shared {
+    engine: Arc<Engine>,
+    clock: Clock,
+    root: PathBuf,
+    bytes_max: u64,
+    stop: Mutex<bool>,
+    wake: Condvar,
+}
+
+impl Checkpointer {
+    /// Starts the thread. `last` is where the checkpoint that was read begins.
+    pub(super) fn start(
+        engine: &Arc<Engine>,
+        dir: &DataDir,
+        last: Sequence,
+        config: &Config,
+        clock: &Clock,
+    ) -> std::io::Result<Checkpointer> {
+        let shared = Arc::new(Shared {
+            engine: Arc::clone(engine),
+            clock: clock.clone(),
+            root: dir.checkpoints(),
+            bytes_max: config.checkpoint_bytes,
+            stop: Mutex::new(false),
+            wake: Condvar::new(),
+        });
+        let run = {
+            let shared = Arc::clone(&shared);
+            move || shared.run(last)
+        };
+        let thread = std::thread::Builder::new().name("checkpointer".into()).spawn(run)?;
+        Ok(Checkpointer { shared, thread })
+    }
+
+    /// Ends the thread; a checkpoint in the making is finished first.
+    pub(super) fn stop(self) {
+        *self.shared.stop.lock() = true;
+        self.shared.wake.notify_all();
+        if self.thread.join().is_err() {
+            tracing::error!("the checkpointer panicked");
+        }
+    }
+}
+
+impl Shared {
+    fn run(&self, mut last: Sequence) {
+        let made = metrics::counter!("tollgate_checkpoints_total");
+        let failed = metrics::counter!("tollgate_checkpoint_errors_total");
+        let mut interval = INTERVAL;
+        while self.wait(interval) {
+            interval = INTERVAL;
+            if self.engine.journal().bytes_since(last) < self.bytes_max {
+                continue;
+            }
+            let settle = || self.engine.durable_blocking(self.engine.ticket());
+            match checkpoint(&self.engine, &self.root, &self.clock, settle) {
+                Ok(begin) => {
+                    made.increment(1);
+                    last = begin;
+                }
+                Err(error) => {
+                    failed.increment(1);
+                    tracing::error!(%error, "no checkpoint could be made, will try again");
+                    interval = RETRY_INTERVAL;
+                }
+            }
+        }
+    }
+
+    fn wait(&self, interval: Duration) -> bool {
+        let mut stop = self.stop.lock();
+        if !*stop {
+            self.wake.wait_for(&mut stop, interval);
+        }
+        !*stop
+    }
+}
+
+/// Makes a checkpoint and prunes what it, and the one before it, make needless. Returns where it begins.
+///
+/// `settle` puts everything counted so far on disk: a checkpoint must not be ahead of the journal.
+pub(super) fn checkpoint(
+    engine: &Engine,
+    root: &Path,
+    clock: &Clock,
+    settle: impl FnOnce() -> Result<(), NotDurable>,
+) -> Result<Sequence, CheckpointError> {
+    let mut writer = CheckpointWriter::create(root)?;
+    let begin = engine.copy_counters(|stamp, images| writer.put_counters(stamp, images))?;
+    let (catalog, at) = engine.copy_catalog();
+    let mut records = Vec::new();
+    let mut total = 0_usize;
+    for change in catalog.changes() {
+        records.clear();
+        crate::journal::catalog::encode(std::slice::from_ref(&change), catalog.next_id, &mut records);
+        writer.put_catalog(&records)?;
+        total += 1;
+    }
+    settle()?;
+    let Finished { generation, keep_from } = writer.finish(Meta {
+        begin,
+        catalog: at,
+        engine_time: engine.now(clock()),
+        next_id: catalog.next_id,
+        catalog_version: catalog.version,
+        node_id: engine.journal().node_id(),
+        term: engine.journal().term(),
+    })?;
+    let pruned = engine.journal().prune(keep_from)?;
+    tracing::info!(generation, begin = begin.0, records = total, pruned, "checkpoint made");
+    Ok(begin)
+}

@@ -1,0 +1,154 @@
+//! The data directory: one node at a time, nobody else's eyes, a version.
+//!
+//! ```text
+//! lock          held by the running node
+//! FORMAT        the version of the directory's layout: a decimal number
+//! journal/      see `journal`
+//! checkpoints/  see `store`
+//! ```
+
+use std::fs::{File, OpenOptions, Permissions, TryLockError};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// The layout this version writes, and the newest it reads.
+const FORMAT: u32 = 1;
+
+/// Why a data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DataDirError {
+    /// Another process has it.
+    #[error("data directory {path} is in use by another node")]
+    Locked {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The system refuses.
+    #[error("data directory {path} cannot be used: {what}: {source}")]
+    Unusable {
+        /// The directory.
+        path: PathBuf,
+        /// What was tried.
+        what: &'static str,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// It was written by another version.
+    #[error(
+        "data directory {path} has format {found}, this version knows up to {FORMAT}: run a newer tollgate on it"
+    )]
+    Format {
+        /// The directory.
+        path: PathBuf,
+        /// What its FORMAT file says.
+        found: String,
+    },
+}
+
+/// A data directory that this process holds.
+#[derive(Debug)]
+pub(super) struct DataDir {
+    path: PathBuf,
+    /// The lock goes when the file is closed, also if the process is killed.
+    _lock: File,
+}
+
+impl DataDir {
+    /// Creates the directory if need be, and takes it.
+    pub(super) fn open(path: &Path) -> Result<DataDir, DataDirError> {
+        let unusable = |what| move |source| DataDirError::Unusable { path: path.to_owned(), what, source };
+        // Provider keys and tokens lie in here in the clear: whatever is created is its owner's alone.
+        rustix::process::umask(rustix::fs::Mode::from_bits_truncate(0o077));
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(unusable("create"))?;
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(path.join("lock"))
+            .map_err(unusable("open its lock file"))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(DataDirError::Locked { path: path.to_owned() }),
+            Err(TryLockError::Error(source)) => return Err(unusable("lock")(source)),
+        }
+        let mode = std::fs::metadata(path).map_err(unusable("look at"))?.permissions().mode();
+        if mode & 0o077 != 0 {
+            tracing::warn!(path = %path.display(), "others could read the data directory: taking their rights away");
+            std::fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(unusable("protect"))?;
+        }
+        check_format(path)?;
+        Ok(DataDir { path: path.to_owned(), _lock: lock })
+    }
+
+    pub(super) fn journal(&self) -> PathBuf {
+        self.path.join("journal")
+    }
+
+    pub(super) fn checkpoints(&self) -> PathBuf {
+        self.path.join("checkpoints")
+    }
+}
+
+fn check_format(path: &Path) -> Result<(), DataDirError> {
+    let unusable = |what| move |source| DataDirError::Unusable { path: path.to_owned(), what, source };
+    let mut text = String::new();
+    match File::open(path.join("FORMAT")) {
+        Ok(mut file) => drop(file.read_to_string(&mut text).map_err(unusable("read FORMAT"))?),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return write_format(path).map_err(unusable("write FORMAT"));
+        }
+        Err(source) => return Err(unusable("read FORMAT")(source)),
+    }
+    match text.trim().parse::<u32>() {
+        Ok(found) if (1..=FORMAT).contains(&found) => Ok(()),
+        _ => Err(DataDirError::Format { path: path.to_owned(), found: format!("{:?}", text.trim()) }),
+    }
+}
+
+/// Writes FORMAT beside its place and moves it there: it is whole or absent.
+fn write_format(path: &Path) -> io::Result<()> {
+    let beside = path.join("FORMAT.new");
+    let mut file = File::create(&beside)?;
+    writeln!(file, "{FORMAT}")?;
+    file.sync_all()?;
+    std::fs::rename(&beside, path.join("FORMAT"))?;
+    File::open(path)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_node_at_a_time_and_nobody_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a/b");
+        let held = DataDir::open(&path).unwrap();
+        assert!(matches!(DataDir::open(&path), Err(DataDirError::Locked { .. })));
+        drop(held);
+        std::fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+        DataDir::open(&path).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn a_newer_format_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        for (text, good) in [("1\n", true), ("2\n", false), ("", false), ("x", false)] {
+            std::fs::write(dir.path().join("FORMAT"), text).unwrap();
+            assert_eq!(DataDir::open(dir.path()).is_ok(), good, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_in_its_place_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        std::fs::write(&path, "").unwrap();
+        let error = DataDir::open(&path).unwrap_err();
+        assert!(matches!(error, DataDirError::Unusable { .. }));
+        assert!(error.to_string().contains("file"));
+    }
+}

@@ -1,0 +1,157 @@
+//! Recovery: the newest whole checkpoint, then the journal after it.
+
+use super::data_dir::DataDir;
+use crate::config::Config;
+use crate::engine::{Engine, RecoverError, Recovery};
+use crate::journal::{Journal, JournalError, OpenError, Options, Sequence};
+use crate::model::time::UnixMillis;
+use crate::store::{Checkpoint, StoreError, open_latest};
+
+/// Why what the data directory holds did not become an engine.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoveryError {
+    /// The checkpoints cannot be read.
+    #[error(transparent)]
+    Checkpoint(#[from] StoreError),
+    /// The journal cannot be read or continued.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// Both can be read but do not fit together.
+    #[error("the data cannot be recovered: {0}")]
+    Contents(#[from] RecoverError),
+    /// An entry of the journal does not fit what came before.
+    #[error("entry {sequence} of the journal cannot be applied: {error}")]
+    Entry {
+        /// Which entry.
+        sequence: Sequence,
+        /// Why.
+        error: RecoverError,
+    },
+    /// The clock went back since the node last ran.
+    #[error(
+        "the clock is {behind_s} seconds behind the data: set it right, or start with --accept-clock to go on from \
+         the clock's time (counts of later windows are dropped)"
+    )]
+    ClockBehind {
+        /// By how much.
+        behind_s: u64,
+    },
+    /// No random numbers.
+    #[error("the system gives no random numbers: {0}")]
+    Random(getrandom::Error),
+}
+
+impl RecoveryError {
+    /// Whether the system refused, as opposed to the data being bad.
+    #[must_use]
+    pub fn is_io(&self) -> bool {
+        matches!(
+            self,
+            RecoveryError::Checkpoint(StoreError::Io { .. })
+                | RecoveryError::Journal(JournalError::Io { .. })
+                | RecoveryError::Random(_)
+        )
+    }
+}
+
+pub(super) struct Recovered {
+    pub(super) engine: Engine,
+    /// Where the checkpoint that was read begins; zero without one.
+    pub(super) checkpoint: Sequence,
+    /// The clock went back and that was accepted: a checkpoint must be made before anything is counted.
+    pub(super) clock_set_back: bool,
+}
+
+/// A clock this far behind the data is waited out; further, an operator must say that it is right.
+const CLOCK_BEHIND_MAX_MS: u64 = 3_600_000;
+
+/// A clock this far ahead of the data is worth a line: a node is seldom stopped for so long.
+const CLOCK_AHEAD_NOTE_MS: u64 = 30 * 86_400_000;
+
+pub(super) fn recover(dir: &DataDir, config: &Config, wall: UnixMillis) -> Result<Recovered, RecoveryError> {
+    let mut recovery = Recovery::default();
+    let checkpoint = open_latest(&dir.checkpoints())?;
+    let mut options = Options { now: wall, ..Options::default() };
+    let mut after = Sequence(0);
+    if let Some(checkpoint) = &checkpoint {
+        take_checkpoint(&mut recovery, checkpoint)?;
+        after = checkpoint.meta().begin;
+        options.node_id = Some(checkpoint.meta().node_id);
+        options.term_after = checkpoint.meta().term;
+    }
+    drop(checkpoint);
+    let visit = |at, time, entry| recovery.entry(at, time, &entry);
+    let (journal, found) =
+        Journal::open(&dir.journal(), options, after, visit).map_err(|error| match error {
+            OpenError::Journal(error) => RecoveryError::Journal(error),
+            OpenError::Visit { sequence, error } => RecoveryError::Entry { sequence, error },
+        })?;
+    if let Some(torn) = &found.torn {
+        tracing::warn!(
+            file = torn.file,
+            offset = torn.offset,
+            bytes = torn.bytes,
+            "a torn tail was cut: it was never acknowledged"
+        );
+    }
+    tracing::info!(
+        entries = found.entries,
+        checkpoint = after.0,
+        last = found.last.0,
+        term = found.term,
+        "recovered"
+    );
+    let clock_set_back = check_clock(&mut recovery, config, wall)?;
+    let mut seed = [0; 16];
+    getrandom::fill(&mut seed).map_err(RecoveryError::Random)?;
+    Ok(Recovered { engine: recovery.finish(journal, seed), checkpoint: after, clock_set_back })
+}
+
+fn take_checkpoint(recovery: &mut Recovery, checkpoint: &Checkpoint) -> Result<(), RecoveryError> {
+    for passed_over in checkpoint.passed_over() {
+        tracing::error!(
+            generation = passed_over.generation,
+            error = %passed_over.error,
+            "a damaged checkpoint was passed over: an older one and the journal serve instead"
+        );
+    }
+    let meta = checkpoint.meta();
+    let mut records = Vec::new();
+    for bytes in checkpoint.catalog() {
+        records.extend_from_slice(&bytes?);
+    }
+    recovery.catalog(&records, meta.catalog_version, meta.catalog)?;
+    recovery.next_id(meta.next_id);
+    recovery.reached(meta.engine_time);
+    checkpoint.counters(|stamp, image| {
+        recovery.counters(stamp, &image);
+        Ok::<_, StoreError>(())
+    })?;
+    Ok(())
+}
+
+/// Compares the clock with the latest time the data knows. True if it was set back.
+fn check_clock(recovery: &mut Recovery, config: &Config, wall: UnixMillis) -> Result<bool, RecoveryError> {
+    let reached = recovery.now();
+    let behind_ms = reached.0.saturating_sub(wall.0);
+    let ahead_ms = wall.0.saturating_sub(reached.0);
+    if reached.0 > 0 && ahead_ms > CLOCK_AHEAD_NOTE_MS {
+        tracing::warn!(
+            days = ahead_ms / 86_400_000,
+            "the clock is far ahead of the data: windows since then are empty"
+        );
+    }
+    if behind_ms == 0 {
+        return Ok(false);
+    }
+    if behind_ms <= CLOCK_BEHIND_MAX_MS {
+        tracing::warn!(behind_ms, "the clock is behind the data: time stands still until it has caught up");
+        return Ok(false);
+    }
+    if !config.accept_clock {
+        return Err(RecoveryError::ClockBehind { behind_s: behind_ms / 1000 });
+    }
+    tracing::warn!(behind_ms, "the clock went back, which was accepted: counts of later windows are dropped");
+    recovery.accept_clock(wall);
+    Ok(true)
+}

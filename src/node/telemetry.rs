@@ -1,0 +1,106 @@
+//! Telemetry of the node: the recorder, gauges published on a tick, readiness.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::Engine;
+use crate::http::Readiness;
+
+/// From 1 us, where a decision lies, to a second, where something is wrong.
+const SECONDS_BUCKETS: [f64; 12] =
+    [0.000_001, 0.000_002, 0.000_005, 0.000_01, 0.000_02, 0.000_05, 0.000_1, 0.001, 0.01, 0.05, 0.25, 1.0];
+
+/// How often gauges are brought up to date.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Unflushed usage older than this makes the node degraded: what a crash would lose is more than was promised.
+const UNFLUSHED_AGE_MAX: Duration = Duration::from_millis(200);
+
+/// Unflushed usage older than this makes it not ready: the disk hangs.
+const UNFLUSHED_AGE_READY_MAX: Duration = Duration::from_secs(10);
+
+/// The process's recorder; installed by the first node of the process.
+pub(super) fn recorder() -> PrometheusHandle {
+    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+    let install = || {
+        let builder = PrometheusBuilder::new();
+        // The list is not empty, which is all that this can complain of.
+        let builder = builder
+            .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS_BUCKETS)
+            .unwrap_or_else(|_| PrometheusBuilder::new());
+        let recorder = builder.build_recorder();
+        let handle = recorder.handle();
+        // Somebody who embeds a node may have a recorder of their own; then ours stays empty.
+        let _ = metrics::set_global_recorder(recorder);
+        describe();
+        handle
+    };
+    HANDLE.get_or_init(install).clone()
+}
+
+fn describe() {
+    use metrics::{Unit, describe_counter, describe_gauge};
+    describe_gauge!("tollgate_info", "Always 1; the label says which version runs");
+    describe_gauge!("tollgate_applications", "Applications in the catalog");
+    describe_gauge!("tollgate_catalog_version", "Version of the catalog, raised by each command");
+    describe_gauge!("tollgate_waiting_items", "Future-dated usage items that wait for their windows");
+    describe_gauge!(
+        "tollgate_unflushed_age_seconds",
+        Unit::Seconds,
+        "Age of the oldest usage in memory only"
+    );
+    describe_gauge!("tollgate_degraded", "1 while usage stays in memory longer than promised (200 ms)");
+    describe_gauge!("tollgate_journal_synced_sequence", "Last journal entry that is on disk");
+    describe_counter!("tollgate_flush_errors_total", "Flushes that failed");
+    describe_counter!("tollgate_checkpoints_total", "Checkpoints made");
+    describe_counter!("tollgate_checkpoint_errors_total", "Checkpoints that failed");
+}
+
+/// Publishes gauges until `shutdown`.
+pub(super) async fn publish(engine: Arc<Engine>, handle: PrometheusHandle, shutdown: CancellationToken) {
+    use metrics::gauge;
+    gauge!("tollgate_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    let applications = gauge!("tollgate_applications");
+    let version = gauge!("tollgate_catalog_version");
+    let waiting = gauge!("tollgate_waiting_items");
+    let age = gauge!("tollgate_unflushed_age_seconds");
+    let degraded = gauge!("tollgate_degraded");
+    let synced = gauge!("tollgate_journal_synced_sequence");
+    loop {
+        let catalog = engine.catalog();
+        let health = engine.flush_health();
+        applications.set(catalog.applications.len() as f64);
+        version.set(catalog.version as f64);
+        waiting.set(engine.waiting() as f64);
+        age.set(health.unflushed_age.as_secs_f64());
+        degraded.set(f64::from(u8::from(health.unflushed_age > UNFLUSHED_AGE_MAX)));
+        synced.set(engine.journal().synced().0 as f64);
+        handle.run_upkeep();
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(TICK) => {}
+        }
+    }
+}
+
+/// Why the node should get no traffic.
+pub(super) fn readiness(engine: Arc<Engine>, shutdown: CancellationToken) -> Arc<dyn Readiness> {
+    Arc::new(move || {
+        let health = engine.flush_health();
+        let mut reasons = Vec::new();
+        if shutdown.is_cancelled() {
+            reasons.push("stopping".to_owned());
+        }
+        if health.failing {
+            reasons.push("the journal cannot be written: reports are refused, decisions go on".to_owned());
+        }
+        if health.unflushed_age > UNFLUSHED_AGE_READY_MAX {
+            let age_s = health.unflushed_age.as_secs();
+            reasons.push(format!("the disk hangs: nothing has been written for {age_s} s"));
+        }
+        reasons
+    })
+}

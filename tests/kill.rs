@@ -1,0 +1,293 @@
+//! `kill -9` under load: what was acknowledged is there afterwards, once.
+//!
+//! ```text
+//! cargo test --test kill                  60 kills
+//! cargo test --test kill -- --kills 200   as many as you like
+//! ```
+//!
+//! This process is also the victim: started with `--child DIR` it runs a node on DIR, creates applications, and
+//! says on standard output which are acknowledged. The parent sends authreps and reports over sockets, kills the
+//! child at a random moment, opens the directory itself, and compares:
+//!
+//! - every acknowledged application is there;
+//! - every acknowledged report is counted (reports are durable), and no call twice;
+//! - every authrep answered before an acknowledged report was *sent* is counted: the report's flush took it along;
+//! - every authrep answered half a second before the kill is counted: ten flush intervals, for a slow disk.
+
+mod support;
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use support::Client;
+use tollgate::http::system_clock;
+use tollgate::model::catalog::Key;
+use tollgate::model::draft::{CommandError, Draft, NewApplication, NewService};
+use tollgate::model::id::{ApplicationId, PlanId, ServiceId};
+use tollgate::model::record::{BackendVersion, Secret};
+use tollgate::model::time::{Period, UnixMillis};
+use tollgate::node::{self, Node};
+
+/// Applications that are called, besides those that the child keeps creating.
+const CALLED: usize = 8;
+const CALLERS: usize = 6;
+const SLACK: Duration = Duration::from_millis(500);
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    let value =
+        |flag| arguments.iter().position(|it| it == flag).and_then(|at| arguments.get(at + 1)).cloned();
+    if let Some(dir) = value("--child") {
+        return child(Path::new(&dir));
+    }
+    let kills = value("--kills").map_or(60, |text| text.parse().expect("--kills takes a number"));
+    let seed = value("--seed")
+        .map_or_else(|| system_clock()().0, |text| text.parse().expect("--seed takes a number"));
+    println!("{kills} kills, seed {seed}");
+    let dir = tempfile::tempdir().unwrap();
+    let mut ledger = Ledger::default();
+    for kill in 0..kills {
+        round(dir.path(), &mut ledger, seed.wrapping_add(kill));
+        ledger.check(dir.path(), kill);
+    }
+    println!("{ledger}");
+    println!("{kills} passed, 0 failed");
+}
+
+/// What the parent knows to have happened since the first round.
+#[derive(Default)]
+struct Ledger {
+    /// Applications that the child acknowledged, by number.
+    created: u64,
+    calls: [Calls; CALLED],
+}
+
+#[derive(Clone, Copy, Default)]
+struct Calls {
+    /// Units that must be counted.
+    sure: u64,
+    /// Units that may be counted at most: all that was sent.
+    sent: u64,
+}
+
+impl std::fmt::Display for Ledger {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (sure, sent) = self.calls.iter().fold((0, 0), |(a, b), it| (a + it.sure, b + it.sent));
+        write!(
+            f,
+            "{} applications and {sure} of {sent} units were acknowledged long enough: all there, once",
+            self.created
+        )
+    }
+}
+
+// === the child
+
+fn config(dir: &Path) -> tollgate::config::Config {
+    // Small, so that checkpoints and pruning happen all the time.
+    tollgate::config::Config { checkpoint_bytes: 64 * 1024, ..support::config(dir) }
+}
+
+fn child(dir: &Path) {
+    let runtime = node::runtime().unwrap();
+    let node = runtime.block_on(Node::start(&config(dir), system_clock())).unwrap();
+    let engine = Arc::clone(node.engine());
+    let (service, plan) = prepare(&node);
+    let mut out = std::io::stdout();
+    writeln!(out, "serving {}", node.http).unwrap();
+    out.flush().unwrap();
+    let mut number = created(&node);
+    loop {
+        let create = |draft: &mut Draft<'_>| application(draft, service, plan, &format!("new{number}"));
+        let (_, ticket) = engine.change(create).unwrap();
+        engine.durable_blocking(ticket).unwrap();
+        number += 1;
+        writeln!(out, "created {number}").unwrap();
+        out.flush().unwrap();
+    }
+}
+
+fn find_service(node: &Node) -> Option<ServiceId> {
+    node.engine().find(Key::ServiceToken { token: "tok", service: "kill" }).map(ServiceId)
+}
+
+fn find_application(node: &Node, name: &str) -> Option<ApplicationId> {
+    let service = find_service(node)?;
+    node.engine().find(Key::AppId { service, text: name }).map(ApplicationId)
+}
+
+/// How many of the applications `new0`, `new1` ... there are.
+fn created(node: &Node) -> u64 {
+    (0..).find(|number| find_application(node, &format!("new{number}")).is_none()).unwrap()
+}
+
+fn prepare(node: &Node) -> (ServiceId, PlanId) {
+    if let Some(service) = find_service(node) {
+        return (service, PlanId(node.engine().find(Key::Plan { service, text: "plan" }).unwrap()));
+    }
+    let build = |draft: &mut Draft<'_>| {
+        let tenant = draft.create_tenant("tenant", "provider")?;
+        let backend_version = BackendVersion::UserKey;
+        let new = NewService { tenant, external_id: Some("kill"), name: "kill", backend_version };
+        let service = draft.create_service(&new)?;
+        draft.edit_service(service, |it| it.tokens.push(Secret::new("tok")))?;
+        let hits = draft.create_metric(service, "hits", None)?;
+        draft.create_metric(service, "search", Some(hits))?;
+        let plan = draft.create_plan(service, Some("plan"), "Plan")?;
+        for number in 0..CALLED {
+            application(draft, service, plan, &format!("called{number}"))?;
+        }
+        Ok((service, plan))
+    };
+    let (made, ticket) = node.engine().change(build).unwrap();
+    node.engine().durable_blocking(ticket).unwrap();
+    made
+}
+
+fn application(
+    draft: &mut Draft<'_>,
+    service: ServiceId,
+    plan: PlanId,
+    name: &str,
+) -> Result<(), CommandError> {
+    let new = NewApplication { service, account: None, app_id: name, name, plan };
+    let id = draft.create_application(&new)?;
+    draft.edit_application(id, |it| it.user_keys.push(Secret::new(name)))
+}
+
+// === the parent
+
+/// What a caller knows when its connection breaks.
+struct Told {
+    which: usize,
+    /// Units of acknowledged reports.
+    reported: u64,
+    /// When each authrep was answered, one unit each.
+    authreps: Vec<Instant>,
+    /// When the last acknowledged report was sent.
+    report_sent: Option<Instant>,
+    sent: u64,
+}
+
+fn round(dir: &Path, ledger: &mut Ledger, seed: u64) {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .arg("--child")
+        .arg(dir)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let first = lines.next().expect("the child says where it serves").unwrap();
+    let address: SocketAddr = first.strip_prefix("serving ").unwrap().parse().unwrap();
+
+    let created = Arc::new(AtomicU64::new(0));
+    let reader = std::thread::spawn({
+        let created = Arc::clone(&created);
+        move || {
+            for line in lines.map_while(Result::ok) {
+                let number = line.strip_prefix("created ").and_then(|it| it.parse().ok());
+                created.fetch_max(number.unwrap_or(0), Ordering::Relaxed);
+            }
+        }
+    });
+    let stop = Arc::new(AtomicBool::new(false));
+    let callers: Vec<_> = (0..CALLERS)
+        .map(|caller| {
+            let stop = Arc::clone(&stop);
+            std::thread::spawn(move || {
+                call(address, (caller + seed as usize) % CALLED, caller % 3 == 0, &stop)
+            })
+        })
+        .collect();
+    // Any moment of a flush, a checkpoint or a start is as good as another.
+    let random = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407) >> 33;
+    std::thread::sleep(Duration::from_millis(20 + random % 900));
+    child.kill().unwrap();
+    let killed = Instant::now();
+    child.wait().unwrap();
+    stop.store(true, Ordering::Relaxed);
+    let told: Vec<_> = callers.into_iter().map(|caller| caller.join().unwrap()).collect();
+    reader.join().unwrap();
+    ledger.created = ledger.created.max(created.load(Ordering::Relaxed));
+    let report_sent = told.iter().filter_map(|told| told.report_sent).max();
+    for told in &told {
+        let calls = &mut ledger.calls[told.which];
+        let sure = |answered: &&Instant| {
+            **answered + SLACK < killed || report_sent.is_some_and(|sent| **answered < sent)
+        };
+        calls.sure += told.reported + told.authreps.iter().filter(sure).count() as u64;
+        calls.sent += told.sent;
+    }
+}
+
+/// Calls until the connection breaks.
+fn call(address: SocketAddr, which: usize, reports: bool, stop: &AtomicBool) -> Told {
+    let mut told = Told { which, reported: 0, authreps: Vec::new(), report_sent: None, sent: 0 };
+    let Ok(mut client) = Client::try_connect(address) else { return told };
+    let authrep = format!(
+        "/transactions/authrep.xml?service_token=tok&service_id=kill&user_key=called{which}&usage%5Bsearch%5D=1"
+    );
+    let body = format!(
+        "transactions[0][user_key]=called{which}&transactions[0][usage][hits]=2&transactions[1][user_key]=called{which}&transactions[1][usage][search]=3"
+    );
+    while !stop.load(Ordering::Relaxed) {
+        if reports {
+            let sent = Instant::now();
+            told.sent += 5;
+            match client.try_post("/transactions.xml?service_token=tok&service_id=kill", &body) {
+                Ok(answer) => {
+                    assert_eq!(answer.status, 202);
+                    told.reported += 5;
+                    told.report_sent = Some(sent);
+                }
+                Err(_) => break,
+            }
+        } else {
+            told.sent += 1;
+            match client.try_get(&authrep) {
+                Ok(answer) => {
+                    assert_eq!(answer.status, 200, "{answer:?}");
+                    told.authreps.push(Instant::now());
+                }
+                Err(_) => break,
+            }
+        }
+    }
+    told
+}
+
+impl Ledger {
+    /// Opens the directory as the next start would and compares; then goes on from what is there.
+    fn check(&mut self, dir: &Path, kill: u64) {
+        let runtime = node::runtime().unwrap();
+        let node = runtime.block_on(Node::start(&config(dir), system_clock())).unwrap();
+        let there = created(&node);
+        assert!(
+            there >= self.created,
+            "kill {kill}: {} applications acknowledged, {there} there",
+            self.created
+        );
+        self.created = there;
+        for (which, calls) in self.calls.iter_mut().enumerate() {
+            let Some(id) = find_application(&node, &format!("called{which}")) else {
+                assert_eq!(calls.sure, 0, "kill {kill}: called{which} is gone");
+                continue;
+            };
+            let image = node.engine().counters_of(id, UnixMillis(0)).unwrap();
+            let counted = image.cells.first().map_or(0, |cell| cell.counts[Period::Eternity as usize]);
+            let Calls { sure, sent } = *calls;
+            assert!(
+                (sure..=sent).contains(&counted),
+                "kill {kill}: called{which} has {counted}, acknowledged {sure}, sent {sent}"
+            );
+            // What is not there now must not come back, and what is must stay.
+            *calls = Calls { sure: counted, sent: counted };
+        }
+        runtime.block_on(node.stop()).unwrap();
+    }
+}
