@@ -1,5 +1,8 @@
 //! 3scale's Service Management API, case by case, as text: see `tests/api/README.md`. Adding a case is adding text.
 
+// Helpers of tests fail by panicking, like the tests themselves.
+#![allow(clippy::unwrap_used)]
+
 mod common;
 #[path = "common/setup.rs"]
 mod setup;

@@ -1,5 +1,8 @@
 //! The limits of a listener, at n and n + 1, over real sockets: what is too much, too slow or no HTTP.
 
+// Helpers of tests fail by panicking, like the tests themselves.
+#![allow(clippy::unwrap_used)]
+
 mod common;
 #[path = "common/setup.rs"]
 mod setup;
@@ -13,8 +16,14 @@ use setup::Setup;
 use tokio::runtime::Runtime;
 use tollgate::http::Config;
 
-const CATALOG: [&str; 6] =
-    ["tenant pk", "service 1001", "metric hits", "plan Basic", "limit hits eternity 1000000000", "application app1"];
+const CATALOG: [&str; 6] = [
+    "tenant pk",
+    "service 1001",
+    "metric hits",
+    "plan Basic",
+    "limit hits eternity 1000000000",
+    "application app1",
+];
 
 const QUICK: Duration = Duration::from_millis(200);
 
@@ -95,7 +104,11 @@ fn pipelined_requests_are_answered_in_order() {
     for n in 1..=50 {
         expected += n;
         let answer = client.receive(false).unwrap();
-        assert!(answer.text().contains(&format!("<current_value>{expected}</current_value>")), "{}", answer.text());
+        assert!(
+            answer.text().contains(&format!("<current_value>{expected}</current_value>")),
+            "{}",
+            answer.text()
+        );
         if n % 10 == 0 {
             expected += 1;
             assert_eq!(client.receive(false).unwrap().status, 202);
@@ -139,7 +152,9 @@ fn bodies_are_bounded_before_and_after_inflation() {
     let node = Node::start(&runtime, Config::default(), Duration::from_secs(20));
     let mut setup = Setup::default();
     CATALOG.iter().for_each(|line| setup.run(&node.engine, line));
-    for (headers, encode) in [("", <[u8]>::to_vec as fn(&[u8]) -> Vec<u8>), ("Content-Encoding: gzip\r\n", gzip)] {
+    for (headers, encode) in
+        [("", <[u8]>::to_vec as fn(&[u8]) -> Vec<u8>), ("Content-Encoding: gzip\r\n", gzip)]
+    {
         let mut client = node.connect();
         let before = hits(&mut client);
         assert_eq!(client.exchange(&post(headers, &encode(&body_of_len(MAX)))).status, 202);
@@ -171,7 +186,10 @@ fn other_encodings_and_broken_gzip_are_refused() {
     assert_eq!(node.connect().exchange(&post("Content-Encoding: br\r\n", &body)).status, 415);
     assert_eq!(node.connect().exchange(&post("Content-Encoding: gzip, gzip\r\n", &body)).status, 415);
     assert_eq!(node.connect().exchange(&post("Content-Encoding: gzip\r\n", b"no gzip")).status, 400);
-    assert_eq!(node.connect().exchange(&post("Content-Encoding: gzip\r\n", &body[..body.len() - 1])).status, 400);
+    assert_eq!(
+        node.connect().exchange(&post("Content-Encoding: gzip\r\n", &body[..body.len() - 1])).status,
+        400
+    );
     assert_eq!(node.connect().exchange(&post("Content-Encoding: gzip\r\n", &body)).status, 202);
 }
 
@@ -218,7 +236,8 @@ fn a_slow_head_is_cut_off() {
     // One byte at a time, for ever: each is progress, but not enough.
     let mut stream = client.stream.try_clone().unwrap();
     let dripping = std::thread::spawn(move || {
-        let head = b"GET /check.txt HTTP/1.1\r\nHost: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+        let head =
+            b"GET /check.txt HTTP/1.1\r\nHost: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
         for byte in head {
             if stream.write_all(&[*byte]).is_err() {
                 break;
@@ -249,7 +268,9 @@ fn a_slow_body_is_given_up() {
     let runtime = runtime();
     let node = node(&runtime, Config::default());
     let mut client = node.connect();
-    client.send(b"POST /transactions.xml?provider_key=pk HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\ntrans");
+    client.send(
+        b"POST /transactions.xml?provider_key=pk HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\ntrans",
+    );
     let answer = client.receive(false).unwrap();
     assert_eq!((answer.status, answer.header("connection")), (408, Some("close")));
     assert!(client.is_closed());
@@ -260,7 +281,9 @@ fn an_endless_body_is_cut_off() {
     let runtime = runtime();
     let node = Node::start(&runtime, Config::default(), Duration::from_secs(20));
     let mut client = node.connect();
-    client.send(b"POST /transactions.xml?provider_key=pk HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+    client.send(
+        b"POST /transactions.xml?provider_key=pk HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
+    );
     let mut stream = client.stream.try_clone().unwrap();
     let endless = std::thread::spawn(move || {
         let chunk = format!("10000\r\n{}\r\n", "x".repeat(0x10000));
@@ -327,9 +350,10 @@ fn a_length_beside_chunks_smuggles_nothing() {
         b"POST /transactions.xml HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n\
           0\r\n\r\nGET /transactions/authrep.xml?provider_key=pk&app_id=app1&usage[hits]=7 HTTP/1.1\r\nHost: a\r\n\r\n",
     );
-    // The chunks win, and whatever follows is read as what it is: one request, never part of a body.
-    while client.receive(false).is_some_and(|answer| answer.status == 403) {}
-    assert!(matches!(hits(&mut node.connect()), 0 | 7));
+    // The chunks win, and nothing that follows so doubtful a request is read: the connection ends.
+    assert_eq!(client.receive(false).unwrap().status, 403);
+    assert!(client.is_closed());
+    assert_eq!(hits(&mut node.connect()), 0);
 }
 
 #[test]
@@ -355,11 +379,8 @@ fn draining_answers_what_is_in_flight_and_ends() {
 #[test]
 fn draining_ends_at_its_deadline() {
     let runtime = runtime();
-    let mut node = Node::start(
-        &runtime,
-        Config { drain_timeout: QUICK, ..Config::default() },
-        Duration::from_secs(60),
-    );
+    let mut node =
+        Node::start(&runtime, Config { drain_timeout: QUICK, ..Config::default() }, Duration::from_secs(60));
     let mut stuck = node.connect();
     stuck.send(b"POST /transactions.xml HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nx");
     std::thread::sleep(QUICK / 2);
