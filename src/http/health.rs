@@ -70,3 +70,54 @@ fn rendered(handle: &PrometheusHandle) -> Response {
     response.headers_mut().insert(CONTENT_TYPE, content_type);
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+    use metrics_exporter_prometheus::PrometheusBuilder;
+
+    use super::*;
+
+    fn text(response: Response) -> String {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let body = runtime.block_on(response.into_body().collect()).unwrap().to_bytes();
+        String::from_utf8(body.to_vec()).unwrap()
+    }
+
+    fn get(health: &Health, path: &str) -> Option<(u16, String)> {
+        health.answer(&Method::GET, path).map(|response| (response.status().as_u16(), text(response)))
+    }
+
+    #[test]
+    fn readiness_tells_its_reasons() {
+        let ready = Health::new(Arc::new(Vec::new));
+        assert_eq!(get(&ready, "/readyz"), Some((200, "ready\n".into())));
+        let unready = Health::new(Arc::new(|| vec!["disk is full".to_owned(), "clock is behind".to_owned()]));
+        assert_eq!(get(&unready, "/readyz"), Some((503, "disk is full\nclock is behind\n".into())));
+        assert_eq!(get(&unready, "/healthz"), Some((200, "ok\n".into())));
+    }
+
+    #[test]
+    fn metrics_are_shown_only_where_they_were_given() {
+        let health = Health::new(Arc::new(Vec::new));
+        assert!(get(&health, "/metrics").is_none());
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let health = health.with_metrics(recorder.handle());
+        metrics::with_local_recorder(&recorder, || {
+            super::super::Telemetry::default().decided(super::super::telemetry::Call::Authrep, "authorized");
+        });
+        let (status, body) = get(&health, "/metrics").unwrap();
+        assert_eq!(status, 200);
+        assert!(
+            body.contains("tollgate_decisions_total{call=\"authrep\",result=\"authorized\"} 1"),
+            "{body}"
+        );
+    }
+
+    #[test]
+    fn other_methods_and_paths_are_not_healths() {
+        let health = Health::new(Arc::new(Vec::new));
+        assert!(health.answer(&Method::POST, "/healthz").is_none());
+        assert!(get(&health, "/healthz/").is_none());
+    }
+}

@@ -21,8 +21,8 @@ use crate::engine::Ticket;
 use crate::engine::request::{ReportError, ReportRequest, Transaction, UsageParameter};
 use crate::model::decision::Refusal;
 
-/// What the call is counted as, and its answer.
-type Outcome = (&'static str, Response);
+/// What a call that counts nothing is counted as, and its answer. Boxed: most reports have none.
+type Refused = Box<(&'static str, Response)>;
 
 /// Answers a report.
 pub(super) async fn answer<B>(dialect: &Dialect, head: &Parts, body: B) -> Response
@@ -34,60 +34,61 @@ where
             Ok(()) => ("accepted", answer::empty(StatusCode::ACCEPTED)),
             Err(_) => ("not_durable", answer::not_durable()),
         },
-        Err(outcome) => outcome,
+        Err(refused) => *refused,
     };
     dialect.telemetry.decided(Call::Report, result);
     response
 }
 
-async fn accept<B>(dialect: &Dialect, head: &Parts, body: B) -> Result<Ticket, Outcome>
+async fn accept<B>(dialect: &Dialect, head: &Parts, body: B) -> Result<Ticket, Refused>
 where
     B: Body<Data = Bytes> + Unpin,
 {
     let options = options(head);
     let kind = body::kind(&head.headers).map_err(|content_type| {
         let refusal = Refusal::ContentTypeInvalid { content_type: &content_type };
-        refuse(&refusal, options.no_body == Some(true))
+        Box::new(refuse(&refusal, options.no_body == Some(true)))
     })?;
-    let query =
-        Form::parse(head.uri.query().unwrap_or_default().as_bytes()).map_err(|e| unreadable(&e, options))?;
+    let query = Form::parse(head.uri.query().unwrap_or_default().as_bytes())
+        .map_err(|e| Box::new(unreadable(&e, options)))?;
     let body =
         body::read(&head.headers, kind, body, dialect.body_timeout).await.map_err(|e| no_body(e, options))?;
     dialect.timed(Call::Report, || count(dialect, &query, &body, options))
 }
 
 /// The answer to a report whose body is of no use.
-fn no_body(error: BodyError, options: Options) -> Outcome {
-    match error {
+fn no_body(error: BodyError, options: Options) -> Refused {
+    Box::new(match error {
         BodyError::Form(error) => unreadable(&error, options),
         BodyError::Broken => unreadable(&FormError::Shape, options),
         BodyError::Encoding => ("other", answer::empty(StatusCode::UNSUPPORTED_MEDIA_TYPE)),
         BodyError::TooSlow => ("other", answer::too_slow()),
-    }
+    })
 }
 
-fn count(dialect: &Dialect, query: &Form, body: &Form, options: Options) -> Result<Ticket, Outcome> {
+fn count(dialect: &Dialect, query: &Form, body: &Form, options: Options) -> Result<Ticket, Refused> {
     let mut fields = Fields::default();
     fields.read(query);
     fields.read(body);
     let no_body = options.no_body.unwrap_or(fields.no_body);
+    let refuse = |refusal: &Refusal<'_>| Box::new(refuse(refusal, no_body));
     let credentials = fields.credentials();
-    dialect.engine.authenticate(&credentials).map_err(|refusal| refuse(&refusal, no_body))?;
+    dialect.engine.authenticate(&credentials).map_err(|refusal| refuse(&refusal))?;
     if !query.is_utf8() || !body.is_utf8() {
-        return Err(refuse(&Refusal::NotValidData, no_body));
+        return Err(refuse(&Refusal::NotValidData));
     }
-    let entries = well_formed(fields.transactions).map_err(|refusal| refuse(&refusal, no_body))?;
+    let entries = well_formed(fields.transactions).map_err(|refusal| refuse(&refusal))?;
     // All usage lies in one list, of which each transaction has a part.
     let mut usage = Vec::new();
     let parts: Vec<_> = entries.map(|(_, value)| Part::read(value, &mut usage)).collect();
     let transactions: Vec<_> = parts.iter().map(|part| part.transaction(&usage)).collect();
     let request = ReportRequest { credentials, transactions: &transactions, flat_usage: options.flat_usage };
     dialect.engine.report(&request, (dialect.clock)()).map_err(|error| match error {
-        ReportError::Refused(refusal) => refuse(&refusal, no_body),
+        ReportError::Refused(refusal) => refuse(&refusal),
         ReportError::Dropped(refusal) => {
             tracing::debug!(code = refusal.code(), "a report counted nothing");
             dialect.telemetry.dropped(refusal.code());
-            ("accepted", answer::empty(StatusCode::ACCEPTED))
+            Box::new(("accepted", answer::empty(StatusCode::ACCEPTED)))
         }
     })
 }

@@ -95,8 +95,10 @@ impl Scan<'_> {
     fn compact(&mut self, start: usize, digits: usize) {
         let bytes = self.bytes;
         let part = |from: usize, len: usize| bytes.get(start + from..start + from + len);
-        let date = || Some((number(part(0, 4)?)?, number(part(4, 2)?)?, number(part(6, 2)?)?));
-        self.found.date = date();
+        let parts = (part(0, 4).and_then(number), part(4, 2).and_then(number), part(6, 2).and_then(number));
+        if let (Some(year), Some(month), Some(day)) = parts {
+            self.found.date = Some((year, month, day));
+        }
         let mut time_at = start + 8;
         if digits == 8 {
             if !matches!(self.bytes.get(self.at), Some(b'T' | b't')) {

@@ -1,3 +1,5 @@
+//! Forms against what Rack reads, at their limits, and against a model of maps in maps.
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;

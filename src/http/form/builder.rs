@@ -1,0 +1,303 @@
+//! Building a form: pairs are decoded into one buffer, and their names sorted into a tree.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::ops::Range;
+
+use super::{
+    BYTES_MAX, Children, Content, DEPTH_MAX, Form, FormError, NO_CHILDREN, NONE, Node, Nodes, PARAMETERS_MAX,
+    Span,
+};
+
+/// From this many parameters on, names are found through an index: a scan would cost the square of their number.
+const INDEX_FROM: usize = 32;
+
+/// The longest part of a bad component that an error repeats.
+const ECHO_MAX: usize = 1024;
+
+/// Collects parameters into a [`Form`].
+#[derive(Debug)]
+pub struct Builder {
+    bytes: Vec<u8>,
+    nodes: Nodes,
+    root: Children,
+    parameters: usize,
+    index: Option<Index>,
+}
+
+/// Leads from the hash of (parent, name) to a node; whoever finds a node compares the names.
+#[derive(Debug)]
+struct Index {
+    hasher: RandomState,
+    nodes: HashMap<u64, u32>,
+}
+
+impl Builder {
+    /// An empty form whose parameters will take about `capacity` bytes.
+    #[must_use]
+    pub fn new(capacity: usize) -> Builder {
+        // One byte more per name and value than it has: both are set off by a separator.
+        let bytes = Vec::with_capacity(capacity.min(BYTES_MAX) + 2);
+        Builder { bytes, nodes: Nodes::new(), root: NO_CHILDREN, parameters: 0, index: None }
+    }
+
+    /// Adds all pairs of an encoded string.
+    ///
+    /// # Errors
+    /// See [`FormError`]; what was added before the error stays.
+    pub fn push_encoded(&mut self, encoded: &[u8]) -> Result<(), FormError> {
+        if encoded.len() > BYTES_MAX {
+            return Err(FormError::TooLarge);
+        }
+        if encoded.is_empty() {
+            return Ok(());
+        }
+        self.add_parameters(1 + encoded.iter().filter(|byte| **byte == b'&').count())?;
+        for (place, pair) in encoded.split(|byte| *byte == b'&').enumerate() {
+            let pair = if place == 0 { pair } else { skip_spaces(pair) };
+            if pair.is_empty() {
+                continue;
+            }
+            let equals = pair.iter().position(|byte| *byte == b'=');
+            let name = self.decode(&pair[..equals.unwrap_or(pair.len())])?;
+            let value = equals.map(|at| self.decode(&pair[at + 1..])).transpose()?;
+            self.assign(name, value)?;
+        }
+        Ok(())
+    }
+
+    /// Adds one pair as it is (a part of a multipart body).
+    ///
+    /// # Errors
+    /// See [`FormError`]; what was added before the error stays.
+    pub fn push_pair(&mut self, name: &[u8], value: &[u8]) -> Result<(), FormError> {
+        if self.bytes.len() + name.len() + value.len() > BYTES_MAX {
+            return Err(FormError::TooLarge);
+        }
+        self.add_parameters(1)?;
+        let name = self.append(|bytes| bytes.extend_from_slice(name));
+        let value = self.append(|bytes| bytes.extend_from_slice(value));
+        self.assign(name, Some(value))
+    }
+
+    /// The form.
+    #[must_use]
+    pub fn finish(self) -> Form {
+        let (text, utf8) = match String::from_utf8(self.bytes) {
+            Ok(text) => (text, true),
+            Err(error) => (mask(error.into_bytes()), false),
+        };
+        Form { text, utf8, nodes: self.nodes, root: self.root }
+    }
+
+    fn add_parameters(&mut self, count: usize) -> Result<(), FormError> {
+        self.parameters += count;
+        if self.parameters > PARAMETERS_MAX { Err(FormError::TooMany(self.parameters)) } else { Ok(()) }
+    }
+
+    /// Appends something to the buffer and a separator after it: without one, two halves of a character in
+    /// neighbouring values would pass as valid UTF-8.
+    fn append(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Span {
+        let at = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
+        let start = at(self.bytes.len());
+        write(&mut self.bytes);
+        let end = at(self.bytes.len());
+        self.bytes.push(0);
+        Span { start, end }
+    }
+
+    fn decode(&mut self, component: &[u8]) -> Result<Span, FormError> {
+        let mut good = true;
+        let span = self.append(|bytes| good = unescape(component, bytes));
+        if good {
+            return Ok(span);
+        }
+        let shown = &component[..component.len().min(ECHO_MAX)];
+        Err(FormError::BadEscape(String::from_utf8_lossy(shown).into_owned()))
+    }
+
+    /// Puts a value where its name says.
+    fn assign(&mut self, name: Span, value: Option<Span>) -> Result<(), FormError> {
+        let content = value.map_or(Content::Nil, Content::Text);
+        let mut parent = NONE;
+        let mut rest = name;
+        for depth in 0..DEPTH_MAX {
+            let (key, after) = split_name(&self.bytes[rest.range()], depth == 0);
+            let (key, after) = (rest.part(key.start, key.end), rest.part(after, usize::MAX));
+            if key.start == key.end {
+                return Ok(());
+            }
+            match &self.bytes[after.range()] {
+                b"" | b"[" => {
+                    let whole = if after.start == after.end { key } else { rest };
+                    self.set(parent, whole, content);
+                    return Ok(());
+                }
+                [b'[', b']', ..] => return self.set_list(parent, key),
+                _ => parent = self.set_hash(parent, key)?,
+            }
+            rest = after;
+        }
+        Err(FormError::Shape)
+    }
+
+    fn set(&mut self, parent: u32, name: Span, content: Content) {
+        let node = self.find_or_add(parent, name);
+        self.nodes[node as usize].content = content;
+    }
+
+    fn set_list(&mut self, parent: u32, name: Span) -> Result<(), FormError> {
+        let node = self.find_or_add(parent, name);
+        let content = &mut self.nodes[node as usize].content;
+        match content {
+            Content::Nil => *content = Content::List,
+            Content::List => {}
+            Content::Text(_) | Content::Hash(_) => return Err(FormError::Shape),
+        }
+        Ok(())
+    }
+
+    fn set_hash(&mut self, parent: u32, name: Span) -> Result<u32, FormError> {
+        let node = self.find_or_add(parent, name);
+        let content = &mut self.nodes[node as usize].content;
+        match content {
+            Content::Nil => *content = Content::Hash(NO_CHILDREN),
+            Content::Hash(_) => {}
+            Content::Text(_) | Content::List => return Err(FormError::Shape),
+        }
+        Ok(node)
+    }
+
+    fn find_or_add(&mut self, parent: u32, name: Span) -> u32 {
+        if let Some(node) = self.find(parent, name) {
+            return node;
+        }
+        let added = u32::try_from(self.nodes.len()).unwrap_or(NONE);
+        self.nodes.push(Node { name, content: Content::Nil, next: NONE });
+        let mut children = self.children(parent);
+        match self.nodes.get_mut(children.last as usize) {
+            Some(last) => last.next = added,
+            None => children.first = added,
+        }
+        children.last = added;
+        match self.nodes.get_mut(parent as usize) {
+            Some(parent) => parent.content = Content::Hash(children),
+            None => self.root = children,
+        }
+        self.add_to_index(parent, name, added);
+        added
+    }
+
+    fn children(&self, parent: u32) -> Children {
+        match self.nodes.get(parent as usize) {
+            None => self.root,
+            Some(Node { content: Content::Hash(children), .. }) => *children,
+            Some(_) => NO_CHILDREN,
+        }
+    }
+
+    fn find(&self, parent: u32, name: Span) -> Option<u32> {
+        let name = &self.bytes[name.range()];
+        let children = self.children(parent);
+        let is_it =
+            |node: u32| self.nodes.get(node as usize).is_some_and(|n| self.bytes[n.name.range()] == *name);
+        if let Some(index) = &self.index {
+            let node = *index.nodes.get(&index.hasher.hash_one((parent, name)))?;
+            // Two names with one hash: next to impossible, and then the scan below is right. A hash whose
+            // content was replaced by a text left its children in the index: the scan knows better too.
+            if children.first != NONE && is_it(node) && children.first <= node {
+                return Some(node);
+            }
+        }
+        let mut at = children.first;
+        while at != NONE {
+            if is_it(at) {
+                return Some(at);
+            }
+            at = self.nodes.get(at as usize).map_or(NONE, |node| node.next);
+        }
+        None
+    }
+
+    fn add_to_index(&mut self, parent: u32, name: Span, node: u32) {
+        if self.parameters < INDEX_FROM {
+            return;
+        }
+        if self.index.is_none() {
+            self.build_index();
+        }
+        if let Some(index) = &mut self.index {
+            let hash = index.hasher.hash_one((parent, &self.bytes[name.range()]));
+            index.nodes.insert(hash, node);
+        }
+    }
+
+    /// Indexes the nodes that were added before there was an index (none, unless parameters come one by one).
+    fn build_index(&mut self) {
+        let mut index = Index { hasher: RandomState::new(), nodes: HashMap::new() };
+        let mut open = vec![(NONE, self.root.first)];
+        while let Some((parent, at)) = open.pop() {
+            let Some(node) = self.nodes.get(at as usize) else { continue };
+            index.nodes.insert(index.hasher.hash_one((parent, &self.bytes[node.name.range()])), at);
+            open.push((parent, node.next));
+            if let Content::Hash(children) = node.content {
+                open.push((at, children.first));
+            }
+        }
+        self.index = Some(index);
+    }
+}
+
+/// Splits a name into the key of this level and where the rest begins: `usage[hits]` at the start of a
+/// parameter (`first`) into `usage` and `[hits]`, after that `[hits][x]` into `hits` and `[x]`.
+///
+/// What does not look nested is a key as a whole.
+fn split_name(name: &[u8], first: bool) -> (Range<usize>, usize) {
+    let find = |byte: u8| name.iter().skip(1).position(|b| *b == byte).map(|at| at + 1);
+    if first {
+        let end = find(b'[').unwrap_or(name.len());
+        return (0..end, end);
+    }
+    match (name.first(), find(b']')) {
+        (Some(b'['), Some(end)) => (1..end, end + 1),
+        _ => (0..name.len(), name.len()),
+    }
+}
+
+fn skip_spaces(pair: &[u8]) -> &[u8] {
+    let spaces = pair.iter().take_while(|byte| **byte == b' ').count();
+    &pair[spaces..]
+}
+
+/// Appends `component` with its escapes resolved; false if one of them is none.
+fn unescape(component: &[u8], bytes: &mut Vec<u8>) -> bool {
+    let digit =
+        |byte: Option<&u8>| byte.and_then(|b| char::from(*b).to_digit(16)).and_then(|d| u8::try_from(d).ok());
+    let mut rest = component;
+    while let Some(at) = rest.iter().position(|byte| matches!(byte, b'%' | b'+')) {
+        bytes.extend_from_slice(&rest[..at]);
+        if rest[at] == b'+' {
+            bytes.push(b' ');
+            rest = &rest[at + 1..];
+            continue;
+        }
+        let (Some(high), Some(low)) = (digit(rest.get(at + 1)), digit(rest.get(at + 2))) else {
+            return false;
+        };
+        bytes.push(high << 4 | low);
+        rest = &rest[at + 3..];
+    }
+    bytes.extend_from_slice(rest);
+    true
+}
+
+/// Replaces each byte that is no UTF-8, so that places in the text stay where they were.
+fn mask(mut bytes: Vec<u8>) -> String {
+    let mut from = 0;
+    while let Err(error) = std::str::from_utf8(&bytes[from..]) {
+        from += error.valid_up_to();
+        bytes[from] = b'?';
+        from += 1;
+    }
+    String::from_utf8(bytes).unwrap_or_default()
+}
