@@ -39,14 +39,14 @@ struct Expected {
     term: u64,
 }
 
+/// Sequences and contents, as an opening showed them.
+type Seen = Vec<(u64, Vec<u8>)>;
+
 fn options() -> Options {
     Options { segment_bytes: 4096, group_bytes_max: 2000, ..Options::default() }
 }
 
-fn open(
-    disk: &MemoryDisk,
-    after: Sequence,
-) -> Result<(Journal, Recovery, Vec<(u64, Vec<u8>)>), JournalError> {
+fn open(disk: &MemoryDisk, after: Sequence) -> Result<(Journal, Recovery, Seen), JournalError> {
     let mut seen = Vec::new();
     let opened = Journal::open_on(Box::new(disk.clone()), options(), after, |sequence, _, entry| {
         let Entry::Command(command) = entry else { panic!("only commands are appended") };

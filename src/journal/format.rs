@@ -64,6 +64,7 @@ fn put(bytes: &mut [u8], at: usize, value: &[u8]) {
 }
 
 /// The bytes an entry takes with this payload, header and padding included.
+#[cfg(test)]
 pub(super) fn entry_len(payload_len: usize) -> usize {
     (ENTRY_HEADER_LEN + payload_len).next_multiple_of(8)
 }

@@ -49,19 +49,7 @@ pub(super) fn recover<E>(
     after: Sequence,
     visit: impl FnMut(Sequence, UnixMillis, Entry) -> Result<(), E>,
 ) -> Result<Found, OpenError<E>> {
-    let mut names = disk.list().map_err(JournalError::io("list", "the journal's directory"))?;
-    names.retain(|name| parse_segment_name(name).is_some());
-    names.sort_unstable();
-    let term = names.iter().filter_map(|name| parse_segment_name(name)).map(|(term, _)| term).max();
-
-    let mut segments = Vec::new();
-    let mut useless = Vec::new();
-    for name in names {
-        match peek(disk, &name)? {
-            Some(segment) => segments.push(segment),
-            None => useless.push(name),
-        }
-    }
+    let (segments, mut useless, term) = peek_all(disk)?;
     let first = segments.first().map_or(after.next(), |segment| segment.header.first);
     if after.next() < first {
         let last = segments.last().map_or(first, |segment| segment.header.first).previous();
@@ -87,7 +75,7 @@ pub(super) fn recover<E>(
     }
     Ok(Found {
         node_id: segments.first().map(|segment| segment.header.node_id),
-        term: term.unwrap_or(0),
+        term,
         first,
         next,
         synced,
@@ -98,6 +86,23 @@ pub(super) fn recover<E>(
         useless,
         torn: found.torn,
     })
+}
+
+/// All segments in the order they were made, the files that never came to be one, and the highest term of either.
+fn peek_all(disk: &dyn Disk) -> Result<(Vec<Segment>, Vec<String>, u64), JournalError> {
+    let mut names = disk.list().map_err(JournalError::io("list", "the journal's directory"))?;
+    names.retain(|name| parse_segment_name(name).is_some());
+    names.sort_unstable();
+    let term = names.iter().filter_map(|name| parse_segment_name(name)).map(|(term, _)| term).max();
+    let mut segments = Vec::new();
+    let mut blank = Vec::new();
+    for name in names {
+        match peek(disk, &name)? {
+            Some(segment) => segments.push(segment),
+            None => blank.push(name),
+        }
+    }
+    Ok((segments, blank, term.unwrap_or(0)))
 }
 
 /// Opens a file and reads its header and first group; `None` if it never came to have a header.

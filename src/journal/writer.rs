@@ -53,7 +53,9 @@ impl Writer {
         if result.is_err() {
             // What came of the file is unknown, so the name is not used again. If it cannot be removed either, the
             // next opening removes it: it has no group.
-            let _ = disk.remove(&name);
+            if !is_taken(&result) {
+                let _ = disk.remove(&name);
+            }
             self.term += 1;
         }
         self.segment = Some(result?);
@@ -115,6 +117,11 @@ impl Writer {
             self.term += 1;
         }
     }
+}
+
+/// Whether a file of that name was there already: it is not ours to remove.
+fn is_taken(result: &Result<Segment, JournalError>) -> bool {
+    matches!(result, Err(JournalError::Io { source, .. }) if source.kind() == std::io::ErrorKind::AlreadyExists)
 }
 
 impl Segment {
