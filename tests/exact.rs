@@ -1,4 +1,5 @@
 //! Exactness over HTTP: 8 threads with 32 connections each against one application.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
 
 mod support;
 

@@ -13,6 +13,11 @@
 //! - every acknowledged report is counted (reports are durable), and no call twice;
 //! - every authrep answered before an acknowledged report was *sent* is counted: the report's flush took it along;
 //! - every authrep answered half a second before the kill is counted: ten flush intervals, for a slow disk.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that cannot go on should stop where it is"
+)]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! The process as its operator sees it: first start, exit codes, signals, what is remembered.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
 
 mod support;
 
