@@ -1,0 +1,259 @@
+//! What an authrep over HTTP costs the server, against a bare handler of the same HTTP stack.
+//!
+//! ```text
+//! cargo bench --bench http_cost
+//! cargo bench --bench http_cost -- --rounds 11 --calls 200000
+//! ```
+//!
+//! Two servers, each a process of its own (this program again): *node* is a whole node (journal flushing every
+//! 50 ms) with 100,000 applications; *bare* is hyper's HTTP/1 on the same runtime with as many workers, that reads
+//! a request and answers a fixed body of the same size with the same headers. 16 keep-alive connections call one,
+//! then the other, round by round. What is compared is the CPU time (user and system) that the server process
+//! took, as the kernel accounts it; the client's does not count.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a bench that cannot go on should stop where it is"
+)]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, Stdio};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tollgate::config::{Config, Log};
+use tollgate::http::system_clock;
+use tollgate::model::draft::{CommandError, Draft, NewApplication, NewService};
+use tollgate::model::record::{BackendVersion, Secret};
+use tollgate::model::time::Period;
+use tollgate::node::{self, Node};
+
+const APPLICATIONS: usize = 100_000;
+const CONNECTIONS: usize = 16;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    let value =
+        |flag| arguments.iter().position(|it| it == flag).and_then(|at| arguments.get(at + 1)).cloned();
+    let number = |flag, default| value(flag).map_or(default, |text: String| text.parse().unwrap());
+    match value("--serve").as_deref() {
+        Some("node") => serve_node(),
+        Some("bare") => serve_bare(value("--answer").unwrap()),
+        _ => compare(number("--rounds", 7), number("--calls", 100_000)),
+    }
+}
+
+// === the servers
+
+fn serve_node() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = Config {
+        data_dir: dir.path().to_owned(),
+        http: SocketAddr::from(([127, 0, 0, 1], 0)),
+        admin: None,
+        connections_max: 1024,
+        drain_deadline: std::time::Duration::from_secs(1),
+        checkpoint_bytes: 1 << 30,
+        accept_clock: false,
+        log: Log { level: "warn".into(), json: false },
+    };
+    let runtime = node::runtime().unwrap();
+    let node = runtime.block_on(Node::start(&config, system_clock())).unwrap();
+    node.engine().change(create).unwrap();
+    announce(node.http);
+    wait_for_the_end();
+}
+
+fn create(draft: &mut Draft<'_>) -> Result<(), CommandError> {
+    let tenant = draft.create_tenant("bench", "provider")?;
+    let backend_version = BackendVersion::UserKey;
+    let new = NewService { tenant, external_id: Some("bench"), name: "bench", backend_version };
+    let service = draft.create_service(&new)?;
+    draft.edit_service(service, |it| it.tokens.push(Secret::new("token")))?;
+    let hits = draft.create_metric(service, "hits", None)?;
+    draft.create_metric(service, "search", Some(hits))?;
+    let plan = draft.create_plan(service, None, "Basic")?;
+    for period in [Period::Minute, Period::Hour, Period::Day] {
+        draft.set_limit(plan, hits, period, 1_000_000_000)?;
+    }
+    for number in 0..APPLICATIONS {
+        let name = format!("app{number}");
+        let new = NewApplication { service, account: None, app_id: &name, name: &name, plan };
+        let id = draft.create_application(&new)?;
+        draft.edit_application(id, |it| it.user_keys.push(Secret::new(&key(number))))?;
+    }
+    Ok(())
+}
+
+fn key(number: usize) -> String {
+    format!("user-key-{number:023}")
+}
+
+fn serve_bare(answer: String) {
+    let answer: &'static [u8] = std::fs::read(answer).unwrap().leak();
+    let split = answer.windows(4).position(|it| it == b"\r\n\r\n").unwrap();
+    let (head, body) = (std::str::from_utf8(&answer[..split]).unwrap(), &answer[split + 4..]);
+    let ours = |line: &&str| !line.starts_with("content-length") && !line.starts_with("date");
+    let headers: Vec<_> =
+        head.lines().skip(1).filter(ours).filter_map(|line| line.split_once(": ")).collect();
+    let headers: &'static [_] = headers.leak();
+    let runtime = node::runtime().unwrap();
+    runtime.block_on(async {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        announce(listener.local_addr().unwrap());
+        tokio::task::spawn_blocking(|| {
+            wait_for_the_end();
+            std::process::exit(0);
+        });
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            stream.set_nodelay(true).unwrap();
+            let service = service_fn(move |_| async move {
+                let mut response = hyper::Response::new(Full::new(Bytes::from_static(body)));
+                for (name, value) in headers {
+                    let name = hyper::header::HeaderName::from_static(name);
+                    response.headers_mut().insert(name, hyper::header::HeaderValue::from_static(value));
+                }
+                Ok::<_, std::convert::Infallible>(response)
+            });
+            let mut http = hyper::server::conn::http1::Builder::new();
+            http.timer(TokioTimer::new()).pipeline_flush(true);
+            tokio::spawn(http.serve_connection(TokioIo::new(stream), service));
+        }
+    });
+}
+
+fn announce(address: SocketAddr) {
+    println!("{address}");
+    std::io::stdout().flush().unwrap();
+}
+
+/// The parent holds the other end of standard input.
+fn wait_for_the_end() {
+    let _ = std::io::stdin().read(&mut [0; 1]);
+}
+
+// === the comparison
+
+struct Server {
+    child: Child,
+    clients: Vec<BufReader<TcpStream>>,
+    address: SocketAddr,
+}
+
+impl Server {
+    fn start(arguments: &[&str]) -> Server {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address: SocketAddr = line.trim().parse().unwrap();
+        let connect = || {
+            let stream = TcpStream::connect(address).unwrap();
+            stream.set_nodelay(true).unwrap();
+            BufReader::new(stream)
+        };
+        Server { child, clients: (0..CONNECTIONS).map(|_| connect()).collect(), address }
+    }
+
+    /// CPU time of the process so far, in seconds.
+    fn cpu_s(&self) -> f64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
+        // utime and stime, in ticks of 1/100 s on every Linux there is.
+        (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
+    }
+
+    /// Makes `calls` calls over all connections; returns CPU seconds of the server per call.
+    fn run(&mut self, calls: usize, round: usize) -> f64 {
+        let before = self.cpu_s();
+        std::thread::scope(|scope| {
+            for (number, client) in self.clients.iter_mut().enumerate() {
+                scope.spawn(move || {
+                    let mut random = (round * CONNECTIONS + number + 1) as u64;
+                    for _ in 0..calls / CONNECTIONS {
+                        random = random
+                            .wrapping_mul(6_364_136_223_846_793_005)
+                            .wrapping_add(1_442_695_040_888_963_407);
+                        call(client, (random >> 33) as usize % APPLICATIONS);
+                    }
+                });
+            }
+        });
+        (self.cpu_s() - before) / calls as f64
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
+fn call(client: &mut BufReader<TcpStream>, application: usize) -> Vec<u8> {
+    // As APIcast sends it.
+    let request = format!(
+        "GET /transactions/authrep.xml?service_id=bench&service_token=token&usage%5Bhits%5D=1&user_key={} HTTP/1.1\r\n\
+         User-Agent: bench\r\nHost: 127.0.0.1\r\nConnection: Keep-Alive\r\n\
+         3scale-options: rejection_reason_header=1&limit_headers=1\r\n\r\n",
+        key(application)
+    );
+    client.get_mut().write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::with_capacity(2048);
+    let mut length = 0;
+    loop {
+        let start = answer.len();
+        client.read_until(b'\n', &mut answer).unwrap();
+        let line = &answer[start..];
+        if line == b"\r\n" {
+            break;
+        }
+        if let Some(value) = line.strip_prefix(b"content-length: ") {
+            length = std::str::from_utf8(value).unwrap().trim().parse().unwrap();
+        }
+    }
+    let start = answer.len();
+    answer.resize(start + length, 0);
+    client.read_exact(&mut answer[start..]).unwrap();
+    answer
+}
+
+fn compare(rounds: usize, calls: usize) {
+    let mut node = Server::start(&["--serve", "node"]);
+    let sample = call(&mut node.clients[0], 0);
+    assert!(sample.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&sample));
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), &sample).unwrap();
+    let mut bare = Server::start(&["--serve", "bare", "--answer", file.path().to_str().unwrap()]);
+    assert_eq!(call(&mut bare.clients[0], 0).len(), sample.len(), "both answer as many bytes");
+
+    println!(
+        "{calls} calls a round, {CONNECTIONS} connections, {APPLICATIONS} applications, answers of {} bytes",
+        sample.len()
+    );
+    println!("node at {}, bare at {}", node.address, bare.address);
+    // The first touch of each application allocates its cells, and both processes warm up.
+    node.run(calls.max(2 * APPLICATIONS), 1_000_000);
+    bare.run(calls, 1_000_000);
+    println!("round    node us    bare us    ratio");
+    let mut figures = Vec::new();
+    for round in 0..rounds {
+        let (node_us, bare_us) = (node.run(calls, round) * 1e6, bare.run(calls, round) * 1e6);
+        println!("{round:5} {node_us:10.2} {bare_us:10.2} {:8.3}", node_us / bare_us);
+        figures.push((node_us, bare_us, node_us / bare_us));
+    }
+    let median = |pick: fn(&(f64, f64, f64)) -> f64| {
+        let mut all: Vec<f64> = figures.iter().map(pick).collect();
+        all.sort_by(f64::total_cmp);
+        all[all.len() / 2]
+    };
+    println!("median {:9.2} {:10.2} {:8.3}", median(|it| it.0), median(|it| it.1), median(|it| it.2));
+}
