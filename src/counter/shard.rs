@@ -20,8 +20,9 @@ pub(super) struct Shard {
     waiting: Waiting,
 }
 
-/// The place of a subject.
+/// The place of a subject: one cache line.
 #[derive(Debug)]
+#[repr(align(64))]
 struct Place {
     generation: u32,
     /// The last record of this subject in the pending batch, if `open_epoch` is the shard's epoch.

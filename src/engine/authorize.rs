@@ -82,7 +82,7 @@ impl Engine {
         }
         let wanted = (request.no_body && !effects.is_empty()).then_some(&effects);
         let mut reports = reports(case.plan, wanted, &subject);
-        let authorized = hold(case.plan, &effects, &subject);
+        let authorized = hold(&reports, &effects);
         if authorized && request.call == Call::Authrep {
             let counted = counted(&effects, request.log_code);
             if !counted.is_empty() {

@@ -15,14 +15,6 @@ use crate::model::usage::Effects;
 /// Reports of one answer; the plans of most applications fit the stack.
 pub(super) type Reports = SmallVec<[UsageReport; 8]>;
 
-/// Whether all limits that concern `effects` hold after them; without effects, whether every limit holds now.
-pub(super) fn hold(plan: &Plan, effects: &Effects, subject: &SubjectGuard<'_>) -> bool {
-    plan.limits.iter().all(|limit| match effect_on(effects, limit.slot) {
-        Some(effect) => effect.apply(subject.count(limit.slot, limit.period)) <= limit.max,
-        None => !effects.is_empty() || subject.count(limit.slot, limit.period) <= limit.max,
-    })
-}
-
 /// The plan's limits as stored at this moment. With `wanted`, only those on its metrics.
 pub(super) fn reports(plan: &Plan, wanted: Option<&Effects>, subject: &SubjectGuard<'_>) -> Reports {
     let concerned = |limit: &&Limit| wanted.is_none_or(|effects| effect_on(effects, limit.slot).is_some());
@@ -31,6 +23,15 @@ pub(super) fn reports(plan: &Plan, wanted: Option<&Effects>, subject: &SubjectGu
         UsageReport { limit: *limit, current, exceeded: current > limit.max }
     };
     plan.limits.iter().filter(concerned).map(report).collect()
+}
+
+/// Whether all limits that concern `effects` hold after them; without effects, whether every limit holds now.
+/// `reports` are as stored, and have at least the limits on metrics that `effects` touch.
+pub(super) fn hold(reports: &[UsageReport], effects: &Effects) -> bool {
+    reports.iter().all(|report| match effect_on(effects, report.limit.slot) {
+        Some(effect) => effect.apply(report.current) <= report.limit.max,
+        None => !effects.is_empty() || !report.exceeded,
+    })
 }
 
 /// Shows what an authorized authrep adds.

@@ -18,11 +18,17 @@ pub struct IdMap<T> {
     len: usize,
 }
 
+/// A node's place: what lies there says itself whether it is a value, so that following a path reads one cache
+/// line per level.
 #[derive(Debug)]
-enum Node<T> {
-    Inner([Option<Arc<Node<T>>>; WIDTH]),
-    Leaf([Option<Arc<T>>; WIDTH]),
+enum Slot<T> {
+    Empty,
+    Inner(Arc<Node<T>>),
+    Leaf(Arc<T>),
 }
+
+#[derive(Debug)]
+struct Node<T>([Slot<T>; WIDTH]);
 
 impl<T> Clone for IdMap<T> {
     fn clone(&self) -> Self {
@@ -36,18 +42,25 @@ impl<T> Default for IdMap<T> {
     }
 }
 
-impl<T> Clone for Node<T> {
+impl<T> Clone for Slot<T> {
     fn clone(&self) -> Self {
         match self {
-            Node::Inner(children) => Node::Inner(children.clone()),
-            Node::Leaf(values) => Node::Leaf(values.clone()),
+            Slot::Empty => Slot::Empty,
+            Slot::Inner(node) => Slot::Inner(Arc::clone(node)),
+            Slot::Leaf(value) => Slot::Leaf(Arc::clone(value)),
         }
     }
 }
 
+impl<T> Clone for Node<T> {
+    fn clone(&self) -> Self {
+        Node(self.0.clone())
+    }
+}
+
 impl<T> Node<T> {
-    fn empty(height: u32) -> Self {
-        if height == 0 { Node::Leaf([const { None }; WIDTH]) } else { Node::Inner([const { None }; WIDTH]) }
+    fn empty() -> Self {
+        Node([const { Slot::Empty }; WIDTH])
     }
 }
 
@@ -82,9 +95,10 @@ impl<T> IdMap<T> {
         let mut node = self.root.as_deref()?;
         let mut height = self.height;
         loop {
-            match node {
-                Node::Inner(children) => node = children[digit(id, height)].as_deref()?,
-                Node::Leaf(values) => return values[digit(id, 0)].as_ref(),
+            match &node.0[digit(id, height)] {
+                Slot::Inner(below) => node = below,
+                Slot::Leaf(value) => return Some(value),
+                Slot::Empty => return None,
             }
             height -= 1;
         }
@@ -95,12 +109,13 @@ impl<T> IdMap<T> {
         while !fits(id, self.height) {
             self.height += 1;
             if let Some(old) = self.root.take() {
-                let mut children = [const { None }; WIDTH];
-                children[0] = Some(old);
-                self.root = Some(Arc::new(Node::Inner(children)));
+                let mut above = Node::empty();
+                above.0[0] = Slot::Inner(old);
+                self.root = Some(Arc::new(above));
             }
         }
-        let replaced = put(&mut self.root, self.height, id, Some(value));
+        let root = self.root.get_or_insert_with(|| Arc::new(Node::empty()));
+        let replaced = put(root, self.height, id, Some(value));
         self.len += usize::from(replaced.is_none());
         replaced
     }
@@ -108,7 +123,7 @@ impl<T> IdMap<T> {
     /// Takes `id` out and returns what was there. Empty nodes stay: ids near a live one will come again.
     pub fn remove(&mut self, id: u64) -> Option<Arc<T>> {
         self.get(id)?;
-        let removed = put(&mut self.root, self.height, id, None);
+        let removed = put(self.root.as_mut()?, self.height, id, None);
         self.len -= 1;
         removed
     }
@@ -129,12 +144,21 @@ impl<T> IdMap<T> {
     }
 }
 
-fn put<T>(place: &mut Option<Arc<Node<T>>>, height: u32, id: u64, value: Option<Arc<T>>) -> Option<Arc<T>> {
-    let node = place.get_or_insert_with(|| Arc::new(Node::empty(height)));
+fn put<T>(node: &mut Arc<Node<T>>, height: u32, id: u64, value: Option<Arc<T>>) -> Option<Arc<T>> {
     // make_mut copies a node only while an older map shares it.
-    match Arc::make_mut(node) {
-        Node::Inner(children) => put(&mut children[digit(id, height)], height - 1, id, value),
-        Node::Leaf(values) => std::mem::replace(&mut values[digit(id, 0)], value),
+    let slot = &mut Arc::make_mut(node).0[digit(id, height)];
+    if height > 0 {
+        if matches!(slot, Slot::Empty) {
+            *slot = Slot::Inner(Arc::new(Node::empty()));
+        }
+        return match slot {
+            Slot::Inner(below) => put(below, height - 1, id, value),
+            Slot::Empty | Slot::Leaf(_) => None,
+        };
+    }
+    match std::mem::replace(slot, value.map_or(Slot::Empty, Slot::Leaf)) {
+        Slot::Leaf(before) => Some(before),
+        Slot::Empty | Slot::Inner(_) => None,
     }
 }
 
@@ -144,19 +168,17 @@ fn first_from<T>(node: &Node<T>, height: u32, from: u64) -> Option<(u64, &Arc<T>
         return None;
     }
     let start = digit(from, height);
-    match node {
-        Node::Leaf(values) => {
-            let (offset, value) =
-                values[start..].iter().enumerate().find_map(|(at, value)| Some((at, value.as_ref()?)))?;
-            Some(((start + offset) as u64, value))
+    node.0[start..].iter().enumerate().find_map(|(at, slot)| {
+        let base = ((start + at) as u64) << (height * BITS);
+        match slot {
+            Slot::Empty => None,
+            Slot::Leaf(value) => Some((base, value)),
+            Slot::Inner(below) => {
+                let (id, value) = first_from(below, height - 1, from.saturating_sub(base))?;
+                Some((base + id, value))
+            }
         }
-        Node::Inner(children) => children[start..].iter().enumerate().find_map(|(at, child)| {
-            let base = ((start + at) as u64) << (height * BITS);
-            let inside = from.saturating_sub(base);
-            let (id, value) = first_from(child.as_deref()?, height - 1, inside)?;
-            Some((base + id, value))
-        }),
-    }
+    })
 }
 
 #[cfg(test)]

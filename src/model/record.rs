@@ -183,31 +183,35 @@ impl ApplicationState {
 }
 
 /// An application: who calls.
+///
+/// The fields that every decision reads come first and in this order, so that they share a cache line: with a
+/// hundred thousand applications the record is seldom in a cache.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[repr(C)]
 pub struct Application {
     /// Identity.
     pub id: ApplicationId,
-    /// Its service.
-    pub service: ServiceId,
-    /// The account that owns it; none if another system's application was pushed here.
-    pub account: Option<AccountId>,
-    /// The public id that callers send; unique within the service.
-    pub app_id: String,
-    /// Display name.
-    pub name: String,
     /// Its plan.
     pub plan: PlanId,
+    /// Where its counters lie. Belongs to the running node, not to the record: neither written nor compared
+    /// across restarts.
+    pub subject: Subject,
     /// Whether it may call.
     pub state: ApplicationState,
+    /// Its service.
+    pub service: ServiceId,
     /// Secrets that go with the app id (backend version 2 and OAuth).
     pub app_keys: Vec<Secret>,
-    /// Keys that stand for the application by themselves; unique within the service.
-    pub user_keys: Vec<Secret>,
     /// Patterns of allowed referrers, where the service requires them.
     pub referrer_filters: Vec<String>,
     /// Where OAuth redirects to.
     pub redirect_url: Option<String>,
-    /// Where its counters lie. Belongs to the running node, not to the record: neither written nor compared
-    /// across restarts.
-    pub subject: Subject,
+    /// The public id that callers send; unique within the service.
+    pub app_id: String,
+    /// Keys that stand for the application by themselves; unique within the service.
+    pub user_keys: Vec<Secret>,
+    /// The account that owns it; none if another system's application was pushed here.
+    pub account: Option<AccountId>,
+    /// Display name.
+    pub name: String,
 }
