@@ -2,7 +2,7 @@
 
 use super::request::{AuthRequest, Redirect};
 use crate::model::decision::Denial;
-use crate::model::record::{Application, ApplicationState, BackendVersion, Service, ServiceState};
+use crate::model::record::{Application, ApplicationState, BackendVersion, Secret, Service, ServiceState};
 
 /// The first reason, other than limits, for which `request` may not go ahead.
 pub(super) fn denial<'r>(
@@ -31,11 +31,14 @@ fn check_key<'r>(
         BackendVersion::AppId => !application.app_keys.is_empty(),
         BackendVersion::Oauth => request.app_key.is_some(),
     };
+    if !needed {
+        return None;
+    }
     let key = request.app_key.filter(|key| !key.is_empty());
     // Every key is compared, so the time says nothing about which of them came close.
-    let known =
-        application.app_keys.iter().fold(false, |known, own| known | key.is_some_and(|key| own.matches(key)));
-    (needed && !known).then_some(Denial::ApplicationKeyInvalid(key))
+    let matches = |own: &Secret| key.is_some_and(|key| own.matches(key));
+    let known = application.app_keys.iter().fold(false, |known, own| known | matches(own));
+    (!known).then_some(Denial::ApplicationKeyInvalid(key))
 }
 
 fn check_redirect<'r>(request: &AuthRequest<'r>, application: &Application) -> Option<Denial<'r>> {

@@ -1,7 +1,7 @@
 //! authorize and authrep, and their OAuth forms.
 
-use hyper::StatusCode;
-use hyper::http::request::Parts;
+use hyper::header::HeaderMap;
+use hyper::{StatusCode, Uri};
 use smallvec::SmallVec;
 
 use super::answer::{self, Response};
@@ -15,9 +15,9 @@ use crate::engine::request::{Answer, AuthRequest, Call, Redirect, UsageParameter
 use crate::model::decision::{Denial, Refusal};
 
 /// Answers a call. The checks come in the order of the reference: what can be read, who asks, what is asked.
-pub(super) fn answer(dialect: &Dialect, call: telemetry::Call, head: &Parts) -> Response {
-    let options = options(head);
-    let (result, response) = match Form::parse(head.uri.query().unwrap_or_default().as_bytes()) {
+pub(super) fn answer(dialect: &Dialect, call: telemetry::Call, uri: &Uri, headers: &HeaderMap) -> Response {
+    let options = options(headers);
+    let (result, response) = match Form::parse(uri.query().unwrap_or_default().as_bytes()) {
         Ok(form) => decide(dialect, call, &form, options),
         Err(error) => unreadable(&error, options),
     };

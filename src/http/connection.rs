@@ -46,10 +46,17 @@ where
     let service = service_fn(|request| {
         progress.begin();
         telemetry.requests.increment(1);
-        let (routes, progress) = (Arc::clone(&routes), Arc::clone(&progress));
-        async move {
-            let response = routes.answer(request).await;
+        let reply = routes.answer(request);
+        // One that is there is not answering any more: hyper takes it before it does anything else.
+        let later = (!reply.is_now()).then(|| Arc::clone(&progress));
+        if later.is_none() {
             progress.finish();
+        }
+        async move {
+            let response = reply.await;
+            if let Some(progress) = later {
+                progress.finish();
+            }
             Ok::<_, Infallible>(response)
         }
     });

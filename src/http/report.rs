@@ -44,7 +44,7 @@ async fn accept<B>(dialect: &Dialect, head: &Parts, body: B) -> Result<Ticket, R
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    let options = options(head);
+    let options = options(&head.headers);
     let kind = body::kind(&head.headers).map_err(|content_type| {
         let refusal = Refusal::ContentTypeInvalid { content_type: &content_type };
         Box::new(refuse(&refusal, options.no_body == Some(true)))

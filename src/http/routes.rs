@@ -5,9 +5,10 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 
-use bytes::Bytes;
-use hyper::body::Body;
+use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
 
 use super::answer::{self, Response};
@@ -23,7 +24,7 @@ pub trait Extension: Send + Sync {
     fn owns(&self, path: &str) -> bool;
 
     /// Answers a request for a path it owns.
-    fn answer(&self, request: Request<hyper::body::Incoming>) -> Answering<'_>;
+    fn answer(&self, request: Request<Incoming>) -> Answering<'_>;
 }
 
 /// What one listener answers.
@@ -53,27 +54,62 @@ impl Routes {
         self
     }
 
-    /// Answers one request.
-    pub(super) async fn answer(&self, request: Request<hyper::body::Incoming>) -> Response {
+    /// Answers one request, at once if it can be.
+    pub(super) fn answer(self: &Arc<Self>, request: Request<Incoming>) -> Reply {
         let path = request.uri().path();
+        let mut extension = None;
         if !path.starts_with("/transactions") {
             if let Some(response) = self.health.answer(request.method(), path) {
-                return response;
+                return Reply::now(response);
             }
-            if let Some(extension) = self.extensions.iter().find(|extension| extension.owns(path)) {
-                return extension.answer(request).await;
+            extension = self.extensions.iter().position(|extension| extension.owns(path));
+        }
+        if extension.is_none() {
+            let answered = match &self.dialect {
+                Some(dialect) => dialect.answer_now(&request),
+                None => Some(answer::text(StatusCode::NOT_FOUND, "not found\n")),
+            };
+            if let Some(response) = answered {
+                return Reply::now(response);
             }
         }
-        self.otherwise(request).await
+        let routes = Arc::clone(self);
+        Reply::Later(Box::pin(async move {
+            match (extension.and_then(|at| routes.extensions.get(at)), &routes.dialect) {
+                (Some(extension), _) => extension.answer(request).await,
+                (None, Some(dialect)) => dialect.answer_report(request).await,
+                (None, None) => answer::text(StatusCode::NOT_FOUND, "not found\n"),
+            }
+        }))
+    }
+}
+
+/// An answer that is there or will be.
+#[expect(clippy::large_enum_variant, reason = "nearly all answers are there: a box would only cost")]
+pub(super) enum Reply {
+    Now(Option<Response>),
+    Later(Answering<'static>),
+}
+
+impl Reply {
+    fn now(response: Response) -> Reply {
+        Reply::Now(Some(response))
     }
 
-    async fn otherwise<B>(&self, request: Request<B>) -> Response
-    where
-        B: Body<Data = Bytes> + Unpin,
-    {
-        match &self.dialect {
-            Some(dialect) => dialect.answer(request).await,
-            None => answer::text(StatusCode::NOT_FOUND, "not found\n"),
+    /// The answer, if it is there.
+    pub(super) fn is_now(&self) -> bool {
+        matches!(self, Reply::Now(_))
+    }
+}
+
+impl Future for Reply {
+    type Output = Response;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response> {
+        match self.get_mut() {
+            // Polled once more after its end, which nobody does, it never ends.
+            Reply::Now(response) => response.take().map_or(Poll::Pending, Poll::Ready),
+            Reply::Later(answering) => answering.as_mut().poll(cx),
         }
     }
 }
