@@ -19,7 +19,6 @@ fn apply(bytes: &[u8]) -> (Catalog, bool) {
 
 fuzz_target!(|bytes: &[u8]| {
     let (catalog, _) = apply(bytes);
-    catalog.keys(|_| {});
     let changes: Vec<Change> = catalog.changes().collect();
     let mut encoded = Vec::new();
     encode(&changes, catalog.next_id, &mut encoded);
