@@ -1,4 +1,4 @@
-//! Nested parameters as Rack (and PHP) read them: `usage[hits]=1` is a hash `usage` with a text `hits`.
+//! Nested parameters as Rack 2.2 reads them: `usage[hits]=1` is a hash `usage` with a text `hits`.
 //!
 //! A form is decoded once into one buffer; its tree refers into that buffer, so a small query costs one
 //! allocation. Rules worth knowing:

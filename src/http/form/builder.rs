@@ -121,10 +121,14 @@ impl Builder {
         let content = value.map_or(Content::Nil, Content::Text);
         let mut parent = NONE;
         let mut rest = name;
-        for depth in 0..DEPTH_MAX {
-            let (key, after) = split_name(&self.bytes[rest.range()], depth == 0);
+        for _ in 0..DEPTH_MAX {
+            let (key, after) = split_name(&self.bytes[rest.range()]);
             let (key, after) = (rest.part(key.start, key.end), rest.part(after, usize::MAX));
             if key.start == key.end {
+                // Rack's odd way to say that there is no such place: `usage[[]]=1` leaves no usage at all.
+                if let Some(parent) = self.nodes.get_mut(parent as usize) {
+                    parent.content = Content::Nil;
+                }
                 return Ok(());
             }
             match &self.bytes[after.range()] {
@@ -248,20 +252,19 @@ impl Builder {
     }
 }
 
-/// Splits a name into the key of this level and where the rest begins: `usage[hits]` at the start of a
-/// parameter (`first`) into `usage` and `[hits]`, after that `[hits][x]` into `hits` and `[x]`.
+/// Splits a name into the key of this level and where the rest begins: `usage[hits]` into `usage` and `[hits]`,
+/// and that, one level down, into `hits` and nothing.
 ///
-/// What does not look nested is a key as a whole.
-fn split_name(name: &[u8], first: bool) -> (Range<usize>, usize) {
-    let find = |byte: u8| name.iter().skip(1).position(|b| *b == byte).map(|at| at + 1);
-    if first {
-        let end = find(b'[').unwrap_or(name.len());
-        return (0..end, end);
-    }
-    match (name.first(), find(b']')) {
-        (Some(b'['), Some(end)) => (1..end, end + 1),
-        _ => (0..name.len(), name.len()),
-    }
+/// Brackets only separate, however many there are, so `transactions[0]usage[hits]` nests like
+/// `transactions[0][usage][hits]`: so does Rack 2.2, on which the original runs, and there are clients that
+/// rely on it. A name of nothing but brackets has an empty key.
+fn split_name(name: &[u8]) -> (Range<usize>, usize) {
+    let run_from = |start: usize, belongs: fn(&u8) -> bool| {
+        start + name.iter().skip(start).take_while(|byte| belongs(byte)).count()
+    };
+    let start = run_from(0, |byte| matches!(byte, b'[' | b']'));
+    let end = run_from(start, |byte| !matches!(byte, b'[' | b']'));
+    (start..end, run_from(end, |byte| *byte == b']'))
 }
 
 fn skip_spaces(pair: &[u8]) -> &[u8] {

@@ -48,14 +48,26 @@ fn reads_what_rack_reads() {
         ("usage[x]=1&usage&usage[y]=1", "usage{y=1}"),
         ("usage[]=1&usage[]=2", "usage[]"),
         ("usage[][x]=1", "usage[]"),
-        ("[usage]=1", "[usage]=1"),
-        ("usage[hits=1", "usage{[hits=1}"),
+        ("[usage]=1", "usage=1"),
+        ("usage[hits=1", "usage{hits=1}"),
         ("usage[=1", "usage[=1"),
-        ("usage]=1", "usage]=1"),
+        ("usage]=1", "usage=1"),
         ("usage[hits]x=1", "usage{hits{x=1}}"),
         ("usage[hits][=1", "usage{[hits][=1}"),
-        ("a[[b]]=1", "a{[b{]=1}}"),
+        ("a[[b]]=1", "a{b=1}"),
         ("a[ ]=1", "a{ =1}"),
+        // What threescalers 0.8.0 sends, and others whose brackets are not what one would expect.
+        (
+            "transactions[0]user_key=k&transactions[0]usage[hits]=1",
+            "transactions{0{user_key=k,usage{hits=1}}}",
+        ),
+        ("usage[hits]x[y]=1", "usage{hits{x{y=1}}}"),
+        ("[a][b]=1&[]c=2&]d=3&[]=4&[=5", "a{b=1},c=2,d=3"),
+        ("a]]b=1&a[c]]d=2&a[e]][f]=3", "a{b=1,c{d=2},e{f=3}}"),
+        ("a[]b=1&c[]]=1&d[][=1", "a[],c[],d[]"),
+        ("a[b]x[=1", "a{b{x[=1}}"),
+        ("x[[]]=1", "x"),
+        ("x[y]=1&x[[]]=1&x[z]=2", "x{z=2}"),
     ] {
         assert_eq!(read(encoded).as_deref(), Ok(read_as), "{encoded}");
     }
