@@ -1,7 +1,7 @@
 //! Authorize and authrep.
 
 use super::Engine;
-use super::limits::{Reports, hold, reports, show_effects, status};
+use super::limits::{Reports, hold, read_reports, show_effects, status};
 use super::request::{Answer, AuthRequest, Call, LimitStatus};
 use super::resolve::{Case, check_metrics, named_effects};
 use super::validate;
@@ -15,7 +15,6 @@ use crate::model::usage::{Effects, propagate, response_code_slots};
 /// What came out of the one step under the subject's lock.
 struct Decided<'r> {
     denial: Option<Denial<'r>>,
-    reports: Reports,
     limit: LimitStatus,
     windows: Windows,
 }
@@ -37,17 +36,19 @@ impl Engine {
         answer: impl FnOnce(&Answer<'_>) -> R,
     ) -> Result<R, Refusal<'r>> {
         let now = self.now(wall);
+        // Filled in place: half a kilobyte is not handed from function to function.
+        let mut reports = Reports::new();
         loop {
             let catalog = self.catalog.load();
             let case = self.case(&catalog, request)?;
-            if let Ok(decided) = self.decide(&catalog, &case, request, now)? {
+            if let Ok(decided) = self.decide(&catalog, &case, request, now, &mut reports)? {
                 return Ok(answer(&Answer {
                     denial: decided.denial,
                     service: case.service,
                     application: case.application,
                     plan: case.plan,
                     windows: &decided.windows,
-                    reports: &decided.reports,
+                    reports: &reports,
                     limit: decided.limit,
                 }));
             }
@@ -62,6 +63,7 @@ impl Engine {
         case: &Case<'_>,
         request: &AuthRequest<'r>,
         now: UnixMillis,
+        reports: &mut Reports,
     ) -> Result<Result<Decided<'r>, Stale>, Refusal<'r>> {
         let tree = &case.service.metrics;
         if request.no_body && !request.usage.is_empty() {
@@ -77,23 +79,25 @@ impl Engine {
         let Ok(mut subject) = locked else { return Ok(Err(Stale)) };
         let windows = *subject.windows();
         if let Some(denial) = denial {
-            let reports = if request.no_body { Reports::new() } else { reports(case.plan, None, &subject) };
-            return Ok(Ok(Decided { denial: Some(denial), reports, limit: NO_LIMIT, windows }));
+            if !request.no_body {
+                read_reports(reports, case.plan, None, &subject);
+            }
+            return Ok(Ok(Decided { denial: Some(denial), limit: NO_LIMIT, windows }));
         }
         let wanted = (request.no_body && !effects.is_empty()).then_some(&effects);
-        let mut reports = reports(case.plan, wanted, &subject);
-        let authorized = hold(&reports, &effects);
+        read_reports(reports, case.plan, wanted, &subject);
+        let authorized = hold(reports, &effects);
         if authorized && request.call == Call::Authrep {
             let counted = counted(&effects, request.log_code);
             if !counted.is_empty() {
                 subject.apply(None, &counted);
             }
             drop(subject);
-            show_effects(&mut reports, &effects);
+            show_effects(reports, &effects);
         }
         let denial = (!authorized).then_some(Denial::LimitsExceeded);
-        let limit = status(&reports, &effects, &windows, now);
-        Ok(Ok(Decided { denial, reports, limit, windows }))
+        let limit = status(reports, &effects, &windows, now);
+        Ok(Ok(Decided { denial, limit, windows }))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::directory::Fingerprint;
+use super::directory::{Fingerprint, Spread};
 use super::{Engine, NotDurable, Ticket};
 use crate::journal::ENTRY_BYTES_MAX;
 use crate::journal::catalog as codec;
@@ -33,7 +33,7 @@ pub enum ChangeError {
 struct Next {
     catalog: Catalog,
     /// Where keys lead from now on; `None` is nowhere.
-    keys: HashMap<Fingerprint, Option<u64>>,
+    keys: HashMap<Fingerprint, Option<u64>, Spread>,
     vacated: Vec<Subject>,
 }
 
@@ -66,9 +66,7 @@ impl Engine {
 
         let next = self.next(&current, &mut changes, version, next_id);
         self.catalog.store(Arc::new(next.catalog));
-        for (fingerprint, id) in next.keys {
-            self.directory.put(fingerprint, id);
-        }
+        self.directory.put(next.keys);
         let cut = self.cut(&mut sequencer, version);
         self.append_usage(&cut, |contract| contract < version);
         let appended = self.journal.append(Kind::Command, |out| command.encode(out));
@@ -85,7 +83,8 @@ impl Engine {
 
     /// Applies `changes` to a copy of `current`, giving new applications their places.
     fn next(&self, current: &Catalog, changes: &mut [Change], version: u64, next_id: u64) -> Next {
-        let mut next = Next { catalog: Catalog::clone(current), keys: HashMap::new(), vacated: Vec::new() };
+        let mut next =
+            Next { catalog: Catalog::clone(current), keys: HashMap::default(), vacated: Vec::new() };
         for change in changes {
             self.apply(&mut next, change);
         }

@@ -3,17 +3,36 @@
 //! The texts are credentials and what strangers send, so they are never the key of a map themselves: the key is
 //! a 128-bit SipHash-2-4 of kind, scope and text under a secret drawn at start. A stranger cannot make two texts
 //! collide, and how long a lookup takes says nothing about how much of a credential was right.
+//!
+//! Keys of applications are many and come and go one by one: they lie in a sharded map. All others are few, change
+//! seldom, and are read by every request: they lie in a map that is replaced whole, so that readers write nothing,
+//! not even a lock word.
 
+use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
+use arc_swap::ArcSwap;
 use dashmap::DashMap;
 use siphasher::sip128::{Hasher128, SipHasher24};
 
 use crate::model::catalog::{Key, KeyIndex};
 
 /// What stands for a [`Key`] in the directory.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(super) struct Fingerprint(u128);
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Fingerprint {
+    bits: u128,
+    /// Whether it is an application's.
+    is_application: bool,
+}
+
+impl std::hash::Hash for Fingerprint {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u128(self.bits);
+    }
+}
+
+/// Maps keyed by fingerprints.
+pub(super) type Spread = BuildHasherDefault<Truncate>;
 
 /// Fingerprints are uniform already; hashing them again would only cost.
 #[derive(Default)]
@@ -36,16 +55,18 @@ impl Hasher for Truncate {
 /// Finds records by [`Key`], for any number of readers while a command changes it.
 pub(super) struct Directory {
     seed: [u8; 16],
-    ids: DashMap<Fingerprint, u64, BuildHasherDefault<Truncate>>,
+    applications: DashMap<u128, u64, Spread>,
+    others: ArcSwap<HashMap<u128, u64, Spread>>,
 }
 
 impl Directory {
     pub(super) fn new(seed: [u8; 16]) -> Self {
-        Directory { seed, ids: DashMap::default() }
+        Directory { seed, applications: DashMap::default(), others: ArcSwap::default() }
     }
 
     pub(super) fn fingerprint(&self, key: Key<'_>) -> Fingerprint {
         let mut hasher = SipHasher24::new_with_key(&self.seed);
+        let is_application = matches!(key, Key::AppId { .. } | Key::UserKey { .. });
         let (kind, scope, first, second) = match key {
             Key::ProviderKey(text) => (1, 0, text, ""),
             Key::Service { tenant, text } => (2, tenant.0, text, ""),
@@ -60,20 +81,38 @@ impl Directory {
         hasher.write(&u64::to_le_bytes(first.len() as u64));
         hasher.write(first.as_bytes());
         hasher.write(second.as_bytes());
-        Fingerprint(hasher.finish128().as_u128())
+        Fingerprint { bits: hasher.finish128().as_u128(), is_application }
     }
 
-    /// Makes a key lead to an id, or nowhere.
-    pub(super) fn put(&self, fingerprint: Fingerprint, id: Option<u64>) {
-        match id {
-            Some(id) => drop(self.ids.insert(fingerprint, id)),
-            None => drop(self.ids.remove(&fingerprint)),
+    /// Makes keys lead to ids, or nowhere.
+    pub(super) fn put(&self, keys: impl IntoIterator<Item = (Fingerprint, Option<u64>)>) {
+        let mut others = None;
+        for (Fingerprint { bits, is_application }, id) in keys {
+            if is_application {
+                match id {
+                    Some(id) => self.applications.insert(bits, id),
+                    None => self.applications.remove(&bits).map(|(_, id)| id),
+                };
+                continue;
+            }
+            let others = others.get_or_insert_with(|| HashMap::clone(&self.others.load()));
+            match id {
+                Some(id) => others.insert(bits, id),
+                None => others.remove(&bits),
+            };
+        }
+        if let Some(others) = others {
+            self.others.store(others.into());
         }
     }
 }
 
 impl KeyIndex for Directory {
     fn find(&self, key: Key<'_>) -> Option<u64> {
-        self.ids.get(&self.fingerprint(key)).map(|id| *id)
+        let Fingerprint { bits, is_application } = self.fingerprint(key);
+        if is_application {
+            return self.applications.get(&bits).map(|id| *id);
+        }
+        self.others.load().get(&bits).copied()
     }
 }

@@ -15,14 +15,20 @@ use crate::model::usage::Effects;
 /// Reports of one answer; the plans of most applications fit the stack.
 pub(super) type Reports = SmallVec<[UsageReport; 8]>;
 
-/// The plan's limits as stored at this moment. With `wanted`, only those on its metrics.
-pub(super) fn reports(plan: &Plan, wanted: Option<&Effects>, subject: &SubjectGuard<'_>) -> Reports {
+/// Reads the plan's limits as stored at this moment. With `wanted`, only those on its metrics.
+pub(super) fn read_reports(
+    reports: &mut Reports,
+    plan: &Plan,
+    wanted: Option<&Effects>,
+    subject: &SubjectGuard<'_>,
+) {
     let concerned = |limit: &&Limit| wanted.is_none_or(|effects| effect_on(effects, limit.slot).is_some());
     let report = |limit: &Limit| {
         let current = subject.count(limit.slot, limit.period);
         UsageReport { limit: *limit, current, exceeded: current > limit.max }
     };
-    plan.limits.iter().filter(concerned).map(report).collect()
+    reports.clear();
+    reports.extend(plan.limits.iter().filter(concerned).map(report));
 }
 
 /// Whether all limits that concern `effects` hold after them; without effects, whether every limit holds now.

@@ -148,9 +148,11 @@ impl Recovery {
     pub fn finish(self, journal: Journal, seed: [u8; 16]) -> Engine {
         let directory = Directory::new(seed);
         let catalog = self.catalog;
+        let mut keys = Vec::new();
         for change in catalog.changes() {
-            catalog.keys_of(&change, |key, id| directory.put(directory.fingerprint(key), Some(id)));
+            catalog.keys_of(&change, |key, id| keys.push((directory.fingerprint(key), Some(id))));
         }
+        directory.put(keys);
         Engine {
             directory,
             counters: self.counters,

@@ -45,7 +45,7 @@ where
     let progress = Arc::new(Progress::default());
     let service = service_fn(|request| {
         progress.begin();
-        telemetry.requests.increment(1);
+        telemetry.requested();
         let reply = routes.answer(request);
         // One that is there is not answering any more: hyper takes it before it does anything else.
         let later = (!reply.is_now()).then(|| Arc::clone(&progress));
@@ -63,6 +63,9 @@ where
     let io = TokioIo::new(Counted { stream, progress: Arc::clone(&progress) });
     let mut connection = pin!(
         http1::Builder::new()
+            // Answers to requests that came together leave together; and head and body leave as one buffer, which
+            // for small answers costs less than a vectored write.
+            .pipeline_flush(true)
             .max_header_size(config.head_bytes_max)
             .max_buf_size(config.head_bytes_max.max(64 * 1024))
             .serve_connection(io, service)

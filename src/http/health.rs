@@ -7,6 +7,7 @@ use hyper::{Method, StatusCode};
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use super::answer::{self, Response};
+use super::telemetry::Telemetry;
 
 /// Says why the node should not get traffic.
 pub trait Readiness: Send + Sync {
@@ -24,7 +25,7 @@ impl<F: Fn() -> Vec<String> + Send + Sync> Readiness for F {
 #[derive(Clone)]
 pub struct Health {
     readiness: Arc<dyn Readiness>,
-    metrics: Option<PrometheusHandle>,
+    metrics: Option<(PrometheusHandle, Arc<Telemetry>)>,
 }
 
 impl Health {
@@ -36,8 +37,8 @@ impl Health {
 
     /// The same with `/metrics`, whose numbers tell about traffic: not for a listener that anyone may reach.
     #[must_use]
-    pub fn with_metrics(self, handle: PrometheusHandle) -> Health {
-        Health { metrics: Some(handle), ..self }
+    pub fn with_metrics(self, handle: PrometheusHandle, telemetry: Arc<Telemetry>) -> Health {
+        Health { metrics: Some((handle, telemetry)), ..self }
     }
 
     /// The answer, if the path is one of health's.
@@ -48,7 +49,10 @@ impl Health {
         match (path, &self.metrics) {
             ("/healthz", _) => Some(answer::text(StatusCode::OK, "ok\n")),
             ("/readyz", _) => Some(self.ready()),
-            ("/metrics", Some(handle)) => Some(rendered(handle)),
+            ("/metrics", Some((handle, telemetry))) => {
+                telemetry.publish();
+                Some(rendered(handle))
+            }
             _ => None,
         }
     }
@@ -102,7 +106,7 @@ mod tests {
         let health = Health::new(Arc::new(Vec::new));
         assert!(get(&health, "/metrics").is_none());
         let recorder = PrometheusBuilder::new().build_recorder();
-        let health = health.with_metrics(recorder.handle());
+        let health = health.with_metrics(recorder.handle(), Arc::new(Telemetry::default()));
         metrics::with_local_recorder(&recorder, || {
             super::super::Telemetry::default().decided(super::super::telemetry::Call::Authrep, "authorized");
         });

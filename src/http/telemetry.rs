@@ -1,11 +1,16 @@
 //! Counters of the HTTP layer. Handles are made once and kept, since looking one up costs more than counting;
 //! labels come from the small sets of calls and of result codes, never from a request.
+//!
+//! What every request counts goes to a *lane* of its worker's own, and is published when somebody looks: one
+//! counter for all workers would be a cache line that they pull from each other with every request.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram};
 use metrics::{gauge, histogram};
+use parking_lot::Mutex;
 
 /// A call of 3scale's API.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,13 +66,35 @@ const RESULTS: &[&str] = &[
 /// One in this many calls is timed: two clock reads and a histogram cost as much as a small request's parsing.
 const TIMED_ONE_IN: u32 = 16;
 
+/// How many lanes there are; with more workers some share one, which is slower but as exact.
+const LANES: usize = 16;
+
+/// What one worker counts. Two cache lines apart from the next, since lines are fetched in pairs.
+#[repr(align(128))]
+struct Lane {
+    requests: AtomicU64,
+    /// By call, then by result.
+    decisions: [AtomicU64; CALLS.len() * RESULTS.len()],
+}
+
+impl Lane {
+    fn new() -> Lane {
+        Lane {
+            requests: AtomicU64::new(0),
+            decisions: [const { AtomicU64::new(0) }; CALLS.len() * RESULTS.len()],
+        }
+    }
+}
+
 /// The kept handles. Build it after the recorder is installed, or it counts nowhere.
 pub struct Telemetry {
-    decisions: Vec<Vec<Counter>>,
+    lanes: Box<[Lane]>,
+    /// How much of the lanes' sums was published: requests, then decisions.
+    published: Mutex<Vec<u64>>,
+    decisions: Vec<Counter>,
     dropped: Vec<Counter>,
     seconds: [Histogram; CALLS.len()],
-    turn: AtomicU32,
-    pub(super) requests: Counter,
+    requests: Counter,
     pub(super) not_found: Counter,
     pub(super) connections: Gauge,
     pub(super) accepted: Counter,
@@ -76,23 +103,31 @@ pub struct Telemetry {
     pub(super) accept_errors: Counter,
 }
 
+thread_local! {
+    /// The lane of this thread, and how many calls it has seen.
+    static WORKER: Cell<(usize, u32)> = Cell::new((next_lane(), 0));
+}
+
+fn next_lane() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed) % LANES
+}
+
 impl Default for Telemetry {
     fn default() -> Self {
         describe();
         let decisions = |call: &'static str| {
-            RESULTS
-                .iter()
-                .map(|r| counter!("tollgate_decisions_total", "call" => call, "result" => *r))
-                .collect()
+            RESULTS.iter().map(move |r| counter!("tollgate_decisions_total", "call" => call, "result" => *r))
         };
         Telemetry {
-            decisions: CALLS.iter().map(|call| decisions(call)).collect(),
+            lanes: (0..LANES).map(|_| Lane::new()).collect(),
+            published: Mutex::new(vec![0; 1 + CALLS.len() * RESULTS.len()]),
+            decisions: CALLS.into_iter().flat_map(decisions).collect(),
             dropped: RESULTS
                 .iter()
                 .map(|r| counter!("tollgate_http_reports_dropped_total", "result" => *r))
                 .collect(),
             seconds: CALLS.map(|call| histogram!("tollgate_http_call_seconds", "call" => call)),
-            turn: AtomicU32::new(0),
             requests: counter!("tollgate_http_requests_total"),
             not_found: counter!("tollgate_http_not_found_total"),
             connections: gauge!("tollgate_http_connections"),
@@ -105,9 +140,34 @@ impl Default for Telemetry {
 }
 
 impl Telemetry {
+    /// Counts a request.
+    pub(super) fn requested(&self) {
+        self.lane().requests.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Counts how a call ended.
     pub(super) fn decided(&self, call: Call, result: &str) {
-        self.decisions[call as usize][number_of(result)].increment(1);
+        let place = call as usize * RESULTS.len() + number_of(result);
+        self.lane().decisions[place].fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn lane(&self) -> &Lane {
+        &self.lanes[WORKER.get().0]
+    }
+
+    /// Brings the recorder's counters up to date.
+    pub fn publish(&self) {
+        let mut published = self.published.lock();
+        let counters = std::iter::once(&self.requests).chain(&self.decisions);
+        for (place, (counter, published)) in counters.zip(published.iter_mut()).enumerate() {
+            let count = |lane: &Lane| match place.checked_sub(1) {
+                None => lane.requests.load(Ordering::Relaxed),
+                Some(place) => lane.decisions[place].load(Ordering::Relaxed),
+            };
+            let sum: u64 = self.lanes.iter().map(count).sum();
+            counter.increment(sum - *published);
+            *published = sum;
+        }
     }
 
     /// Counts a report that was answered 202 and counted nothing.
@@ -117,7 +177,9 @@ impl Telemetry {
 
     /// Whether this call is one of those that are timed.
     pub(super) fn times_this_one(&self) -> bool {
-        self.turn.fetch_add(1, Ordering::Relaxed).is_multiple_of(TIMED_ONE_IN)
+        let (lane, turn) = WORKER.get();
+        WORKER.set((lane, turn.wrapping_add(1)));
+        turn.is_multiple_of(TIMED_ONE_IN)
     }
 
     pub(super) fn took(&self, call: Call, elapsed: Duration) {

@@ -117,7 +117,7 @@ impl Node {
         };
         let dialect = Dialect::new(Arc::clone(&engine), clock.clone(), Arc::clone(&layer), BODY_TIMEOUT);
         let health = Health::new(readiness);
-        let with_metrics = health.clone().with_metrics(metrics.clone());
+        let with_metrics = health.clone().with_metrics(metrics.clone(), Arc::clone(&layer));
         let data = Routes::data(dialect, if admin.is_none() { with_metrics.clone() } else { health });
         let (http, http_address) = http;
         let serve = |listener, routes| {
