@@ -28,9 +28,9 @@
 //! lock. [`Counters::copy`] takes the batch and copies blocks in the same lock hold, so a copy and the journal
 //! agree on what each includes.
 //!
-//! A shard has a *floor*: the least catalog version under which usage may still be counted. A command raises it
-//! while it cuts, so no usage decided under the old catalog can follow it into the journal. A caller below the
-//! floor gets [`Stale`], reads the catalog again and decides again.
+//! A shard has a *floor*: the least catalog version under which usage may still be counted. The first usage decided
+//! under a new catalog raises it, and so does the command's cut, so no usage decided under the old catalog can
+//! follow either. A caller below the floor gets [`Stale`], reads the catalog again and decides again.
 //!
 //! # Locks
 //! One shard lock at a time, never two; nothing else is locked while one is held.

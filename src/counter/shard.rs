@@ -113,15 +113,15 @@ impl Shard {
         self.places.get(place as usize).map_or(0, |it| it.block.count(slot, period, &self.windows))
     }
 
-    /// Counts `effects` dated `dated` and, if `contract` is given, keeps them for the next cut. Returns how many
-    /// new items wait.
+    /// Counts `effects` dated `dated` and, if `contract` is given, keeps them for the next cut. Returns by how many
+    /// the waiting items became more.
     pub(super) fn apply(
         &mut self,
         place: u32,
         contract: Option<u64>,
         dated: Minute,
         effects: &[(MetricSlot, Effect)],
-    ) -> usize {
+    ) -> isize {
         let mut waits = 0;
         let Some(it) = self.places.get_mut(place as usize) else { return 0 };
         let Some(application) = it.application else { return 0 };
@@ -134,7 +134,7 @@ impl Shard {
             let (windows, dated_windows) = (&self.windows, Windows::at(dated));
             for (slot, effect) in effects {
                 it.block.apply(*slot, *effect, windows, |period| is_open(period, &dated_windows, windows));
-                waits += usize::from(self.waiting.add(dated, place, *slot, *effect));
+                waits += self.waiting.add(dated, place, *slot, *effect);
             }
         }
         if let Some(contract) = contract {
@@ -177,8 +177,8 @@ impl Shard {
     }
 
     /// Puts a subject's counts as a checkpoint has them. The shard's clock must not be behind the image's.
-    /// Returns how many new items wait.
-    pub(super) fn restore(&mut self, place: u32, image: &SubjectImage) -> usize {
+    /// Returns how many items wait for it.
+    pub(super) fn restore(&mut self, place: u32, image: &SubjectImage) -> isize {
         let mut waits = 0;
         let Some(it) = self.places.get_mut(place as usize) else { return 0 };
         it.block.restore(&image.cells);
@@ -191,7 +191,7 @@ impl Shard {
                 it.block.apply(item.slot, item.effect, windows, opens);
             }
             if item.dated > windows.minute() {
-                waits += usize::from(self.waiting.add(item.dated, place, item.slot, item.effect));
+                waits += self.waiting.add(item.dated, place, item.slot, item.effect);
             }
         }
         waits

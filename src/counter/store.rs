@@ -94,6 +94,9 @@ impl Counters {
         if contract < shard.floor || !shard.holds(place, subject.generation) {
             return Err(Stale);
         }
+        // Whoever is decided under an older catalog from here on starts again: within a shard usage must come in
+        // the order of the catalogs it was decided under, or a cut could not put the command between the two.
+        shard.floor = contract;
         self.advance(&mut shard, now);
         Ok(SubjectGuard { shard, place, contract, waiting: &self.waiting })
     }
@@ -162,7 +165,7 @@ impl Counters {
         let counted = image.waiting.iter().map(|item| item.counted).max();
         self.advance(&mut shard, counted.unwrap_or_default());
         let waits = shard.restore(place, image);
-        self.waiting.fetch_add(waits, Ordering::Relaxed);
+        add(&self.waiting, waits);
     }
 
     /// Counts again what the journal says was counted.
@@ -171,7 +174,7 @@ impl Counters {
         let mut shard = shard.lock();
         self.advance(&mut shard, counted);
         let waits = shard.apply(place, None, dated, effects);
-        self.waiting.fetch_add(waits, Ordering::Relaxed);
+        add(&self.waiting, waits);
     }
 
     /// Sets the clock back to `now`: counts of windows that are not open then are dropped. For recovery only.
@@ -214,17 +217,23 @@ impl SubjectGuard<'_> {
         self.shard.count(self.place, slot, period)
     }
 
-    /// Counts `effects`, dated now or, if given, at another minute. For a minute in the future the caller has
-    /// claimed room for each effect ([`Counters::reserve_waiting`]).
-    pub fn apply(&mut self, dated: Option<Minute>, effects: &[(MetricSlot, Effect)]) {
-        let now = self.shard.windows().minute();
-        let dated = dated.unwrap_or(now);
-        self.shard.apply(self.place, Some(self.contract), dated, effects);
-    }
-
-    /// As [`SubjectGuard::apply`], for usage dated `claimed` items ahead: gives back the room it did not need.
-    pub fn apply_claimed(&mut self, dated: Minute, effects: &[(MetricSlot, Effect)], claimed: usize) {
+    /// Counts `effects`, dated now or, if given, at another minute. `claimed` is the room that the caller claimed
+    /// ([`Counters::reserve_waiting`]) because that minute may lie ahead; what is not needed of it is given back.
+    pub fn apply(&mut self, dated: Option<Minute>, effects: &[(MetricSlot, Effect)], claimed: usize) {
+        let dated = dated.unwrap_or_else(|| self.shard.windows().minute());
         let waits = self.shard.apply(self.place, Some(self.contract), dated, effects);
-        self.waiting.fetch_sub(claimed.saturating_sub(waits), Ordering::Relaxed);
+        if claimed > 0 || waits != 0 {
+            add(self.waiting, waits - isize::try_from(claimed).unwrap_or(isize::MAX));
+        }
+    }
+}
+
+/// Adds a difference; the sum is never below zero.
+fn add(total: &AtomicUsize, difference: isize) {
+    let amount = difference.unsigned_abs();
+    if difference >= 0 {
+        total.fetch_add(amount, Ordering::Relaxed);
+    } else {
+        total.fetch_sub(amount, Ordering::Relaxed);
     }
 }

@@ -176,7 +176,7 @@ impl World {
         let claimed = if dated > self.now { effects.len() } else { 0 };
         assert!(self.live.reserve_waiting(claimed));
         let mut guard = self.live.lock(subject, 0, self.now).unwrap();
-        guard.apply_claimed(dated, &effects, claimed);
+        guard.apply(Some(dated), &effects, claimed);
         for (slot, effect) in &effects {
             self.model.apply(application.0, slot.0, *effect, dated, self.now);
         }
@@ -305,9 +305,9 @@ fn a_future_dated_report_resets_nothing() {
     let subject = store.occupy(ApplicationId(1));
     let now = minute_of("2026-11-22T13:59:00Z");
     let hits = MetricSlot(0);
-    store.lock(subject, 0, now).unwrap().apply(None, &[(hits, Effect::Add(9))]);
+    store.lock(subject, 0, now).unwrap().apply(None, &[(hits, Effect::Add(9))], 0);
     assert!(store.reserve_waiting(1));
-    store.lock(subject, 0, now).unwrap().apply_claimed(Minute(now.0 + 60), &[(hits, Effect::Add(1))], 1);
+    store.lock(subject, 0, now).unwrap().apply(Some(Minute(now.0 + 60)), &[(hits, Effect::Add(1))], 1);
     let guard = store.lock(subject, 0, now).unwrap();
     assert_eq!((guard.count(hits, Period::Minute), guard.count(hits, Period::Hour)), (9, 9));
     assert_eq!(guard.count(hits, Period::Day), 10);
@@ -332,6 +332,20 @@ fn a_stale_holder_is_told() {
     assert!(store.lock(second, 6, Minute(0)).is_err());
     assert!(store.lock(second, 7, Minute(0)).is_ok());
     assert!(store.lock(Subject::NONE, 7, Minute(0)).is_err());
+}
+
+#[test]
+fn sets_of_the_same_future_counter_take_the_room_of_one() {
+    let store = Counters::default();
+    let subject = store.occupy(ApplicationId(1));
+    for value in 0..1000 {
+        assert!(store.reserve_waiting(1));
+        let effects = [(MetricSlot(0), Effect::Set(value))];
+        store.lock(subject, 0, Minute(600)).unwrap().apply(Some(Minute(660)), &effects, 1);
+    }
+    assert_eq!(store.waiting(), 1);
+    let guard = store.lock(subject, 0, Minute(660)).unwrap();
+    assert_eq!(guard.count(MetricSlot(0), Period::Minute), 999);
 }
 
 #[test]

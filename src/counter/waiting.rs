@@ -15,26 +15,25 @@ use crate::model::time::{Minute, Period, Windows};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 struct Place {
     dated: Minute,
-    /// Zero for additions that came while no set waited: those commute, so they may merge. Otherwise the order
-    /// of arrival, in which items are applied when a window opens for several of them at once.
-    order: u64,
     subject_place: u32,
     slot: MetricSlot,
+    /// How many sets had come before it, itself included: the order in which items are applied when a window opens
+    /// for several at once. Additions between two sets have the same, since they commute.
+    order: u64,
 }
 
 /// The waiting usage of a shard, by date.
 #[derive(Default, Debug)]
 pub(super) struct Waiting {
     items: BTreeMap<Place, Effect>,
-    /// How many of the items are sets.
-    sets: usize,
-    last_order: u64,
+    /// How many sets have come.
+    sets: u64,
 }
 
 /// Something whose window opens: to be applied for those periods that opened.
 #[derive(Debug)]
 pub(super) struct Opened {
-    order: u64,
+    order: (u64, bool),
     pub(super) subject_place: u32,
     pub(super) slot: MetricSlot,
     pub(super) effect: Effect,
@@ -54,25 +53,29 @@ pub(super) fn is_open(period: Period, dated: &Windows, now: &Windows) -> bool {
 }
 
 impl Waiting {
-    /// Keeps an effect. Returns false if it merged with one that waits already.
+    /// Keeps an effect. Returns by how many the items became more (or less).
     pub(super) fn add(
         &mut self,
         dated: Minute,
         subject_place: u32,
         slot: MetricSlot,
         effect: Effect,
-    ) -> bool {
-        let is_set = matches!(effect, Effect::Set(_));
-        let mut order = 0;
-        if is_set || self.sets > 0 {
-            self.last_order += 1;
-            order = self.last_order;
+    ) -> isize {
+        let place = |order| Place { dated, subject_place, slot, order };
+        let mut gone = 0;
+        if let Effect::Set(_) = effect {
+            self.sets += 1;
+            // What waits for the same windows of the same counter is replaced anyway.
+            let replaced: Vec<Place> =
+                self.items.range(place(0)..=place(u64::MAX)).map(|(it, _)| *it).collect();
+            for place in &replaced {
+                self.items.remove(place);
+            }
+            gone = replaced.len();
         }
-        self.sets += usize::from(is_set);
-        let place = Place { dated, order, subject_place, slot };
-        let before = self.items.get(&place).copied();
-        self.items.insert(place, before.map_or(effect, |before| before.then(effect)));
-        before.is_none()
+        let before = self.items.get(&place(self.sets)).copied();
+        self.items.insert(place(self.sets), before.map_or(effect, |before| before.then(effect)));
+        isize::from(before.is_none()) - isize::try_from(gone).unwrap_or(isize::MAX)
     }
 
     /// Whether anything waits.
@@ -89,18 +92,18 @@ impl Waiting {
             if dated.minute() != place.dated {
                 dated = Windows::at(place.dated);
             }
-            let Place { order, subject_place, slot, .. } = *place;
-            let item = Opened { order, subject_place, slot, effect: *effect, dated };
+            let Place { subject_place, slot, .. } = *place;
+            let item =
+                Opened { order: order_of(place, *effect), subject_place, slot, effect: *effect, dated };
             if Period::ALL.into_iter().any(|period| item.opens(period, before, now)) {
                 opened.push(item);
             }
         }
         opened.sort_by_key(|item| item.order);
         let later =
-            Place { dated: Minute(now.minute().0 + 1), order: 0, subject_place: 0, slot: MetricSlot(0) };
+            Place { dated: Minute(now.minute().0 + 1), subject_place: 0, slot: MetricSlot(0), order: 0 };
         let kept = self.items.split_off(&later);
         let come = std::mem::replace(&mut self.items, kept);
-        self.count_sets();
         (opened, come.len())
     }
 
@@ -108,14 +111,13 @@ impl Waiting {
     pub(super) fn forget(&mut self, subject_place: u32) -> usize {
         let before = self.items.len();
         self.items.retain(|place, _| place.subject_place != subject_place);
-        self.count_sets();
         before - self.items.len()
     }
 
     /// What waits, by subject place, in the order in which it came.
     pub(super) fn images(&self, counted: Minute) -> BTreeMap<u32, Vec<WaitingImage>> {
         let mut items: Vec<_> = self.items.iter().collect();
-        items.sort_by_key(|(place, _)| place.order);
+        items.sort_by_key(|(place, effect)| order_of(place, **effect));
         let mut images: BTreeMap<u32, Vec<WaitingImage>> = BTreeMap::new();
         for (place, effect) in items {
             let image = WaitingImage { slot: place.slot, dated: place.dated, counted, effect: *effect };
@@ -123,8 +125,9 @@ impl Waiting {
         }
         images
     }
+}
 
-    fn count_sets(&mut self) {
-        self.sets = self.items.values().filter(|effect| matches!(effect, Effect::Set(_))).count();
-    }
+/// By what items are sorted when they are applied: a set comes before the additions that followed it.
+fn order_of(place: &Place, effect: Effect) -> (u64, bool) {
+    (place.order, !matches!(effect, Effect::Set(_)))
 }

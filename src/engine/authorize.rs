@@ -1,6 +1,8 @@
 //! Authorize and authrep.
 
 use super::Engine;
+use std::sync::atomic::Ordering;
+
 use super::limits::{Reports, hold, read_reports, show_effects, status};
 use super::request::{Answer, AuthRequest, Call, LimitStatus};
 use super::resolve::{Case, check_metrics, named_effects};
@@ -39,8 +41,12 @@ impl Engine {
         // Filled in place: half a kilobyte is not handed from function to function.
         let mut reports = Reports::new();
         loop {
+            let seen = self.publishing.load(Ordering::Acquire);
             let catalog = self.catalog.load();
-            let case = self.case(&catalog, request)?;
+            let case = match self.case(&catalog, request) {
+                Err(_) if self.lookup_again(seen) => continue,
+                case => case?,
+            };
             if let Ok(decided) = self.decide(&catalog, &case, request, now, &mut reports)? {
                 return Ok(answer(&Answer {
                     denial: decided.denial,
@@ -90,7 +96,7 @@ impl Engine {
         if authorized && request.call == Call::Authrep {
             let counted = counted(&effects, request.log_code);
             if !counted.is_empty() {
-                subject.apply(None, &counted);
+                subject.apply(None, &counted, 0);
             }
             drop(subject);
             show_effects(reports, &effects);

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::directory::{Fingerprint, Spread};
 use super::{Engine, NotDurable, Ticket};
@@ -47,7 +48,7 @@ impl Engine {
         &self,
         build: impl FnOnce(&mut Draft<'_>) -> Result<R, CommandError>,
     ) -> Result<(R, Ticket), ChangeError> {
-        if self.is_failing() {
+        if self.is_stalled() {
             return Err(ChangeError::NotDurable(NotDurable));
         }
         let mut sequencer = self.sequencer.lock();
@@ -65,15 +66,21 @@ impl Engine {
         }
 
         let next = self.next(&current, &mut changes, version, next_id);
-        self.catalog.store(Arc::new(next.catalog));
-        self.directory.put(next.keys);
-        let cut = self.cut(&mut sequencer, version);
+        let Next { catalog, keys, vacated } = next;
+        let cut = self.cut(&mut sequencer, version, || {
+            // In this order, so that no decision sees a new catalog with old keys: a key that was taken away is
+            // gone before the catalog that goes without it. The other way round a decision notices; see `publishing`.
+            self.publishing.fetch_add(1, Ordering::AcqRel);
+            self.directory.put(keys);
+            self.catalog.store(Arc::new(catalog));
+            self.publishing.fetch_add(1, Ordering::AcqRel);
+        });
         self.append_usage(&cut, |contract| contract < version);
         let appended = self.journal.append(Kind::Command, |out| command.encode(out));
         debug_assert!(appended.is_ok(), "the length was checked");
         self.append_usage(&cut, |contract| contract >= version);
         // Their usage is in the journal, and no decision can reach them any more.
-        for subject in next.vacated {
+        for subject in vacated {
             self.counters.vacate(subject);
         }
         let ticket = Ticket(cut.number + 1);

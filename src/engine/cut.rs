@@ -6,8 +6,9 @@ use crate::journal::Sequence;
 use crate::journal::entry::{Kind, Set};
 use crate::journal::usage::UsageEncoder;
 
-/// The most items of one usage entry: keeps entries far below what the journal takes.
-const ITEMS_MAX: usize = 100_000;
+/// The bytes from which on a usage entry takes no more items. An item is at most MAX_SLOTS amounts of a dozen bytes,
+/// below a mebibyte, so no entry comes near the journal's bound.
+const ENTRY_BYTES: usize = 4 << 20;
 
 /// Held while the order of things is decided. Owns the batches that are not in a shard.
 pub(super) struct Sequencer {
@@ -57,9 +58,12 @@ impl Sequencer {
 }
 
 impl Engine {
-    /// Cuts all shards. From here on nothing is counted under a catalog older than `floor`.
-    pub(super) fn cut(&self, sequencer: &mut Sequencer, floor: u64) -> Cut {
+    /// Closes the gate, lets `publish` make a new catalog known, and cuts all shards. From here on nothing is
+    /// counted under a catalog older than `floor`. While a report holds the gate open no catalog can be published,
+    /// so a report never meets a shard that has moved on.
+    pub(super) fn cut(&self, sequencer: &mut Sequencer, floor: u64, publish: impl FnOnce()) -> Cut {
         let mut gate = self.gate.write();
+        publish();
         gate.floor = gate.floor.max(floor);
         gate.cuts += 1;
         let number = gate.cuts;
@@ -98,25 +102,27 @@ impl Engine {
                 self.journal.append(Kind::Set, |out| set.encode(out))
             } else {
                 self.journal.append(Kind::Usage, |out| {
+                    let begin = out.len();
                     let mut encoder = UsageEncoder::new(out, first.contract);
-                    let mut items = 0;
                     let fits = |usage: &PendingUsage<'_>| {
                         usage.kind == PendingKind::Add && usage.contract == first.contract
                     };
-                    while items < ITEMS_MAX
+                    while encoder.len() - begin < ENTRY_BYTES
                         && let Some(usage) = usages.next_if(fits)
                     {
                         encoder.item(usage.application, usage.dated, usage.counted);
                         for (slot, amount) in usage.amounts() {
                             encoder.delta(slot, i64::try_from(amount).unwrap_or(i64::MAX));
                         }
-                        items += 1;
                     }
                     encoder.finish();
                 })
             };
-            // Far below the journal's bound by ITEMS_MAX, and slots per item by MAX_SLOTS.
-            debug_assert!(appended.is_ok(), "a usage entry is too long");
+            if let Err(error) = appended {
+                // Cannot be, by ENTRY_BYTES; if it is, it must not pass unseen.
+                tracing::error!(%error, "usage was not journalled");
+                debug_assert!(false, "a usage entry is too long");
+            }
         }
         self.journal.last_appended()
     }

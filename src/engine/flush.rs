@@ -7,7 +7,7 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
 
 use super::Engine;
-use crate::journal::JournalError;
+use crate::journal::{JournalError, Sequence};
 use crate::model::time::UnixMillis;
 
 /// How long usage stays in memory at most while the disk keeps up.
@@ -16,6 +16,10 @@ pub const FLUSH_INTERVAL: Duration = Duration::from_millis(50);
 /// After a storage error the flusher tries again at this pace: often enough to resume soon after space returns,
 /// seldom enough not to bury a sick disk under new segments.
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
+
+/// A flush that takes longer than this is a disk that hangs: reports would only pile up behind it. Far above the
+/// slowest sync of a disk that works (115 ms measured).
+const STALLED_AFTER: Duration = Duration::from_secs(3);
 
 /// Stands for everything counted so far by whoever holds it; see [`Engine::durable`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -84,6 +88,15 @@ impl FlushState {
     }
 }
 
+/// Tells all who wait, when the flusher ends, that no further flush will come.
+struct Ended<'a>(&'a FlushState);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.progress.send_modify(|progress| progress.failed = u64::MAX);
+    }
+}
+
 impl Engine {
     /// Runs the flusher until [`Engine::stop_flusher`]; then flushes a last time. For a thread of its own.
     ///
@@ -96,6 +109,8 @@ impl Engine {
         wall: impl Fn() -> UnixMillis,
         mut failed: impl FnMut(&JournalError),
     ) -> Result<(), JournalError> {
+        // However this ends, nobody may wait for a flush that will not come.
+        let _ended = Ended(&self.flush);
         let mut tried = 0;
         let mut interval = FLUSH_INTERVAL;
         while self.flush.wait(tried, interval) {
@@ -112,7 +127,7 @@ impl Engine {
         self.flush(wall())
     }
 
-    /// Makes [`Engine::run_flusher`] flush once more and return.
+    /// Makes [`Engine::run_flusher`] flush once more and return. What is counted after that is not flushed.
     pub fn stop_flusher(&self) {
         self.flush.wanted.lock().stop = true;
         self.flush.wake.notify_all();
@@ -123,11 +138,22 @@ impl Engine {
     /// # Errors
     /// The storage error; everything stays in memory and goes with the next flush.
     pub fn flush(&self, wall: UnixMillis) -> Result<(), JournalError> {
-        let now = self.now(wall);
         let began_ms = self.flush.elapsed_ms();
+        if self.is_failing() {
+            // What was cut before must be written first. Until then usage stays in the shards, where it aggregates,
+            // instead of piling up in the journal's memory.
+            let number = {
+                let _sequencer = self.sequencer.lock();
+                self.journal.collect();
+                self.gate.read().cuts
+            };
+            let written = self.journal.write(self.now(wall));
+            self.flushed(&written, number, began_ms);
+            written?;
+        }
         let number = {
             let mut sequencer = self.sequencer.lock();
-            let cut = self.cut(&mut sequencer, 0);
+            let cut = self.cut(&mut sequencer, 0, || {});
             self.append_usage(&cut, |_| true);
             let number = cut.number;
             sequencer.recycle(cut);
@@ -135,16 +161,22 @@ impl Engine {
             self.journal.collect();
             number
         };
-        let written = self.journal.write(now);
+        // The clock after the cut: a group is not older than what is in it.
+        let written = self.journal.write(self.now(wall));
+        self.flushed(&written, number, began_ms);
+        written.map(drop)
+    }
+
+    /// Notes how a flush of all cuts up to `number` went.
+    fn flushed(&self, written: &Result<Sequence, JournalError>, number: u64, began_ms: u64) {
         self.flush.failing.store(written.is_err(), Ordering::Relaxed);
-        self.flush.progress.send_modify(|progress| match &written {
+        self.flush.progress.send_modify(|progress| match written {
             Ok(_) => progress.flushed = number,
             Err(_) => progress.failed = number,
         });
         if written.is_ok() {
             self.flush.flushed_at_ms.store(began_ms, Ordering::Relaxed);
         }
-        written.map(drop)
     }
 
     /// A ticket for everything that is counted by now.
@@ -197,7 +229,13 @@ impl Engine {
         self.flush.failing.load(Ordering::Relaxed)
     }
 
-    pub(super) fn want(&self, ticket: Ticket) {
+    /// Whether durable answers are refused: the disk takes no writes, or hangs.
+    pub(super) fn is_stalled(&self) -> bool {
+        let health = self.flush_health();
+        health.failing || health.unflushed_age > STALLED_AFTER
+    }
+
+    fn want(&self, ticket: Ticket) {
         let mut wanted = self.flush.wanted.lock();
         if wanted.cut < ticket.0 {
             wanted.cut = ticket.0;

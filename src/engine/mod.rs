@@ -8,8 +8,8 @@
 //!    ([`crate::counter::Stale`]) and the decision starts again: it is always decided and counted under one catalog.
 //! 2. **A report** resolves everything first, then holds the *gate* open while it counts transaction by
 //!    transaction. Cuts and commands wait for the gate, so a report reaches the journal as one group, or not at all.
-//! 3. **A command** holds the *sequencer*: it builds the next catalog from a draft, publishes it, cuts all shards
-//!    (raising their floor to the new version), and appends to the journal: usage decided under the old catalog,
+//! 3. **A command** holds the *sequencer*: it builds the next catalog from a draft, closes the gate, publishes the
+//!    catalog, cuts all shards (raising their floor to the new version), and appends to the journal: usage decided under the old catalog,
 //!    then the command, then usage already decided under the new one. Replaying the journal therefore gives what
 //!    happened, in an order that could have happened.
 //!
@@ -71,6 +71,9 @@ pub struct Engine {
     gate: RwLock<Gate>,
     flush: FlushState,
     clock: AtomicU64,
+    /// Odd while keys and catalog are being replaced. A lookup that found nothing at such a time says nothing: the
+    /// key may have moved to a record that the catalog at hand does not have yet.
+    publishing: AtomicU64,
 }
 
 impl Engine {
@@ -115,6 +118,14 @@ impl Engine {
     /// No credentials, a token without a service id, or a token that is not that service's.
     pub fn authenticate<'r>(&self, credentials: &Credentials<'r>) -> Result<(), Refusal<'r>> {
         self.check_credentials(credentials)
+    }
+
+    /// Whether a lookup that failed after `publishing` read `seen` should be made again, once no command is half-way.
+    fn lookup_again(&self, seen: u64) -> bool {
+        while !self.publishing.load(Ordering::Acquire).is_multiple_of(2) {
+            std::thread::yield_now();
+        }
+        self.publishing.load(Ordering::Acquire) != seen
     }
 
     /// The journal, for followers: they see what is synced.

@@ -161,6 +161,7 @@ impl Recovery {
             gate: RwLock::new(Gate { floor: catalog.version, cuts: 0 }),
             flush: FlushState::new(),
             clock: AtomicU64::new(self.now.0),
+            publishing: AtomicU64::new(0),
             catalog: ArcSwap::from_pointee(catalog),
         }
     }

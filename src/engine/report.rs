@@ -1,5 +1,7 @@
 //! Reports: what already happened is counted, whatever limits, keys and states say.
 
+use std::sync::atomic::Ordering;
+
 use smallvec::SmallVec;
 
 use super::authorize::counted;
@@ -21,6 +23,13 @@ struct Resolved {
     effects: Effects,
 }
 
+impl Resolved {
+    /// How much waiting room it may take.
+    fn claims(&self, now: UnixMillis) -> usize {
+        if self.dated.is_some_and(|dated| dated > now.minute()) { self.effects.len() } else { 0 }
+    }
+}
+
 type Batch = SmallVec<[Resolved; 2]>;
 
 impl Engine {
@@ -34,16 +43,22 @@ impl Engine {
         request: &ReportRequest<'r>,
         wall: UnixMillis,
     ) -> Result<Ticket, ReportError<'r>> {
-        if self.is_failing() {
+        if self.is_stalled() {
             return Err(ReportError::Refused(Refusal::StorageUnavailable));
         }
         let now = self.now(wall);
         loop {
+            let seen = self.publishing.load(Ordering::Acquire);
             let catalog = self.catalog.load();
-            let service = self.service(&catalog, &request.credentials).map_err(ReportError::Refused)?;
-            let batch = self.resolve_all(&catalog, service, request, now).map_err(ReportError::Dropped)?;
-            let ahead = |it: &&Resolved| it.dated.is_some_and(|dated| dated > now.minute());
-            let claimed = batch.iter().filter(ahead).map(|it| it.effects.len()).sum();
+            let resolved =
+                self.service(&catalog, &request.credentials).map_err(ReportError::Refused).and_then(
+                    |service| self.resolve_all(&catalog, service, request, now).map_err(ReportError::Dropped),
+                );
+            let batch = match resolved {
+                Err(_) if self.lookup_again(seen) => continue,
+                resolved => resolved?,
+            };
+            let claimed = batch.iter().map(|it| it.claims(now)).sum();
             if !self.counters.reserve_waiting(claimed) {
                 return Err(ReportError::Refused(Refusal::TooMuchFutureUsage));
             }
@@ -63,16 +78,12 @@ impl Engine {
         }
         for it in batch {
             let Ok(mut subject) = self.counters.lock(it.subject, catalog.version, now.minute()) else {
-                // Only a command takes subjects away, and the gate keeps commands out.
+                // Only a command takes subjects away or moves a shard on, and the gate keeps commands out.
+                tracing::error!("a transaction of a report could not be counted: its subject is gone");
                 debug_assert!(false, "a subject of the current catalog is gone");
                 continue;
             };
-            match it.dated {
-                Some(dated) if dated > now.minute() => {
-                    subject.apply_claimed(dated, &it.effects, it.effects.len());
-                }
-                dated => subject.apply(dated, &it.effects),
-            }
+            subject.apply(it.dated, &it.effects, it.claims(now));
         }
         Some(gate.next_ticket())
     }

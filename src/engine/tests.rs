@@ -353,6 +353,76 @@ fn a_copy_with_the_journal_after_it_gives_the_same_counters() {
 }
 
 #[test]
+fn sets_between_commands_replay_in_the_order_in_which_they_counted() {
+    for _ in 0..20 {
+        let world = World::new(4);
+        let running = AtomicBool::new(true);
+        std::thread::scope(|scope| {
+            for thread in 0..THREADS {
+                let (world, running) = (&world, &running);
+                scope.spawn(move || {
+                    let key = format!("key{}", thread % 4);
+                    let value = format!("#{thread}");
+                    while running.load(Ordering::Relaxed) {
+                        authrep(&world.engine, &key, &[("search", Some(&value))]).unwrap();
+                        authrep(&world.engine, &key, &[("hits", Some("3"))]).unwrap();
+                        report(&world.engine, &[&key], &[("search", Some("2"))]);
+                    }
+                });
+            }
+            for round in 0..30 {
+                world.limit(world.hits, Period::Year, u64::MAX - round);
+            }
+            running.store(false, Ordering::Relaxed);
+        });
+        let counts =
+            |world: &World| [0, 1, 2, 3].map(|app| [0, 1].map(|slot| world.count(app, slot, Period::Day)));
+        let live = counts(&world);
+        assert_eq!(counts(&world.reopen()), live);
+    }
+}
+
+#[test]
+fn a_key_that_moves_is_always_somebodys() {
+    let world = World::new(0);
+    let (service, plan) = (world.service, world.plan);
+    let create = |draft: &mut Draft<'_>, round: u64| {
+        let name = format!("holder{round}");
+        let new = NewApplication { service, account: None, app_id: &name, name: &name, plan };
+        let id = draft.create_application(&new)?;
+        draft.edit_application(id, |it| it.user_keys.push(Secret::new("moving")))?;
+        Ok(id)
+    };
+    let (mut holder, _) = world.engine.change(|draft| create(draft, 0)).unwrap();
+    let running = AtomicBool::new(true);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while running.load(Ordering::Relaxed) {
+                    assert_eq!(authrep(&world.engine, "moving", &[("hits", Some("1"))]), Ok(true));
+                }
+            });
+        }
+        for round in 1..300 {
+            let moved = world.engine.change(|draft| {
+                draft.delete_application(holder)?;
+                create(draft, round)
+            });
+            holder = moved.unwrap().0;
+        }
+        running.store(false, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn nobody_waits_for_a_flusher_that_has_ended() {
+    let world = World::new(1);
+    world.engine.stop_flusher();
+    world.engine.run_flusher(|| NOW, |_| ()).unwrap();
+    assert!(world.engine.durable_blocking(world.engine.ticket()).is_err());
+}
+
+#[test]
 fn time_never_goes_back() {
     let world = World::new(1);
     assert_eq!(world.engine.now(NOW), NOW);

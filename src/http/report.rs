@@ -3,6 +3,8 @@
 //! The answer comes when the usage is on disk. A transaction that is wrong drops the whole report, but the
 //! caller is answered 202 all the same, as the original does: it finds such errors only later.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::body::Body;
@@ -24,15 +26,18 @@ use crate::model::decision::Refusal;
 /// What a call that counts nothing is counted as, and its answer. Boxed: most reports have none.
 type Refused = Box<(&'static str, Response)>;
 
+/// How long a report waits for the disk. A disk that hangs longer must not keep connections: decisions need them.
+const DURABLE_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Answers a report.
 pub(super) async fn answer<B>(dialect: &Dialect, head: &Parts, body: B) -> Response
 where
     B: Body<Data = Bytes> + Unpin,
 {
     let (result, response) = match accept(dialect, head, body).await {
-        Ok(ticket) => match dialect.engine.durable(ticket).await {
-            Ok(()) => ("accepted", answer::empty(StatusCode::ACCEPTED)),
-            Err(_) => ("not_durable", answer::not_durable()),
+        Ok(ticket) => match tokio::time::timeout(DURABLE_TIMEOUT, dialect.engine.durable(ticket)).await {
+            Ok(Ok(())) => ("accepted", answer::empty(StatusCode::ACCEPTED)),
+            Ok(Err(_)) | Err(_) => ("not_durable", answer::not_durable()),
         },
         Err(refused) => *refused,
     };

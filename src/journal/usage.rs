@@ -73,6 +73,13 @@ impl<'a> UsageEncoder<'a> {
         varint::put_signed(self.out, delta);
     }
 
+    /// How long the buffer is by now, with what was in it before.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "it holds at least the contract")]
+    pub fn len(&self) -> usize {
+        self.out.len()
+    }
+
     /// Ends the payload.
     pub fn finish(self) {
         varint::put(self.out, END);
