@@ -3,6 +3,7 @@
 //! ```text
 //! cargo bench --bench http_cost
 //! cargo bench --bench http_cost -- --rounds 11 --calls 200000
+//! cargo bench --bench http_cost -- --called 100        only so many of the applications
 //! ```
 //!
 //! Two servers, each a process of its own (this program again): *node* is a whole node (journal flushing every
@@ -44,7 +45,7 @@ fn main() {
     match value("--serve").as_deref() {
         Some("node") => serve_node(),
         Some("bare") => serve_bare(value("--answer").unwrap()),
-        _ => compare(number("--rounds", 7), number("--calls", 100_000)),
+        _ => compare(number("--rounds", 7), number("--calls", 100_000), number("--called", APPLICATIONS)),
     }
 }
 
@@ -144,10 +145,12 @@ struct Server {
     child: Child,
     clients: Vec<BufReader<TcpStream>>,
     address: SocketAddr,
+    /// How many of the applications are called.
+    applications: usize,
 }
 
 impl Server {
-    fn start(arguments: &[&str]) -> Server {
+    fn start(applications: usize, arguments: &[&str]) -> Server {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(arguments)
             .stdin(Stdio::piped())
@@ -162,7 +165,7 @@ impl Server {
             stream.set_nodelay(true).unwrap();
             BufReader::new(stream)
         };
-        Server { child, clients: (0..CONNECTIONS).map(|_| connect()).collect(), address }
+        Server { child, clients: (0..CONNECTIONS).map(|_| connect()).collect(), address, applications }
     }
 
     /// CPU time of the process so far, in seconds: what the scheduler gave its threads, to the nanosecond.
@@ -177,6 +180,7 @@ impl Server {
 
     /// Makes `calls` calls over all connections; returns CPU seconds of the server per call.
     fn run(&mut self, calls: usize, round: usize) -> f64 {
+        let applications = self.applications;
         let before = self.cpu_s();
         std::thread::scope(|scope| {
             for (number, client) in self.clients.iter_mut().enumerate() {
@@ -186,7 +190,7 @@ impl Server {
                         random = random
                             .wrapping_mul(6_364_136_223_846_793_005)
                             .wrapping_add(1_442_695_040_888_963_407);
-                        call(client, (random >> 33) as usize % APPLICATIONS);
+                        call(client, (random >> 33) as usize % applications);
                     }
                 });
             }
@@ -230,17 +234,17 @@ fn call(client: &mut BufReader<TcpStream>, application: usize) -> Vec<u8> {
     answer
 }
 
-fn compare(rounds: usize, calls: usize) {
-    let mut node = Server::start(&["--serve", "node"]);
+fn compare(rounds: usize, calls: usize, called: usize) {
+    let mut node = Server::start(called, &["--serve", "node"]);
     let sample = call(&mut node.clients[0], 0);
     assert!(sample.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&sample));
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), &sample).unwrap();
-    let mut bare = Server::start(&["--serve", "bare", "--answer", file.path().to_str().unwrap()]);
+    let mut bare = Server::start(called, &["--serve", "bare", "--answer", file.path().to_str().unwrap()]);
     assert_eq!(call(&mut bare.clients[0], 0).len(), sample.len(), "both answer as many bytes");
 
     println!(
-        "{calls} calls a round, {CONNECTIONS} connections, {APPLICATIONS} applications, answers of {} bytes",
+        "{calls} calls a round, {CONNECTIONS} connections, {called} of {APPLICATIONS} applications called, answers of {} bytes",
         sample.len()
     );
     println!("node at {}, bare at {}", node.address, bare.address);
