@@ -92,7 +92,7 @@ async fn either(term: &mut Signal, int: &mut Signal) {
 fn exit_of(error: &NodeError) -> Exit {
     match error {
         NodeError::DataDir(DataDirError::Locked { .. }) => Exit::Locked,
-        NodeError::DataDir(DataDirError::Unusable { .. }) => Exit::DataDir,
+        NodeError::DataDir(DataDirError::Unusable { .. } | DataDirError::Foreign { .. }) => Exit::DataDir,
         NodeError::DataDir(DataDirError::Format { .. }) => Exit::Data,
         NodeError::Address { .. } => Exit::Address,
         NodeError::Recovery(RecoveryError::ClockBehind { .. }) => Exit::Clock,

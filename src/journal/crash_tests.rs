@@ -202,3 +202,24 @@ fn a_real_directory_holds_a_journal_too() {
         journal.flush(UnixMillis(u64::from(round))).unwrap();
     }
 }
+
+#[test]
+fn what_is_written_once_more_keeps_its_time_though_older_groups_are_later() {
+    let disk = MemoryDisk::default();
+    let (journal, ..) = open(&disk, Sequence(0)).unwrap();
+    append(&journal, 1);
+    journal.flush(UnixMillis(9000)).unwrap();
+    // An operator set the clock back, and a checkpoint has entry 1.
+    append(&journal, 2);
+    journal.flush(UnixMillis(50)).unwrap();
+    for _ in 0..3 {
+        let mut times = Vec::new();
+        let visit = |sequence: Sequence, time, _| {
+            times.push((sequence.0, time));
+            Ok::<_, Infallible>(())
+        };
+        let (_, recovery) = Journal::open_on(Box::new(disk.clone()), options(), Sequence(1), visit).unwrap();
+        assert_eq!(times, [(2, UnixMillis(50))]);
+        assert_eq!((recovery.engine_time, recovery.re_appended), (UnixMillis(50), 1));
+    }
+}

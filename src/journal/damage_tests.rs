@@ -172,13 +172,17 @@ proptest! {
         changes in prop::collection::vec((0..3usize, any::<prop::sample::Index>(), any::<u8>()), 1..4),
     ) {
         let mut image = image();
+        let is_single = changes.len() == 1;
         for (segment, at, byte) in changes {
             let bytes = nth(&mut image, segment);
             let at = at.index(bytes.len());
             bytes[at] = byte;
         }
+        // Two changes can tear a group and the one header that vouches for it; the segment's own header vouches for
+        // what is before the segment.
+        let synced = if is_single { 8 } else { 6 };
         if let Ok((last, _)) = open(image, 0) {
-            prop_assert!(last >= 8);
+            prop_assert!(last >= synced);
         }
     }
 

@@ -68,7 +68,7 @@ pub struct Recovery {
     pub entries: u64,
     /// How many of them nothing said were synced, so that they were written once more.
     pub re_appended: u64,
-    /// The highest engine time of any group.
+    /// The highest engine time of a group with an entry that the visitor was shown.
     pub engine_time: UnixMillis,
     /// The term that begins now.
     pub term: u64,
@@ -152,7 +152,8 @@ fn resume(
         appended: AtomicU64::new(recovery.last.0),
         synced: AtomicU64::new(found.synced.0),
     };
-    journal.flush(found.engine_time)?;
+    // The time of these groups alone: an older one may be later, from before an operator set the clock back.
+    journal.flush(found.tail_time)?;
     journal.flusher.lock().group_bytes_max = options.group_bytes_max.min(GROUP_BYTES_MAX);
     for name in &found.useless {
         journal.disk.remove(name).map_err(JournalError::io("remove", name))?;

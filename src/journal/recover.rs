@@ -25,7 +25,10 @@ pub(super) struct Found {
     pub(super) synced: Sequence,
     /// The entries after `synced`.
     pub(super) tail: Batch,
+    /// The highest engine time of a group in the tail.
+    pub(super) tail_time: UnixMillis,
     pub(super) entries: u64,
+    /// The highest engine time of a group that has an entry after `after`.
     pub(super) engine_time: UnixMillis,
     pub(super) ledger: Ledger,
     /// Files that hold no synced group: blank, superseded, or with nothing but the tail.
@@ -70,7 +73,9 @@ pub(super) fn recover<E>(
     useless
         .extend(segments.iter().filter(|segment| !found.ledger.holds(&segment.name)).map(|s| s.name.clone()));
     let mut tail = Batch::new(synced.next());
+    let mut tail_time = UnixMillis::default();
     for group in &found.tail {
+        tail_time = tail_time.max(group.header.engine_time);
         tail.push_group(&group.body, group.header.last().next());
     }
     Ok(Found {
@@ -80,6 +85,7 @@ pub(super) fn recover<E>(
         next,
         synced,
         tail,
+        tail_time,
         entries: found.entries,
         engine_time: found.engine_time,
         ledger: found.ledger,
@@ -267,7 +273,10 @@ impl<V> Replay<V> {
             }
         }
         self.next = group.header.last().next();
-        self.found.engine_time = self.found.engine_time.max(group.header.engine_time);
+        // Not of what the caller has already: it may have set the clock back since.
+        if group.header.last() > self.after {
+            self.found.engine_time = self.found.engine_time.max(group.header.engine_time);
+        }
         self.found.tail.push(TailGroup {
             file: name.to_owned(),
             header: group.header,

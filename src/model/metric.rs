@@ -1,4 +1,4 @@
-//! The metrics of a service: a forest of any depth. Usage of a metric counts for all its ancestors too.
+//! The metrics of a service: a forest. Usage of a metric counts for all its ancestors too.
 
 use std::collections::HashMap;
 
@@ -47,6 +47,9 @@ pub enum TreeError {
     /// The metric has methods below it.
     #[error("the metric has others below it")]
     HasChildren,
+    /// A metric would have too many others above it.
+    #[error("there can be at most {DEPTH_MAX} metrics from a root down to the last below it")]
+    TooDeep,
     /// All slots of the service were given out.
     #[error("the service has had the greatest number of metrics there can be ({MAX_SLOTS})")]
     Full,
@@ -54,6 +57,10 @@ pub enum TreeError {
 
 /// The most metrics a service can ever have had, deleted ones included: bounds what a request may touch.
 pub const MAX_SLOTS: u32 = 65_536;
+
+/// The most metrics on the way from a root down to a leaf, both counted: a hit on the leaf touches them all, so this
+/// bounds what one name in a request costs, and what working out the ancestors of [`MAX_SLOTS`] metrics takes.
+pub const DEPTH_MAX: usize = 64;
 
 impl PartialEq for MetricTree {
     fn eq(&self, other: &Self) -> bool {
@@ -107,21 +114,46 @@ impl MetricTree {
     /// Puts a metric at its slot: a new one at the end, or a changed one (name, parent) in its place.
     ///
     /// # Errors
-    /// The name is taken, the parent is missing or below the metric, or no slot is left.
+    /// The name is taken, the parent is missing or below the metric, the tree gets too deep, or no slot is left. The
+    /// tree is as before then.
     pub fn put(&mut self, metric: Metric) -> Result<(), TreeError> {
         let slot = metric.slot;
-        if slot.0 >= MAX_SLOTS {
-            return Err(TreeError::Full);
-        }
-        if self.by_name.get(&metric.name).is_some_and(|taken| *taken != slot) {
-            return Err(TreeError::NameTaken);
-        }
+        self.check_place(&metric)?;
+        let mut above = 0;
         if let Some(parent) = metric.parent {
             if parent == slot || self.ancestors(parent).contains(&slot) {
                 return Err(TreeError::Cycle);
             }
             self.get(parent).ok_or(TreeError::ParentUnknown)?;
+            above = self.ancestors(parent).len() + 1;
         }
+        if above + 1 + self.levels_below(slot) > DEPTH_MAX {
+            return Err(TreeError::TooDeep);
+        }
+        self.place(metric);
+        self.link()
+    }
+
+    fn check_place(&self, metric: &Metric) -> Result<(), TreeError> {
+        if metric.slot.0 >= MAX_SLOTS {
+            return Err(TreeError::Full);
+        }
+        if self.by_name.get(&metric.name).is_some_and(|taken| *taken != metric.slot) {
+            return Err(TreeError::NameTaken);
+        }
+        Ok(())
+    }
+
+    /// How many levels of metrics there are below one.
+    fn levels_below(&self, slot: MetricSlot) -> usize {
+        let levels =
+            |node: &Node| node.ancestors.iter().position(|above| *above == slot).map_or(0, |at| at + 1);
+        self.nodes.iter().flatten().map(levels).max().unwrap_or(0)
+    }
+
+    /// Puts a metric at its slot; ancestors are for [`MetricTree::link`] to work out.
+    fn place(&mut self, metric: Metric) {
+        let slot = metric.slot;
         if let Some(old) = self.get(slot).map(|old| old.name.clone()) {
             self.by_name.remove(&old);
         }
@@ -131,8 +163,6 @@ impl MetricTree {
             self.nodes.resize(place + 1, None);
         }
         self.nodes[place] = Some(Node { metric, ancestors: Box::default() });
-        self.link();
-        Ok(())
     }
 
     /// Takes a metric out; its slot stays empty.
@@ -165,19 +195,11 @@ impl MetricTree {
     pub fn from_metrics(slots: u32, metrics: Vec<Metric>) -> Result<Self, TreeError> {
         let mut tree = MetricTree::default();
         tree.reserve(slots);
-        let mut rest = metrics;
-        while !rest.is_empty() {
-            let before = rest.len();
-            let mut later = Vec::new();
-            for metric in rest {
-                let ready = metric.parent.is_none_or(|parent| tree.get(parent).is_some());
-                if ready { tree.put(metric)? } else { later.push(metric) }
-            }
-            if later.len() == before {
-                return Err(TreeError::ParentUnknown);
-            }
-            rest = later;
+        for metric in metrics {
+            tree.check_place(&metric)?;
+            tree.place(metric);
         }
+        tree.link()?;
         Ok(tree)
     }
 
@@ -186,17 +208,31 @@ impl MetricTree {
     }
 
     /// Works the ancestors out anew: trees are small and change rarely, decisions read them all the time.
-    fn link(&mut self) {
+    fn link(&mut self) -> Result<(), TreeError> {
         for place in 0..self.nodes.len() {
             let mut chain = Vec::new();
             let mut above = self.nodes[place].as_ref().and_then(|node| node.metric.parent);
             while let Some(slot) = above {
+                if chain.len() + 1 == DEPTH_MAX {
+                    return Err(self.endless_or_deep(slot));
+                }
                 chain.push(slot);
-                above = self.get(slot).and_then(|metric| metric.parent);
+                above = self.get(slot).ok_or(TreeError::ParentUnknown)?.parent;
             }
             if let Some(node) = &mut self.nodes[place] {
                 node.ancestors = chain.into();
             }
+        }
+        Ok(())
+    }
+
+    /// What is wrong with a way up that has not ended at `slot`: longer than there are metrics, it is a cycle.
+    fn endless_or_deep(&self, slot: MetricSlot) -> TreeError {
+        let up = std::iter::successors(self.get(slot), |metric| self.get(metric.parent?));
+        if up.take(self.nodes.len() + 1).count() > self.nodes.len() {
+            TreeError::Cycle
+        } else {
+            TreeError::TooDeep
         }
     }
 }
@@ -215,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn ancestors_run_from_parent_to_root_at_any_depth() {
+    fn ancestors_run_from_parent_to_root() {
         let mut tree = MetricTree::default();
         tree.put(metric(0, "hits", None)).unwrap();
         for depth in 1..50 {
@@ -255,6 +291,38 @@ mod tests {
         assert_eq!(tree.slots(), 5);
         assert_eq!(tree.ancestors(MetricSlot(3)), [MetricSlot(2), MetricSlot(0)]);
         let loop_of_two = vec![metric(0, "a", Some(1)), metric(1, "b", Some(0))];
-        assert_eq!(MetricTree::from_metrics(2, loop_of_two), Err(TreeError::ParentUnknown));
+        assert_eq!(MetricTree::from_metrics(2, loop_of_two), Err(TreeError::Cycle));
+        let orphan = vec![metric(0, "a", Some(1))];
+        assert_eq!(MetricTree::from_metrics(2, orphan), Err(TreeError::ParentUnknown));
+    }
+
+    /// `len` metrics, each below the one before.
+    fn chain(len: u32) -> Vec<Metric> {
+        (0..len).map(|at| metric(at, &format!("m{at}"), at.checked_sub(1))).collect()
+    }
+
+    #[test]
+    fn depth_has_a_limit() {
+        let max = u32::try_from(DEPTH_MAX).unwrap();
+        let mut tree = MetricTree::default();
+        chain(max).into_iter().for_each(|metric| tree.put(metric).unwrap());
+        let before = tree.clone();
+        assert_eq!(tree.put(chain(max + 1).remove(DEPTH_MAX)), Err(TreeError::TooDeep));
+        // Nor may what is above the chain grow: the tree moves down as a whole.
+        tree.put(metric(max, "root", None)).unwrap();
+        assert_eq!(tree.put(metric(0, "m0", Some(max))), Err(TreeError::TooDeep));
+        tree.remove(MetricSlot(max)).unwrap();
+        assert!(tree.iter().eq(before.iter()));
+
+        assert_eq!(MetricTree::from_metrics(max, chain(max)), Ok(before));
+        assert_eq!(MetricTree::from_metrics(max + 1, chain(max + 1)), Err(TreeError::TooDeep));
+        assert_eq!(MetricTree::from_metrics(MAX_SLOTS, chain(MAX_SLOTS)), Err(TreeError::TooDeep));
+    }
+
+    #[test]
+    fn the_widest_tree_is_rebuilt_without_linking_it_for_each_metric() {
+        let below = |at: u32| metric(at, &format!("m{at}"), Some(MAX_SLOTS - 1).filter(|root| at != *root));
+        let tree = MetricTree::from_metrics(MAX_SLOTS, (0..MAX_SLOTS).map(below).collect()).unwrap();
+        assert_eq!(tree.ancestors(MetricSlot(0)), [MetricSlot(MAX_SLOTS - 1)]);
     }
 }

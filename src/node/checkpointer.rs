@@ -20,6 +20,15 @@ const INTERVAL: Duration = Duration::from_millis(250);
 /// After a failure: the disk is full or sick, and a checkpoint is the last thing it needs.
 const RETRY_INTERVAL: Duration = Duration::from_secs(30);
 
+/// The checkpoint that the next one is made after.
+#[derive(Clone, Copy)]
+pub(super) struct Last {
+    /// Where it begins; zero without one.
+    pub(super) begin: Sequence,
+    /// The generation it is, known to be whole: the next one leaves it in place.
+    pub(super) generation: Option<u64>,
+}
+
 /// Why a checkpoint was not made.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CheckpointError {
@@ -46,11 +55,11 @@ struct Shared {
 }
 
 impl Checkpointer {
-    /// Starts the thread. `last` is where the checkpoint that was read begins.
+    /// Starts the thread. `last` is the checkpoint that was read or made last.
     pub(super) fn start(
         engine: &Arc<Engine>,
         dir: &DataDir,
-        last: Sequence,
+        last: Last,
         config: &Config,
         clock: &Clock,
     ) -> std::io::Result<Checkpointer> {
@@ -81,20 +90,20 @@ impl Checkpointer {
 }
 
 impl Shared {
-    fn run(&self, mut last: Sequence) {
+    fn run(&self, mut last: Last) {
         let made = metrics::counter!("tollgate_checkpoints_total");
         let failed = metrics::counter!("tollgate_checkpoint_errors_total");
         let mut interval = INTERVAL;
         while self.wait(interval) {
             interval = INTERVAL;
-            if self.engine.journal().bytes_since(last) < self.bytes_max {
+            if self.engine.journal().bytes_since(last.begin) < self.bytes_max {
                 continue;
             }
             let settle = || self.engine.durable_blocking(self.engine.ticket());
-            match checkpoint(&self.engine, &self.root, &self.clock, settle) {
-                Ok(begin) => {
+            match checkpoint(&self.engine, &self.root, last.generation, &self.clock, settle) {
+                Ok(this) => {
                     made.increment(1);
-                    last = begin;
+                    last = this;
                 }
                 Err(error) => {
                     failed.increment(1);
@@ -114,16 +123,17 @@ impl Shared {
     }
 }
 
-/// Makes a checkpoint and prunes what it, and the one before it, make needless. Returns where it begins.
+/// Makes a checkpoint and prunes what it, and the one before it, make needless. Returns it.
 ///
-/// `settle` puts everything counted so far on disk: a checkpoint must not be ahead of the journal.
+/// `whole` is the generation of that one. `settle` puts everything counted so far on disk: a checkpoint must not be ahead of the journal.
 pub(super) fn checkpoint(
     engine: &Engine,
     root: &Path,
+    whole: Option<u64>,
     clock: &Clock,
     settle: impl FnOnce() -> Result<(), NotDurable>,
-) -> Result<Sequence, CheckpointError> {
-    let mut writer = CheckpointWriter::create(root)?;
+) -> Result<Last, CheckpointError> {
+    let mut writer = CheckpointWriter::create(root, whole)?;
     let begin = engine.copy_counters(|stamp, images| writer.put_counters(stamp, images))?;
     let (catalog, at) = engine.copy_catalog();
     let mut records = Vec::new();
@@ -146,5 +156,5 @@ pub(super) fn checkpoint(
     })?;
     let pruned = engine.journal().prune(keep_from)?;
     tracing::info!(generation, begin = begin.0, records = total, pruned, "checkpoint made");
-    Ok(begin)
+    Ok(Last { begin, generation: Some(generation) })
 }

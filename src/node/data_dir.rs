@@ -34,6 +34,12 @@ pub enum DataDirError {
         /// What the system says.
         source: io::Error,
     },
+    /// It has something else in it, perhaps for others to use.
+    #[error("data directory {path} is not empty and not a tollgate data directory (it has no FORMAT file)")]
+    Foreign {
+        /// The directory.
+        path: PathBuf,
+    },
     /// It was written by another version.
     #[error(
         "data directory {path} has format {found}, this version knows up to {FORMAT}: run a newer tollgate on it"
@@ -61,6 +67,10 @@ impl DataDir {
         // Provider keys and tokens lie in here in the clear: whatever is created is its owner's alone.
         rustix::process::umask(rustix::fs::Mode::from_bits_truncate(0o077));
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(unusable("create"))?;
+        // Before anything in it is touched: a mistyped path may lead to a directory that others live in.
+        if !is_ours(path).map_err(unusable("list"))? {
+            return Err(DataDirError::Foreign { path: path.to_owned() });
+        }
         let lock = OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -73,12 +83,12 @@ impl DataDir {
             Err(TryLockError::WouldBlock) => return Err(DataDirError::Locked { path: path.to_owned() }),
             Err(TryLockError::Error(source)) => return Err(unusable("lock")(source)),
         }
+        check_format(path)?;
         let mode = std::fs::metadata(path).map_err(unusable("look at"))?.permissions().mode();
         if mode & 0o077 != 0 {
             tracing::warn!(path = %path.display(), "others could read the data directory: taking their rights away");
             std::fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(unusable("protect"))?;
         }
-        check_format(path)?;
         Ok(DataDir { path: path.to_owned(), _lock: lock })
     }
 
@@ -89,6 +99,18 @@ impl DataDir {
     pub(super) fn checkpoints(&self) -> PathBuf {
         self.path.join("checkpoints")
     }
+}
+
+/// Whether the directory is a node's, or empty but for what a node leaves that dies before it has written FORMAT.
+fn is_ours(path: &Path) -> io::Result<bool> {
+    for entry in std::fs::read_dir(path)? {
+        let name = entry?.file_name();
+        if name != "lock" && name != "FORMAT.new" {
+            // Looked for only now: another node may have begun in between, and it writes FORMAT before anything else.
+            return path.join("FORMAT").try_exists();
+        }
+    }
+    Ok(true)
 }
 
 fn check_format(path: &Path) -> Result<(), DataDirError> {
@@ -139,6 +161,40 @@ mod tests {
         for (text, good) in [("1\n", true), ("2\n", false), ("", false), ("x", false)] {
             std::fs::write(dir.path().join("FORMAT"), text).unwrap();
             assert_eq!(DataDir::open(dir.path()).is_ok(), good, "{text:?}");
+        }
+    }
+
+    fn mode(path: &Path) -> u32 {
+        std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn a_directory_of_others_is_refused_and_not_touched() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["file", "lock"] {
+            std::fs::write(dir.path().join(name), "x").unwrap();
+        }
+        std::fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
+        let error = DataDir::open(dir.path()).unwrap_err();
+        assert!(matches!(error, DataDirError::Foreign { .. }), "{error}");
+        assert_eq!(mode(dir.path()), 0o755);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
+        // A FORMAT that no node wrote keeps its directory as it is, too.
+        std::fs::write(dir.path().join("FORMAT"), "pdf").unwrap();
+        assert!(matches!(DataDir::open(dir.path()), Err(DataDirError::Format { .. })));
+        assert_eq!(mode(dir.path()), 0o755);
+    }
+
+    #[test]
+    fn an_empty_directory_is_taken_also_after_a_start_that_died_early() {
+        for left in [&[][..], &["lock"], &["lock", "FORMAT.new"]] {
+            let dir = tempfile::tempdir().unwrap();
+            left.iter().for_each(|name| std::fs::write(dir.path().join(name), "").unwrap());
+            std::fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
+            DataDir::open(dir.path()).unwrap();
+            assert_eq!(mode(dir.path()), 0o700);
+            std::fs::write(dir.path().join("journal"), "").unwrap();
+            DataDir::open(dir.path()).unwrap();
         }
     }
 

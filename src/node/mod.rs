@@ -20,7 +20,7 @@ use crate::config::Config;
 use crate::engine::{Engine, NotDurable};
 use crate::http::{self, Clock, Dialect, Health, Routes};
 use crate::journal::JournalError;
-use checkpointer::Checkpointer;
+use checkpointer::{Checkpointer, Last};
 use data_dir::DataDir;
 pub use data_dir::DataDirError;
 pub use recovery::RecoveryError;
@@ -88,15 +88,17 @@ impl Node {
         let recovered = recovery::recover(&data_dir, config, clock())?;
         let engine = Arc::new(recovered.engine);
         let wall = clock();
+        let mut last = Last { begin: recovered.checkpoint, generation: recovered.generation };
         if recovered.clock_set_back {
             // Before anything is counted: a replay would go through the time that was taken back.
             let settle = || engine.flush(wall).map_err(|_| NotDurable);
-            checkpointer::checkpoint(&engine, &data_dir.checkpoints(), &clock, settle).map_err(|error| {
-                NodeError::system("from the clock's time", std::io::Error::other(error.to_string()))
-            })?;
+            let root = data_dir.checkpoints();
+            last = checkpointer::checkpoint(&engine, &root, last.generation, &clock, settle).map_err(
+                |error| NodeError::system("from the clock's time", std::io::Error::other(error.to_string())),
+            )?;
         }
         let sample = sample::create_if_empty(&engine, wall)?;
-        let checkpointer = Checkpointer::start(&engine, &data_dir, recovered.checkpoint, config, &clock)
+        let checkpointer = Checkpointer::start(&engine, &data_dir, last, config, &clock)
             .map_err(|source| NodeError::system("the checkpointer", source))?;
         let flusher = match spawn_flusher(&engine, &clock) {
             Ok(flusher) => flusher,

@@ -58,6 +58,8 @@ pub(super) struct Recovered {
     pub(super) engine: Engine,
     /// Where the checkpoint that was read begins; zero without one.
     pub(super) checkpoint: Sequence,
+    /// The generation that was read.
+    pub(super) generation: Option<u64>,
     /// The clock went back and that was accepted: a checkpoint must be made before anything is counted.
     pub(super) clock_set_back: bool,
 }
@@ -79,6 +81,7 @@ pub(super) fn recover(dir: &DataDir, config: &Config, wall: UnixMillis) -> Resul
         options.node_id = Some(checkpoint.meta().node_id);
         options.term_after = checkpoint.meta().term;
     }
+    let generation = checkpoint.as_ref().map(Checkpoint::generation);
     drop(checkpoint);
     let visit = |at, time, entry| recovery.entry(at, time, &entry);
     let (journal, found) =
@@ -104,7 +107,7 @@ pub(super) fn recover(dir: &DataDir, config: &Config, wall: UnixMillis) -> Resul
     let clock_set_back = check_clock(&mut recovery, config, wall)?;
     let mut seed = [0; 16];
     getrandom::fill(&mut seed).map_err(RecoveryError::Random)?;
-    Ok(Recovered { engine: recovery.finish(journal, seed), checkpoint: after, clock_set_back })
+    Ok(Recovered { engine: recovery.finish(journal, seed), checkpoint: after, generation, clock_set_back })
 }
 
 fn take_checkpoint(recovery: &mut Recovery, checkpoint: &Checkpoint) -> Result<(), RecoveryError> {

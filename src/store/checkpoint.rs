@@ -2,7 +2,7 @@
 //!
 //! Writing generation g: a fresh sled database takes all pieces and is closed; every file and directory of it is
 //! synced and summed; `MANIFEST` is written with the sums; `CURRENT` is replaced by one that names g; then all but
-//! g and the generation named before go. Whatever step the power fails at, `CURRENT` names a whole generation.
+//! g and the generation known to be whole (the one opened, or written by this node before) go. Whatever step the power fails at, `CURRENT` names a whole generation.
 //!
 //! Opening: sled writes to a database by merely opening it, so the files are first copied to `reading/`, and their
 //! sums checked on the way; a sealed generation is thus never written again, and sled sees only what sled wrote.
@@ -29,6 +29,8 @@ const READING: &str = "reading";
 pub struct CheckpointWriter {
     root: PathBuf,
     generation: u64,
+    /// The generation that stays beside this one.
+    whole: Option<u64>,
     db: Database,
     /// Catalog bytes that do not fill a piece yet.
     catalog: Vec<u8>,
@@ -48,11 +50,14 @@ pub struct Finished {
 impl CheckpointWriter {
     /// Begins a generation in `root`, the `checkpoints` directory, which is made if it is missing.
     ///
+    /// `whole` is the generation that was opened or, after that, written last: it stays, and others go. What
+    /// `CURRENT` names is not to be relied on, as it may have been passed over.
+    ///
     /// There is one writer at a time; the caller sees to it.
     ///
     /// # Errors
     /// Storage errors.
-    pub fn create(root: &Path) -> Result<CheckpointWriter, StoreError> {
+    pub fn create(root: &Path, whole: Option<u64>) -> Result<CheckpointWriter, StoreError> {
         if !root.is_dir() {
             files::make_dir(root)?;
             root.parent().filter(|parent| !parent.as_os_str().is_empty()).map_or(Ok(()), files::sync_dir)?;
@@ -69,7 +74,7 @@ impl CheckpointWriter {
         files::make_dir(&path)?;
         let db = Database::open(&path.join(DATABASE))?;
         let (catalog, root) = (Vec::new(), root.to_owned());
-        Ok(CheckpointWriter { root, generation, db, catalog, catalog_pieces: 0, counter_pieces: 0 })
+        Ok(CheckpointWriter { root, generation, whole, db, catalog, catalog_pieces: 0, counter_pieces: 0 })
     }
 
     /// Appends to the catalog's byte stream.
@@ -113,23 +118,22 @@ impl CheckpointWriter {
     /// The journal must have synced every stamp that was put: a checkpoint ahead of its journal cannot be opened.
     ///
     /// # Errors
-    /// Storage errors. `CURRENT` names the generation before until the new one is safe.
+    /// Storage errors. `CURRENT` is left as it was until the new generation is safe.
     pub fn finish(mut self, meta: Meta) -> Result<Finished, StoreError> {
         let rest = std::mem::take(&mut self.catalog);
         if !rest.is_empty() {
             self.put(Stream::Catalog, &rest)?;
         }
-        let CheckpointWriter { root, generation, db, catalog_pieces, counter_pieces, .. } = self;
+        let CheckpointWriter { root, generation, whole, db, catalog_pieces, counter_pieces, .. } = self;
         let database = db.path().to_owned();
         db.close()?;
         let files = files::seal_tree(&database)?;
         let manifest = Manifest { generation, meta, catalog_pieces, counter_pieces, files }.encode();
         files::replace(&generation::path_of(&root, generation), MANIFEST, &manifest)?;
         files::sync_dir(&root)?;
-        let before = std::fs::read(root.join(CURRENT)).ok().and_then(|text| parse_current(&text));
         files::replace(&root, CURRENT, render_current(generation, &manifest).as_bytes())?;
 
-        let before = before.and_then(|(before, _)| read_manifest(&root, before).ok());
+        let before = whole.and_then(|whole| read_manifest(&root, whole).ok());
         let kept = before.as_ref().map(|(manifest, _)| manifest.generation);
         for old in generation::list(&root)? {
             if old != generation && Some(old) != kept {
@@ -189,7 +193,11 @@ pub fn open_latest(root: &Path) -> Result<Option<Checkpoint>, StoreError> {
             current
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-        Err(error) => return Err(StoreError::io("read", &root.join(CURRENT))(error)),
+        Err(error) => {
+            let error = StoreError::damaged(&root.join(CURRENT), format!("it cannot be read: {error}"));
+            passed_over.push(PassedOver { generation: None, error });
+            None
+        }
     };
     let mut candidates: Vec<_> =
         current.map(|(generation, crc)| (generation, Some(crc))).into_iter().collect();
@@ -202,6 +210,7 @@ pub fn open_latest(root: &Path) -> Result<Option<Checkpoint>, StoreError> {
     for (generation, crc) in candidates {
         match open(root, generation, crc) {
             Ok((manifest, db)) => return Ok(Some(Checkpoint { manifest, passed_over, db: Some(db) })),
+            // What cannot be read is damaged; this is the copy that cannot be written, whatever it is a copy of.
             Err(error @ (StoreError::Format { .. } | StoreError::Io { .. })) => return Err(error),
             Err(error) => passed_over.push(PassedOver { generation: Some(generation), error }),
         }

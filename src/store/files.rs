@@ -68,13 +68,16 @@ fn seal_file(path: &Path, within: &Path) -> Result<FileSum, StoreError> {
     let (len, crc) = file
         .set_permissions(Permissions::from_mode(0o600))
         .and_then(|()| file.sync_all())
-        .and_then(|()| pour(&mut file, &mut io::sink()))
+        .and_then(|()| pour(&mut file, &mut io::sink()).map_err(PourError::into_source))
         .map_err(StoreError::io("sync", path))?;
     let name = within.to_str().ok_or_else(|| StoreError::damaged(path, "its name is not text"))?;
     Ok(FileSum { name: name.to_owned(), len, crc })
 }
 
 /// Copies the files that `sums` names from one directory to a fresh one, and refuses any that differs.
+///
+/// A file that cannot be read is damaged, as an older one may serve instead; one that cannot be written is the
+/// system's matter.
 pub(super) fn copy_checked(from: &Path, to: &Path, sums: &[FileSum]) -> Result<(), StoreError> {
     make_dir(to)?;
     for sum in sums {
@@ -89,26 +92,72 @@ pub(super) fn copy_checked(from: &Path, to: &Path, sums: &[FileSum]) -> Result<(
         if len != sum.len {
             return Err(StoreError::damaged(&source, format!("it has {len} bytes instead of {}", sum.len)));
         }
-        let copied = File::create_new(&target).and_then(|mut copy| pour(&mut file, &mut copy));
-        if copied.map_err(StoreError::io("copy to", &target))? != (sum.len, sum.crc) {
+        let mut copy = File::create_new(&target).map_err(StoreError::io("make", &target))?;
+        let copied = pour(&mut file, &mut copy).map_err(|error| match error {
+            PourError::Read(error) => unreadable(error),
+            PourError::Write(error) => StoreError::io("copy to", &target)(error),
+        })?;
+        if copied != (sum.len, sum.crc) {
             return Err(StoreError::damaged(&source, "its checksum differs"));
         }
     }
     Ok(())
 }
 
+/// Which side of a copy failed.
+#[derive(Debug)]
+enum PourError {
+    Read(io::Error),
+    Write(io::Error),
+}
+
+impl PourError {
+    fn into_source(self) -> io::Error {
+        let (PourError::Read(error) | PourError::Write(error)) = self;
+        error
+    }
+}
+
 /// Copies all bytes and returns how many there were, and their sum.
-fn pour(from: &mut File, to: &mut impl Write) -> io::Result<(u64, u32)> {
+fn pour(from: &mut File, to: &mut impl Write) -> Result<(u64, u32), PourError> {
     let mut hasher = crc32fast::Hasher::new();
     let mut buffer = vec![0; CHUNK];
     let mut len = 0;
     loop {
-        let read = from.read(&mut buffer)?;
+        let read = from.read(&mut buffer).map_err(PourError::Read)?;
         if read == 0 {
             return Ok((len, hasher.finalize()));
         }
         hasher.update(&buffer[..read]);
-        to.write_all(&buffer[..read])?;
+        to.write_all(&buffer[..read]).map_err(PourError::Write)?;
         len += read as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sum(name: &str, len: u64) -> FileSum {
+        FileSum { name: name.into(), len, crc: 0 }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_damaged_and_what_cannot_be_written_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+        make_dir(&from).unwrap();
+        // A directory opens and has a length, but reading it fails.
+        make_dir(&from.join("a")).unwrap();
+        let len = fs::metadata(from.join("a")).unwrap().len();
+        let error = copy_checked(&from, &to, &[sum("a", len)]).unwrap_err();
+        assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+        let error = copy_checked(&from, &to, &[]).unwrap_err();
+        assert!(matches!(error, StoreError::Io { .. }), "{error}");
+
+        fs::write(from.join("b"), "x").unwrap();
+        let mut full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let error = pour(&mut File::open(from.join("b")).unwrap(), &mut full).unwrap_err();
+        assert!(matches!(error, PourError::Write(_)), "{error:?}");
     }
 }

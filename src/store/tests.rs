@@ -58,8 +58,8 @@ fn content(round: u64) -> Content {
 }
 
 /// Everything up to the moment before `finish`.
-fn write(root: &Path, content: &Content) -> CheckpointWriter {
-    let mut writer = CheckpointWriter::create(root).unwrap();
+fn write(root: &Path, whole: Option<u64>, content: &Content) -> CheckpointWriter {
+    let mut writer = CheckpointWriter::create(root, whole).unwrap();
     for bytes in content.catalog.chunks(999) {
         writer.put_catalog(bytes).unwrap();
     }
@@ -71,8 +71,12 @@ fn write(root: &Path, content: &Content) -> CheckpointWriter {
 }
 
 fn checkpoint(root: &Path, round: u64) -> Finished {
+    checkpoint_beside(root, round, (round > 1).then(|| round - 1))
+}
+
+fn checkpoint_beside(root: &Path, round: u64, whole: Option<u64>) -> Finished {
     let content = content(round);
-    write(root, &content).finish(content.meta).unwrap()
+    write(root, whole, &content).finish(content.meta).unwrap()
 }
 
 fn read(checkpoint: &Checkpoint) -> Content {
@@ -136,7 +140,7 @@ fn what_is_written_is_read_and_only_two_generations_stay() {
 #[test]
 fn an_empty_checkpoint_is_one() {
     let dir = tempfile::tempdir().unwrap();
-    CheckpointWriter::create(dir.path()).unwrap().finish(Meta::default()).unwrap();
+    CheckpointWriter::create(dir.path(), None).unwrap().finish(Meta::default()).unwrap();
     let checkpoint = open_latest(dir.path()).unwrap().unwrap();
     let read = read(&checkpoint);
     assert_eq!((read.catalog.len(), read.counters.len()), (0, 0));
@@ -145,7 +149,7 @@ fn an_empty_checkpoint_is_one() {
 #[test]
 fn an_unfinished_generation_is_ignored_and_removed() {
     let dir = tempfile::tempdir().unwrap();
-    let writer = write(dir.path(), &content(1));
+    let writer = write(dir.path(), None, &content(1));
     let killed = tempfile::tempdir().unwrap();
     copy(dir.path(), killed.path());
     drop(writer);
@@ -206,6 +210,36 @@ fn a_damaged_file_of_the_newest_generation_falls_back_to_the_one_before() {
         }
         fs::write(&file, whole).unwrap();
     }
+}
+
+#[test]
+fn what_cannot_be_read_in_the_newest_generation_falls_back_too() {
+    for name in ["CURRENT", "00000002/MANIFEST", "00000002/sled/db", "00000002/sled/conf"] {
+        let dir = tempfile::tempdir().unwrap();
+        for round in 1..=2 {
+            checkpoint(dir.path(), round);
+        }
+        fs::remove_file(dir.path().join(name)).unwrap();
+        fs::create_dir(dir.path().join(name)).unwrap();
+        let expected = if name == "CURRENT" { 2 } else { 1 };
+        assert_eq!(open(dir.path()).unwrap(), Some((expected, true)), "{name}");
+    }
+}
+
+#[test]
+fn the_generation_that_was_opened_stays_and_the_one_passed_over_goes() {
+    let dir = tempfile::tempdir().unwrap();
+    for round in 1..=2 {
+        checkpoint(dir.path(), round);
+    }
+    let newest = dir.path().join("00000002/sled/db");
+    fs::write(&newest, b"nonsense").unwrap();
+    assert_eq!(open(dir.path()).unwrap(), Some((1, true)));
+    let finished = checkpoint_beside(dir.path(), 3, Some(1));
+    assert_eq!(finished, Finished { generation: 3, keep_from: Sequence(11) });
+    assert!(!dir.path().join("00000002").exists());
+    fs::remove_file(dir.path().join("00000003/MANIFEST")).unwrap();
+    assert_eq!(open(dir.path()).unwrap(), Some((1, true)));
 }
 
 #[test]

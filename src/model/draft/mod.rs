@@ -4,6 +4,8 @@
 //! current catalog as it was: the draft is thrown away whole.
 
 mod rules;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 
@@ -17,8 +19,8 @@ use crate::model::record::{
     Tenant,
 };
 use crate::model::time::Period;
-pub use rules::{CommandError, KEYS_MAX, LIMITS_MAX, TEXT_LEN_MAX};
-use rules::{check_count, check_secrets, check_text, kind_of};
+pub use rules::{CommandError, KEYS_MAX, LIMITS_MAX, REDIRECT_URL_LEN_MAX, TEXT_LEN_MAX};
+use rules::{check_count, check_secrets, check_text, check_text_of, kind_of};
 
 /// What a new service is.
 #[derive(Clone, Debug)]
@@ -119,7 +121,7 @@ impl<'i> Draft<'i> {
     /// The tenant is unknown, a text is bad, or the external id is taken.
     pub fn create_service(&mut self, new: &NewService<'_>) -> Result<ServiceId, CommandError> {
         let default_service = self.tenant(new.tenant)?.default_service;
-        let id = ServiceId(self.next_id());
+        let id = self.next_service_id(new.tenant);
         self.stage(Change::PutService(Service {
             id,
             tenant: new.tenant,
@@ -367,6 +369,16 @@ impl<'i> Draft<'i> {
         self.catalog.next_id
     }
 
+    /// The next id whose decimal leads to no service of the tenant: another may have it as its external id, and then
+    /// the new one could not be called by its own.
+    fn next_service_id(&self, tenant: TenantId) -> ServiceId {
+        let mut id = ServiceId(self.next_id());
+        while self.find(Key::Service { tenant, text: &id.to_string() }).is_some() {
+            id.0 = id.0.saturating_add(1);
+        }
+        id
+    }
+
     fn tenant(&self, id: TenantId) -> Result<&Tenant, CommandError> {
         self.catalog
             .tenants
@@ -401,25 +413,26 @@ impl<'i> Draft<'i> {
             .collect()
     }
 
-    /// Checks a change, applies it to the draft and keeps it.
+    /// Checks a change, applies it to the draft and keeps it. An error leaves the draft as it was: a caller may go on.
     fn stage(&mut self, change: Change) -> Result<(), CommandError> {
         self.check(&change)?;
-        let mut freed = Vec::new();
-        self.catalog.keys_of(&change, |key, _| freed.push(format!("{key:?}")));
-        for key in freed {
-            self.keys.insert(key, None);
-        }
-        self.catalog.apply(&change);
+        let mut next = self.catalog.clone();
+        next.apply(&change);
         let mut given = Vec::new();
         let mut taken = None;
-        self.catalog.keys_of(&change, |key, id| match self.find(key) {
+        // A key that the change frees led to this very record, so it is taken from nobody.
+        next.keys_of(&change, |key, id| match self.find(key) {
             Some(by) if by != id => taken = Some(CommandError::Taken { what: kind_of(key), by }),
-            _ => given.push((format!("{key:?}"), id)),
+            _ => given.push((format!("{key:?}"), Some(id))),
         });
         if let Some(error) = taken {
             return Err(error);
         }
-        self.keys.extend(given.into_iter().map(|(key, id)| (key, Some(id))));
+        let mut freed = Vec::new();
+        self.catalog.keys_of(&change, |key, _| freed.push((format!("{key:?}"), None)));
+        self.keys.extend(freed);
+        self.keys.extend(given);
+        self.catalog = next;
         self.changes.push(change);
         Ok(())
     }
@@ -459,6 +472,12 @@ impl<'i> Draft<'i> {
         check_count("referrer filters", application.referrer_filters.len(), KEYS_MAX)?;
         for filter in &application.referrer_filters {
             check_text("referrer filter", filter)?;
+        }
+        if let ApplicationState::Other(state) = &application.state {
+            check_text("application state", state)?;
+        }
+        if let Some(url) = &application.redirect_url {
+            check_text_of("redirect URL", url, REDIRECT_URL_LEN_MAX)?;
         }
         let tenant = self.service(application.service)?.tenant;
         if self.plan(application.plan)?.service != application.service {

@@ -34,8 +34,8 @@ pub enum CommandError {
         /// The bound.
         max: usize,
     },
-    /// A text is blank or longer than this node allows.
-    #[error("{what} must have 1 to {max} bytes and no blanks around")]
+    /// A text is blank, longer than this node allows, or cannot be shown in a line.
+    #[error("{what} must have 1 to {max} bytes, no control characters and no blanks around")]
     BadText {
         /// Which text.
         what: &'static str,
@@ -46,6 +46,8 @@ pub enum CommandError {
 
 /// The longest name, id or key, in bytes: bounds records, answers and index entries.
 pub const TEXT_LEN_MAX: usize = 255;
+/// The longest redirect URL, in bytes: what OAuth servers commonly take, though it is stored and shown, not followed.
+pub const REDIRECT_URL_LEN_MAX: usize = 1024;
 /// The most keys, tokens or filters one record holds: answers list no more (3scale's bound for app keys).
 pub const KEYS_MAX: usize = 256;
 /// The most limits one plan holds: bounds what a single decision reads.
@@ -63,8 +65,15 @@ pub(super) fn kind_of(key: Key<'_>) -> &'static str {
 }
 
 pub(super) fn check_text(what: &'static str, text: &str) -> Result<(), CommandError> {
-    let good = !text.is_empty() && text.len() <= TEXT_LEN_MAX && text.trim() == text;
-    good.then_some(()).ok_or(CommandError::BadText { what, max: TEXT_LEN_MAX })
+    check_text_of(what, text, TEXT_LEN_MAX)
+}
+
+/// Texts go into lines of logs, answers and headers, where a control character would begin another line; and blanks
+/// around make two texts look like one, whichever of Unicode's they are.
+pub(super) fn check_text_of(what: &'static str, text: &str, max: usize) -> Result<(), CommandError> {
+    let is_clean = text.trim() == text && !text.contains(char::is_control);
+    let good = !text.is_empty() && text.len() <= max && is_clean;
+    good.then_some(()).ok_or(CommandError::BadText { what, max })
 }
 
 pub(super) fn check_count(what: &'static str, count: usize, max: usize) -> Result<(), CommandError> {
