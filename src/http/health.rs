@@ -106,10 +106,9 @@ mod tests {
         let health = Health::new(Arc::new(Vec::new));
         assert!(get(&health, "/metrics").is_none());
         let recorder = PrometheusBuilder::new().build_recorder();
-        let health = health.with_metrics(recorder.handle(), Arc::new(Telemetry::default()));
-        metrics::with_local_recorder(&recorder, || {
-            super::super::Telemetry::default().decided(super::super::telemetry::Call::Authrep, "authorized");
-        });
+        let telemetry = metrics::with_local_recorder(&recorder, || Arc::new(Telemetry::default()));
+        let health = health.with_metrics(recorder.handle(), Arc::clone(&telemetry));
+        telemetry.decided(super::super::telemetry::Call::Authrep, "authorized");
         let (status, body) = get(&health, "/metrics").unwrap();
         assert_eq!(status, 200);
         assert!(

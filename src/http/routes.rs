@@ -85,7 +85,6 @@ impl Routes {
 }
 
 /// An answer that is there or will be.
-#[expect(clippy::large_enum_variant, reason = "nearly all answers are there: a box would only cost")]
 pub(super) enum Reply {
     Now(Option<Response>),
     Later(Answering<'static>),

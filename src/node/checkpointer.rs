@@ -36,6 +36,8 @@ pub(super) enum CheckpointError {
     Store(#[from] StoreError),
     #[error(transparent)]
     NotDurable(#[from] NotDurable),
+    #[error("the node is stopping")]
+    Stopping,
     #[error("checkpoint made, but the journal could not be pruned: {0}")]
     Prune(#[from] JournalError),
 }
@@ -79,7 +81,7 @@ impl Checkpointer {
         Ok(Checkpointer { shared, thread })
     }
 
-    /// Ends the thread; a checkpoint in the making is finished first.
+    /// Ends the thread; a checkpoint in the making is given up, the one before it serves as well.
     pub(super) fn stop(self) {
         *self.shared.stop.lock() = true;
         self.shared.wake.notify_all();
@@ -96,15 +98,19 @@ impl Shared {
         let mut interval = INTERVAL;
         while self.wait(interval) {
             interval = INTERVAL;
-            if self.engine.journal().bytes_since(last.begin) < self.bytes_max {
+            let small = self.engine.journal().bytes_since(last.begin) < self.bytes_max;
+            // A disk that takes no journal is no place for a checkpoint.
+            if small || self.engine.flush_health().failing {
                 continue;
             }
             let settle = || self.engine.durable_blocking(self.engine.ticket());
-            match checkpoint(&self.engine, &self.root, last.generation, &self.clock, settle) {
+            let stopping = || *self.stop.lock();
+            match checkpoint(&self.engine, &self.root, last.generation, &self.clock, settle, stopping) {
                 Ok(this) => {
                     made.increment(1);
                     last = this;
                 }
+                Err(CheckpointError::Stopping) => return,
                 Err(error) => {
                     failed.increment(1);
                     tracing::error!(%error, "no checkpoint could be made, will try again");
@@ -125,16 +131,22 @@ impl Shared {
 
 /// Makes a checkpoint and prunes what it, and the one before it, make needless. Returns it.
 ///
-/// `whole` is the generation of that one. `settle` puts everything counted so far on disk: a checkpoint must not be ahead of the journal.
+/// `whole` is the generation of that one. `settle` puts everything counted so far on disk: a checkpoint must not be
+/// ahead of the journal. It is given up when `stopping` says so.
 pub(super) fn checkpoint(
     engine: &Engine,
     root: &Path,
     whole: Option<u64>,
     clock: &Clock,
     settle: impl FnOnce() -> Result<(), NotDurable>,
+    stopping: impl Fn() -> bool,
 ) -> Result<Last, CheckpointError> {
     let mut writer = CheckpointWriter::create(root, whole)?;
-    let begin = engine.copy_counters(|stamp, images| writer.put_counters(stamp, images))?;
+    let go_on = || if stopping() { Err(CheckpointError::Stopping) } else { Ok(()) };
+    let begin = engine.copy_counters(|stamp, images| {
+        go_on()?;
+        Ok::<_, CheckpointError>(writer.put_counters(stamp, images)?)
+    })?;
     let (catalog, at) = engine.copy_catalog();
     let mut records = Vec::new();
     let mut total = 0_usize;
@@ -143,6 +155,9 @@ pub(super) fn checkpoint(
         crate::journal::catalog::encode(std::slice::from_ref(&change), catalog.next_id, &mut records);
         writer.put_catalog(&records)?;
         total += 1;
+        if total.is_multiple_of(1024) {
+            go_on()?;
+        }
     }
     settle()?;
     let Finished { generation, keep_from } = writer.finish(Meta {

@@ -93,9 +93,10 @@ impl Node {
             // Before anything is counted: a replay would go through the time that was taken back.
             let settle = || engine.flush(wall).map_err(|_| NotDurable);
             let root = data_dir.checkpoints();
-            last = checkpointer::checkpoint(&engine, &root, last.generation, &clock, settle).map_err(
-                |error| NodeError::system("from the clock's time", std::io::Error::other(error.to_string())),
-            )?;
+            last = checkpointer::checkpoint(&engine, &root, last.generation, &clock, settle, || false)
+                .map_err(|error| {
+                    NodeError::system("from the clock's time", std::io::Error::other(error.to_string()))
+                })?;
         }
         let sample = sample::create_if_empty(&engine, wall)?;
         let checkpointer = Checkpointer::start(&engine, &data_dir, last, config, &clock)
