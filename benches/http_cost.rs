@@ -24,7 +24,7 @@ use std::process::{Child, Command, Stdio};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tollgate::config::{Config, Log};
 use tollgate::http::system_clock;
 use tollgate::model::draft::{CommandError, Draft, NewApplication, NewService};
@@ -123,7 +123,8 @@ fn serve_bare(answer: String) {
                 Ok::<_, std::convert::Infallible>(response)
             });
             let mut http = hyper::server::conn::http1::Builder::new();
-            http.timer(TokioTimer::new()).pipeline_flush(true);
+            // As the node does: one buffer, and no timer per request.
+            http.writev(false);
             tokio::spawn(http.serve_connection(TokioIo::new(stream), service));
         }
     });

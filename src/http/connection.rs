@@ -63,9 +63,8 @@ where
     let io = TokioIo::new(Counted { stream, progress: Arc::clone(&progress) });
     let mut connection = pin!(
         http1::Builder::new()
-            // Answers to requests that came together leave together; and head and body leave as one buffer, which
-            // for small answers costs less than a vectored write.
-            .pipeline_flush(true)
+            // Head and body leave as one buffer: for small answers that costs less than a vectored write.
+            .writev(false)
             .max_header_size(config.head_bytes_max)
             .max_buf_size(config.head_bytes_max.max(64 * 1024))
             .serve_connection(io, service)

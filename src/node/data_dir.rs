@@ -56,8 +56,15 @@ pub enum DataDirError {
 #[derive(Debug)]
 pub(super) struct DataDir {
     path: PathBuf,
-    /// The lock goes when the file is closed, also if the process is killed.
-    _lock: File,
+    /// The lock goes with the process, also if that is killed.
+    lock: File,
+}
+
+impl Drop for DataDir {
+    fn drop(&mut self) {
+        // Closing would do, were it not for a child that was just forked and has not yet closed its copy.
+        let _ = self.lock.unlock();
+    }
 }
 
 impl DataDir {
@@ -89,7 +96,7 @@ impl DataDir {
             tracing::warn!(path = %path.display(), "others could read the data directory: taking their rights away");
             std::fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(unusable("protect"))?;
         }
-        Ok(DataDir { path: path.to_owned(), _lock: lock })
+        Ok(DataDir { path: path.to_owned(), lock })
     }
 
     pub(super) fn journal(&self) -> PathBuf {
