@@ -40,7 +40,7 @@ ids! {
 pub struct MetricSlot(pub u32);
 
 impl MetricSlot {
-    /// The first slot that counts response codes instead of a metric; see [`crate::model::usage::ResponseCode`].
+    /// The first slot that counts response codes instead of a metric; see [`crate::model::usage::response_code_slots`].
     pub const RESPONSE_CODES: u32 = 0xFFFF_0000;
 
     /// True for a metric, false for a response code.
