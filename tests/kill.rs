@@ -70,6 +70,8 @@ struct Ledger {
     /// Applications that the child acknowledged, by number.
     created: u64,
     calls: [Calls; CALLED],
+    /// Units over all rounds that had to be there, and that were sent.
+    total: Calls,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -82,7 +84,7 @@ struct Calls {
 
 impl std::fmt::Display for Ledger {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (sure, sent) = self.calls.iter().fold((0, 0), |(a, b), it| (a + it.sure, b + it.sent));
+        let Calls { sure, sent } = self.total;
         write!(
             f,
             "{} applications and {sure} of {sent} units were acknowledged long enough: all there, once",
@@ -225,8 +227,11 @@ fn round(dir: &Path, ledger: &mut Ledger, seed: u64) {
         let sure = |answered: &&Instant| {
             **answered + SLACK < killed || report_sent.is_some_and(|sent| **answered < sent)
         };
-        calls.sure += told.reported + told.authreps.iter().filter(sure).count() as u64;
-        calls.sent += told.sent;
+        let sure = told.reported + told.authreps.iter().filter(sure).count() as u64;
+        for calls in [calls, &mut ledger.total] {
+            calls.sure += sure;
+            calls.sent += told.sent;
+        }
     }
 }
 
