@@ -250,11 +250,12 @@ fn call(address: SocketAddr, which: usize, reports: bool, stop: &AtomicBool) -> 
             let sent = Instant::now();
             told.sent += 5;
             match client.try_post("/transactions.xml?service_token=tok&service_id=kill", &body) {
-                Ok(answer) => {
-                    assert_eq!(answer.status, 202);
+                Ok(answer) if answer.status == 202 => {
                     told.reported += 5;
                     told.report_sent = Some(sent);
                 }
+                // A disk that hangs for seconds: not acknowledged, so it may be there or not.
+                Ok(answer) => assert_eq!(answer.status, 503, "{answer:?}"),
                 Err(_) => break,
             }
         } else {
