@@ -44,15 +44,19 @@ impl Engine {
             let seen = self.publishing.load(Ordering::Acquire);
             let catalog = self.catalog.load();
             let case = match self.case(&catalog, request) {
-                Err(_) if self.lookup_again(seen) => continue,
-                case => case?,
+                Ok(case) => case,
+                Err(unresolved) => {
+                    self.start_again(unresolved, seen)?;
+                    continue;
+                }
             };
             if let Ok(decided) = self.decide(&catalog, &case, request, now, &mut reports)? {
                 return Ok(answer(&Answer {
                     denial: decided.denial,
                     service: case.service,
-                    application: case.application,
                     plan: case.plan,
+                    catalog: &catalog,
+                    application: case.lead.application,
                     windows: &decided.windows,
                     reports: &reports,
                     limit: decided.limit,
@@ -75,13 +79,13 @@ impl Engine {
         if request.no_body && !request.usage.is_empty() {
             check_metrics(request.usage, tree)?;
         }
-        let denial = validate::denial(request, case.service, case.application);
+        let denial = validate::denial(request, case);
         let effects = match denial {
             // Usage is looked at by the limits only, which come last.
             Some(_) => Effects::new(),
             None => propagate(&named_effects(request.usage, tree)?, tree, request.flat_usage),
         };
-        let locked = self.counters.lock(case.application.subject, catalog.version, now.minute());
+        let locked = self.counters.lock(case.lead.subject, catalog.version, now.minute());
         let Ok(mut subject) = locked else { return Ok(Err(Stale)) };
         let windows = *subject.windows();
         if let Some(denial) = denial {

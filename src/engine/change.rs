@@ -1,15 +1,14 @@
 //! Commands: one change of the catalog, ordered among all usage.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::directory::{Fingerprint, Spread};
+use super::directory::Leads;
 use super::{Engine, NotDurable, Ticket};
 use crate::journal::ENTRY_BYTES_MAX;
 use crate::journal::catalog as codec;
 use crate::journal::entry::{Command, Kind};
-use crate::model::catalog::{Catalog, Change, Key};
+use crate::model::catalog::{Catalog, Change};
 use crate::model::draft::{CommandError, Draft};
 use crate::model::id::Subject;
 
@@ -33,8 +32,7 @@ pub enum ChangeError {
 /// The next catalog and what else changes with it.
 struct Next {
     catalog: Catalog,
-    /// Where keys lead from now on; `None` is nowhere.
-    keys: HashMap<Fingerprint, Option<u64>, Spread>,
+    leads: Leads,
     vacated: Vec<Subject>,
 }
 
@@ -66,12 +64,12 @@ impl Engine {
         }
 
         let next = self.next(&current, &mut changes, version, next_id);
-        let Next { catalog, keys, vacated } = next;
+        let Next { catalog, leads, vacated } = next;
         let cut = self.cut(&mut sequencer, version, || {
             // In this order, so that no decision sees a new catalog with old keys: a key that was taken away is
             // gone before the catalog that goes without it. The other way round a decision notices; see `publishing`.
             self.publishing.fetch_add(1, Ordering::AcqRel);
-            self.directory.put(keys);
+            self.directory.put(leads);
             self.catalog.store(Arc::new(catalog));
             self.publishing.fetch_add(1, Ordering::AcqRel);
         });
@@ -91,11 +89,11 @@ impl Engine {
     /// Applies `changes` to a copy of `current`, giving new applications their places.
     fn next(&self, current: &Catalog, changes: &mut [Change], version: u64, next_id: u64) -> Next {
         let mut next =
-            Next { catalog: Catalog::clone(current), keys: HashMap::default(), vacated: Vec::new() };
+            Next { catalog: Catalog::clone(current), leads: Leads::default(), vacated: Vec::new() };
+        next.catalog.version = version;
         for change in changes {
             self.apply(&mut next, change);
         }
-        next.catalog.version = version;
         next.catalog.next_id = next_id;
         next
     }
@@ -111,12 +109,9 @@ impl Engine {
             }
             _ => {}
         }
-        let Next { catalog, keys, .. } = next;
-        let mut lead = |key: Key<'_>, id| {
-            keys.insert(self.directory.fingerprint(key), id);
-        };
-        catalog.keys_of(change, |key, _| lead(key, None));
+        let Next { catalog, leads, .. } = next;
+        self.directory.leads_of(leads, catalog, change, false);
         catalog.apply(change);
-        catalog.keys_of(change, |key, id| lead(key, Some(id)));
+        self.directory.leads_of(leads, catalog, change, true);
     }
 }

@@ -7,6 +7,10 @@
 //! Keys of applications are many and come and go one by one: they lie in a sharded map. All others are few, change
 //! seldom, and are read by every request: they lie in a map that is replaced whole, so that readers write nothing,
 //! not even a lock word.
+//!
+//! An application's key leads to more than its id: to all that nearly every decision needs of the record
+//! ([`Lead`]). With a hundred thousand applications a record is seldom in a cache, and neither is the catalog's
+//! path to it; what lies beside the key comes with it.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -15,7 +19,9 @@ use arc_swap::ArcSwap;
 use dashmap::DashMap;
 use siphasher::sip128::{Hasher128, SipHasher24};
 
-use crate::model::catalog::{Key, KeyIndex};
+use crate::model::catalog::{Catalog, Change, Key, KeyIndex};
+use crate::model::id::{ApplicationId, PlanId, Subject};
+use crate::model::record::{Application, ApplicationState};
 
 /// What stands for a [`Key`] in the directory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,6 +35,38 @@ impl std::hash::Hash for Fingerprint {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u128(self.bits);
     }
+}
+
+/// Where an application's key leads: what a decision reads of its record. Every change of the record puts all its
+/// keys again, so this is never older than the record.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lead {
+    pub(super) application: ApplicationId,
+    pub(super) plan: PlanId,
+    pub(super) subject: Subject,
+    /// The catalog version that brought the record as it is here. A decision whose catalog is older has met a
+    /// command half-way.
+    pub(super) since: u64,
+    pub(super) is_active: bool,
+}
+
+impl Lead {
+    fn to(application: &Application, since: u64) -> Lead {
+        Lead {
+            application: application.id,
+            plan: application.plan,
+            subject: application.subject,
+            since,
+            is_active: application.state == ApplicationState::Active,
+        }
+    }
+}
+
+/// Keys that lead somewhere else from now on; `None` is nowhere.
+#[derive(Default)]
+pub(super) struct Leads {
+    applications: HashMap<u128, Option<Lead>, Spread>,
+    others: HashMap<u128, Option<u64>, Spread>,
 }
 
 /// Maps keyed by fingerprints.
@@ -55,7 +93,7 @@ impl Hasher for Truncate {
 /// Finds records by [`Key`], for any number of readers while a command changes it.
 pub(super) struct Directory {
     seed: [u8; 16],
-    applications: DashMap<u128, u64, Spread>,
+    applications: DashMap<u128, Lead, Spread>,
     others: ArcSwap<HashMap<u128, u64, Spread>>,
 }
 
@@ -84,26 +122,47 @@ impl Directory {
         Fingerprint { bits: hasher.finish128().as_u128(), is_application }
     }
 
-    /// Makes keys lead to ids, or nowhere.
-    pub(super) fn put(&self, keys: impl IntoIterator<Item = (Fingerprint, Option<u64>)>) {
-        let mut others = None;
-        for (Fingerprint { bits, is_application }, id) in keys {
+    /// Adds to `leads` where the keys of the record that `change` names lead, as the record is in `catalog`;
+    /// or, unless it `stays`, that they lead nowhere.
+    pub(super) fn leads_of(&self, leads: &mut Leads, catalog: &Catalog, change: &Change, stays: bool) {
+        let application = match change {
+            Change::PutApplication(application) => Some(Lead::to(application, catalog.version)),
+            _ => None,
+        };
+        catalog.keys_of(change, |key, id| {
+            let Fingerprint { bits, is_application } = self.fingerprint(key);
             if is_application {
-                match id {
-                    Some(id) => self.applications.insert(bits, id),
-                    None => self.applications.remove(&bits).map(|(_, id)| id),
-                };
-                continue;
+                leads.applications.insert(bits, application.filter(|_| stays));
+            } else {
+                leads.others.insert(bits, stays.then_some(id));
             }
-            let others = others.get_or_insert_with(|| HashMap::clone(&self.others.load()));
+        });
+    }
+
+    /// Makes keys lead elsewhere.
+    pub(super) fn put(&self, leads: Leads) {
+        for (bits, lead) in leads.applications {
+            match lead {
+                Some(lead) => self.applications.insert(bits, lead),
+                None => self.applications.remove(&bits).map(|(_, lead)| lead),
+            };
+        }
+        if leads.others.is_empty() {
+            return;
+        }
+        let mut others = HashMap::clone(&self.others.load());
+        for (bits, id) in leads.others {
             match id {
                 Some(id) => others.insert(bits, id),
                 None => others.remove(&bits),
             };
         }
-        if let Some(others) = others {
-            self.others.store(others.into());
-        }
+        self.others.store(others.into());
+    }
+
+    /// Where a key of an application leads.
+    pub(super) fn application(&self, key: Key<'_>) -> Option<Lead> {
+        self.applications.get(&self.fingerprint(key).bits).map(|lead| *lead)
     }
 }
 
@@ -111,7 +170,7 @@ impl KeyIndex for Directory {
     fn find(&self, key: Key<'_>) -> Option<u64> {
         let Fingerprint { bits, is_application } = self.fingerprint(key);
         if is_application {
-            return self.applications.get(&bits).map(|id| *id);
+            return self.applications.get(&bits).map(|lead| lead.application.0);
         }
         self.others.load().get(&bits).copied()
     }

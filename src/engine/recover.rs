@@ -8,7 +8,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::Engine;
 use super::cut::{Gate, Sequencer};
-use super::directory::Directory;
+use super::directory::{Directory, Leads};
 use super::flush::FlushState;
 use crate::counter::Counters;
 use crate::counter::snapshot::SubjectImage;
@@ -148,11 +148,11 @@ impl Recovery {
     pub fn finish(self, journal: Journal, seed: [u8; 16]) -> Engine {
         let directory = Directory::new(seed);
         let catalog = self.catalog;
-        let mut keys = Vec::new();
+        let mut leads = Leads::default();
         for change in catalog.changes() {
-            catalog.keys_of(&change, |key, id| keys.push((directory.fingerprint(key), Some(id))));
+            directory.leads_of(&mut leads, &catalog, &change, true);
         }
-        directory.put(keys);
+        directory.put(leads);
         Engine {
             directory,
             counters: self.counters,

@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use super::authorize::counted;
 use super::request::{ReportError, ReportRequest, Transaction};
-use super::resolve::named_effects;
+use super::resolve::{Unresolved, named_effects};
 use super::{Engine, Ticket};
 use crate::model::catalog::Catalog;
 use crate::model::decision::{REPORT_AGE_MAX_S, REPORT_AHEAD_MAX_S, Refusal};
@@ -50,13 +50,12 @@ impl Engine {
         loop {
             let seen = self.publishing.load(Ordering::Acquire);
             let catalog = self.catalog.load();
-            let resolved =
-                self.service(&catalog, &request.credentials).map_err(ReportError::Refused).and_then(
-                    |service| self.resolve_all(&catalog, service, request, now).map_err(ReportError::Dropped),
-                );
-            let batch = match resolved {
-                Err(_) if self.lookup_again(seen) => continue,
-                resolved => resolved?,
+            let batch = match self.resolve_report(&catalog, request, now) {
+                Ok(batch) => batch,
+                Err(unresolved) => {
+                    self.start_again(unresolved, seen)?;
+                    continue;
+                }
             };
             let claimed = batch.iter().map(|it| it.claims(now)).sum();
             if !self.counters.reserve_waiting(claimed) {
@@ -88,17 +87,30 @@ impl Engine {
         Some(gate.next_ticket())
     }
 
+    fn resolve_report<'r>(
+        &self,
+        catalog: &Catalog,
+        request: &ReportRequest<'r>,
+        now: UnixMillis,
+    ) -> Result<Batch, Unresolved<ReportError<'r>>> {
+        let service = self.service(catalog, &request.credentials).map_err(ReportError::Refused)?;
+        self.resolve_all(catalog, service, request, now).map_err(|unresolved| match unresolved {
+            Unresolved::Refused(refusal) => ReportError::Dropped(refusal).into(),
+            Unresolved::Stale => Unresolved::Stale,
+        })
+    }
+
     fn resolve_all<'r>(
         &self,
         catalog: &Catalog,
         service: &Service,
         request: &ReportRequest<'r>,
         now: UnixMillis,
-    ) -> Result<Batch, Refusal<'r>> {
+    ) -> Result<Batch, Unresolved<Refusal<'r>>> {
         let mut batch = Batch::with_capacity(request.transactions.len());
         for transaction in request.transactions {
             let application = match (transaction.app_id, transaction.user_key) {
-                (Some(_), Some(_)) => return Err(Refusal::AppIdAndUserKey),
+                (Some(_), Some(_)) => return Err(Refusal::AppIdAndUserKey.into()),
                 (None, Some(_)) => self.by_user_key(catalog, service, transaction.user_key)?,
                 (app_id, None) => self.by_app_id(catalog, service, app_id)?,
             };

@@ -1,6 +1,8 @@
 //! What the engine is asked and what it answers. Everything borrows: a decision allocates nothing of its own.
 
+use crate::model::catalog::Catalog;
 use crate::model::decision::{Denial, Refusal};
+use crate::model::id::ApplicationId;
 use crate::model::record::{Application, Limit, Plan, Service};
 use crate::model::time::Windows;
 
@@ -71,16 +73,26 @@ pub struct Answer<'a> {
     pub denial: Option<Denial<'a>>,
     /// The service that was asked for.
     pub service: &'a Service,
-    /// The application that asks.
-    pub application: &'a Application,
-    /// Its plan.
+    /// The application's plan.
     pub plan: &'a Plan,
+    /// The catalog that the call was decided under.
+    pub(super) catalog: &'a Catalog,
+    /// The application that asks.
+    pub application: ApplicationId,
     /// The windows the counts below belong to.
     pub windows: &'a Windows,
     /// The plan's limits with their counts, in the order of answers.
     pub reports: &'a [UsageReport],
     /// What the `3scale-limit-*` headers say, whether or not they were asked for.
     pub limit: LimitStatus,
+}
+
+impl<'a> Answer<'a> {
+    /// The record of the application that asks. Most answers show nothing of it, so it is looked up when asked for.
+    #[must_use]
+    pub fn application(&self) -> Option<&'a Application> {
+        self.catalog.applications.get(self.application.0).map(|it| &**it)
+    }
 }
 
 /// One limit and how much of it is spent.

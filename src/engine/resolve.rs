@@ -1,7 +1,9 @@
 //! From the texts of a request to the records they mean, in the order of the Service Management API.
 
 use super::Engine;
+use super::directory::Lead;
 use super::request::{AuthRequest, Credentials, UsageParameter};
+use super::validate;
 use crate::model::amount::Effect;
 use crate::model::catalog::{Catalog, Key, KeyIndex};
 use crate::model::decision::Refusal;
@@ -17,35 +19,65 @@ const TENANTS_ASKED: usize = 16;
 /// Who a request is about.
 pub(super) struct Case<'c> {
     pub(super) service: &'c Service,
-    pub(super) application: &'c Application,
+    pub(super) lead: Lead,
+    /// The whole record, unless nothing in it could matter to the decision.
+    pub(super) application: Option<&'c Application>,
     pub(super) plan: &'c Plan,
 }
 
+/// Why a request is not about anybody.
+pub(super) enum Unresolved<E> {
+    /// Something in it leads nowhere.
+    Refused(E),
+    /// A key leads to a record of a newer catalog: a command has come between.
+    Stale,
+}
+
+impl<E> From<E> for Unresolved<E> {
+    fn from(error: E) -> Self {
+        Unresolved::Refused(error)
+    }
+}
+
 impl Engine {
+    /// Waits until no command is half-way, so that the caller can start again.
+    ///
+    /// # Errors
+    /// Nothing has changed since `publishing` was `seen`, so the request would be refused again.
+    pub(super) fn start_again<E>(&self, unresolved: Unresolved<E>, seen: u64) -> Result<(), E> {
+        let changed = self.lookup_again(seen);
+        match unresolved {
+            Unresolved::Refused(error) if !changed => Err(error),
+            Unresolved::Refused(_) | Unresolved::Stale => Ok(()),
+        }
+    }
+
     /// Steps 6 to 10: service, then application.
     pub(super) fn case<'c, 'r>(
         &self,
         catalog: &'c Catalog,
         request: &AuthRequest<'r>,
-    ) -> Result<Case<'c>, Refusal<'r>> {
+    ) -> Result<Case<'c>, Unresolved<Refusal<'r>>> {
         let service = self.service(catalog, &request.credentials)?;
         if request.oauth && request.app_id.is_none() {
-            return Err(Refusal::ApplicationNotFound { id: None });
+            return Err(Refusal::ApplicationNotFound { id: None }.into());
         }
         if request.app_id.is_some() && request.user_key.is_some() {
-            return Err(Refusal::AppIdAndUserKey);
+            return Err(Refusal::AppIdAndUserKey.into());
         }
-        let application = if service.backend_version == BackendVersion::UserKey {
+        let lead = if service.backend_version == BackendVersion::UserKey {
             self.by_user_key(catalog, service, request.user_key)?
         } else {
             self.by_app_id(catalog, service, request.app_id)?
         };
-        // A draft never leaves an application without its plan.
-        let plan = catalog
-            .plans
-            .get(application.plan.0)
-            .ok_or(Refusal::ApplicationNotFound { id: request.app_id })?;
-        Ok(Case { service, application, plan })
+        // A draft never leaves an application without its plan, but a command may have taken both away.
+        let plan = catalog.plans.get(lead.plan.0).ok_or(Unresolved::Stale)?;
+        let application = if validate::reads_application(request, service) {
+            Some(&**catalog.applications.get(lead.application.0).ok_or(Unresolved::Stale)?)
+        } else {
+            None
+        };
+        Ok(Case { service, lead, application, plan })
     }
 
     /// Step 3: something to know the caller by.
@@ -109,29 +141,32 @@ impl Engine {
     }
 
     /// An application by its public id.
-    pub(super) fn by_app_id<'c, 'r>(
+    pub(super) fn by_app_id<'r>(
         &self,
-        catalog: &'c Catalog,
+        catalog: &Catalog,
         service: &Service,
         app_id: Option<&'r str>,
-    ) -> Result<&'c Application, Refusal<'r>> {
+    ) -> Result<Lead, Unresolved<Refusal<'r>>> {
         let text = app_id.ok_or(Refusal::ApplicationNotFound { id: None })?;
-        let found = self.directory.find(Key::AppId { service: service.id, text });
-        let application = found.and_then(|id| catalog.applications.get(id));
-        application.map(|it| &**it).ok_or(Refusal::ApplicationNotFound { id: app_id })
+        let key = Key::AppId { service: service.id, text };
+        self.application(catalog, key)?.ok_or(Refusal::ApplicationNotFound { id: app_id }.into())
     }
 
     /// An application by a key that stands for it.
-    pub(super) fn by_user_key<'c, 'r>(
+    pub(super) fn by_user_key<'r>(
         &self,
-        catalog: &'c Catalog,
+        catalog: &Catalog,
         service: &Service,
         user_key: Option<&'r str>,
-    ) -> Result<&'c Application, Refusal<'r>> {
+    ) -> Result<Lead, Unresolved<Refusal<'r>>> {
         let text = user_key.ok_or(Refusal::UserKeyInvalid { key: None })?;
-        let found = self.directory.find(Key::UserKey { service: service.id, text });
-        let application = found.and_then(|id| catalog.applications.get(id));
-        application.map(|it| &**it).ok_or(Refusal::UserKeyInvalid { key: user_key })
+        let key = Key::UserKey { service: service.id, text };
+        self.application(catalog, key)?.ok_or(Refusal::UserKeyInvalid { key: user_key }.into())
+    }
+
+    fn application<'r>(&self, catalog: &Catalog, key: Key<'_>) -> Result<Option<Lead>, Unresolved<Refusal<'r>>> {
+        let lead = self.directory.application(key);
+        if lead.is_some_and(|lead| lead.since > catalog.version) { Err(Unresolved::Stale) } else { Ok(lead) }
     }
 }
 

@@ -1,23 +1,31 @@
 //! The checks that come before the limits, in the order of the Service Management API. They read the catalog only.
 
 use super::request::{AuthRequest, Redirect};
+use super::resolve::Case;
 use crate::model::decision::Denial;
-use crate::model::record::{Application, ApplicationState, BackendVersion, Secret, Service, ServiceState};
+use crate::model::record::{Application, BackendVersion, Secret, Service, ServiceState};
+
+/// Whether a decision depends on more of the application than its [`Lead`] tells.
+///
+/// [`Lead`]: super::directory::Lead
+pub(super) fn reads_application(request: &AuthRequest<'_>, service: &Service) -> bool {
+    request.oauth || service.referrer_filters_required || service.backend_version != BackendVersion::UserKey
+}
 
 /// The first reason, other than limits, for which `request` may not go ahead.
-pub(super) fn denial<'r>(
-    request: &AuthRequest<'r>,
-    service: &Service,
-    application: &Application,
-) -> Option<Denial<'r>> {
+pub(super) fn denial<'r>(request: &AuthRequest<'r>, case: &Case<'_>) -> Option<Denial<'r>> {
+    let service = case.service;
     let oauth_enabled = service.backend_version == BackendVersion::Oauth;
     if request.oauth && !oauth_enabled {
         return Some(Denial::OauthNotEnabled);
     }
-    check_key(request, service.backend_version, application)
-        .or_else(|| if request.oauth { check_redirect(request, application) } else { None })
-        .or_else(|| check_referrer(request, service, application))
-        .or_else(|| (application.state != ApplicationState::Active).then_some(Denial::ApplicationNotActive))
+    case.application
+        .and_then(|application| {
+            check_key(request, service.backend_version, application)
+                .or_else(|| if request.oauth { check_redirect(request, application) } else { None })
+                .or_else(|| check_referrer(request, service, application))
+        })
+        .or_else(|| (!case.lead.is_active).then_some(Denial::ApplicationNotActive))
         .or_else(|| (service.state != ServiceState::Active).then_some(Denial::ServiceNotActive))
 }
 

@@ -118,7 +118,7 @@ impl Xml {
     }
 
     fn application(&mut self, answer: &Answer<'_>, redirect: &str) {
-        let application = answer.application;
+        let Some(application) = answer.application() else { return };
         self.raw("<application>");
         self.element("id", &application.app_id);
         self.element("key", application.app_keys.first().map_or("", |key| key.expose()));
@@ -162,15 +162,16 @@ impl Xml {
     }
 
     fn app_keys(&mut self, answer: &Answer<'_>) {
+        let Some(application) = answer.application() else { return };
         self.raw("<app_keys app=\"");
-        self.attribute(&answer.application.app_id);
+        self.attribute(&application.app_id);
         self.raw("\" svc=\"");
         match &answer.service.external_id {
             Some(id) => self.attribute(id),
             None => self.number(answer.service.id.0),
         }
         self.raw("\">");
-        for key in answer.application.app_keys.iter().take(APP_KEYS_MAX) {
+        for key in application.app_keys.iter().take(APP_KEYS_MAX) {
             self.raw("<key id=\"");
             self.attribute(key.expose());
             self.raw("\"/>");
