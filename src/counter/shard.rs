@@ -20,9 +20,9 @@ pub(super) struct Shard {
     waiting: Waiting,
 }
 
-/// The place of a subject: one cache line.
+/// The place of a subject: two neighbouring cache lines, which are fetched as a pair, with its first cell in them.
 #[derive(Debug)]
-#[repr(align(64))]
+#[repr(C, align(128))]
 struct Place {
     generation: u32,
     /// The last record of this subject in the pending batch, if `open_epoch` is the shard's epoch.
@@ -197,3 +197,5 @@ impl Shard {
         waits
     }
 }
+
+const _: () = assert!(size_of::<Place>() == 128);
