@@ -22,6 +22,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 
 use bytes::Bytes;
+#[global_allocator]
+static A: mimalloc::MiMalloc = mimalloc::MiMalloc;
 use http_body_util::Full;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
 
+use memchr::{memchr, memchr2, memchr_iter};
+
 use super::{
     BYTES_MAX, Children, Content, DEPTH_MAX, Form, FormError, NO_CHILDREN, NONE, Node, Nodes, PARAMETERS_MAX,
     Span,
@@ -52,13 +54,16 @@ impl Builder {
         if encoded.is_empty() {
             return Ok(());
         }
-        self.add_parameters(1 + encoded.iter().filter(|byte| **byte == b'&').count())?;
-        for (place, pair) in encoded.split(|byte| *byte == b'&').enumerate() {
-            let pair = if place == 0 { pair } else { skip_spaces(pair) };
+        self.add_parameters(1 + memchr_iter(b'&', encoded).count())?;
+        let mut start = 0;
+        for end in memchr_iter(b'&', encoded).chain([encoded.len()]) {
+            let pair = &encoded[start..end];
+            let pair = if start == 0 { pair } else { skip_spaces(pair) };
+            start = end + 1;
             if pair.is_empty() {
                 continue;
             }
-            let equals = pair.iter().position(|byte| *byte == b'=');
+            let equals = memchr(b'=', pair);
             let name = self.decode(&pair[..equals.unwrap_or(pair.len())])?;
             let value = equals.map(|at| self.decode(&pair[at + 1..])).transpose()?;
             self.assign(name, value)?;
@@ -259,12 +264,9 @@ impl Builder {
 /// `transactions[0][usage][hits]`: so does Rack 2.2, on which the original runs, and there are clients that
 /// rely on it. A name of nothing but brackets has an empty key.
 fn split_name(name: &[u8]) -> (Range<usize>, usize) {
-    let run_from = |start: usize, belongs: fn(&u8) -> bool| {
-        start + name.iter().skip(start).take_while(|byte| belongs(byte)).count()
-    };
-    let start = run_from(0, |byte| matches!(byte, b'[' | b']'));
-    let end = run_from(start, |byte| !matches!(byte, b'[' | b']'));
-    (start..end, run_from(end, |byte| *byte == b']'))
+    let start = name.iter().take_while(|byte| matches!(byte, b'[' | b']')).count();
+    let end = memchr2(b'[', b']', &name[start..]).map_or(name.len(), |at| start + at);
+    (start..end, end + name[end..].iter().take_while(|byte| **byte == b']').count())
 }
 
 fn skip_spaces(pair: &[u8]) -> &[u8] {
@@ -277,7 +279,7 @@ fn unescape(component: &[u8], bytes: &mut Vec<u8>) -> bool {
     let digit =
         |byte: Option<&u8>| byte.and_then(|b| char::from(*b).to_digit(16)).and_then(|d| u8::try_from(d).ok());
     let mut rest = component;
-    while let Some(at) = rest.iter().position(|byte| matches!(byte, b'%' | b'+')) {
+    while let Some(at) = memchr2(b'%', b'+', rest) {
         bytes.extend_from_slice(&rest[..at]);
         if rest[at] == b'+' {
             bytes.push(b' ');
