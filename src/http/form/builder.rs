@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
 
-use memchr::{memchr, memchr2, memchr_iter};
+use memchr::memchr_iter;
 
 use super::{
     BYTES_MAX, Children, Content, DEPTH_MAX, Form, FormError, NO_CHILDREN, NONE, Node, Nodes, PARAMETERS_MAX,
@@ -55,18 +55,22 @@ impl Builder {
             return Ok(());
         }
         self.add_parameters(1 + memchr_iter(b'&', encoded).count())?;
-        let mut start = 0;
-        for end in memchr_iter(b'&', encoded).chain([encoded.len()]) {
-            let pair = &encoded[start..end];
-            let pair = if start == 0 { pair } else { skip_spaces(pair) };
-            start = end + 1;
-            if pair.is_empty() {
-                continue;
+        let mut at = 0;
+        while at < encoded.len() {
+            if at > 0 {
+                at += encoded[at..].iter().take_while(|byte| **byte == b' ').count();
             }
-            let equals = memchr(b'=', pair);
-            let name = self.decode(&pair[..equals.unwrap_or(pair.len())])?;
-            let value = equals.map(|at| self.decode(&pair[at + 1..])).transpose()?;
-            self.assign(name, value)?;
+            let start = at;
+            let (name, mut end) = self.decode(encoded, at, PAIR_END | NAME_END)?;
+            let mut value = None;
+            if encoded.get(end) == Some(&b'=') {
+                let (span, value_end) = self.decode(encoded, end + 1, PAIR_END)?;
+                (value, end) = (Some(span), value_end);
+            }
+            if end > start {
+                self.assign(name, value)?;
+            }
+            at = end + 1;
         }
         Ok(())
     }
@@ -111,14 +115,19 @@ impl Builder {
         Span { start, end }
     }
 
-    fn decode(&mut self, component: &[u8]) -> Result<Span, FormError> {
-        let mut good = true;
-        let span = self.append(|bytes| good = unescape(component, bytes));
-        if good {
-            return Ok(span);
+    /// Appends the component that begins at `at`, with its escapes resolved. It ends before the first byte of the
+    /// class `ends`; where that is, is returned too.
+    fn decode(&mut self, encoded: &[u8], at: usize, ends: u8) -> Result<(Span, usize), FormError> {
+        let mut end = Ok(at);
+        let span = self.append(|bytes| end = unescape(encoded, at, ends, bytes));
+        match end {
+            Ok(end) => Ok((span, end)),
+            Err(BadEscape) => {
+                let component = &encoded[at..at + run(&encoded[at..], ends)];
+                let shown = &component[..component.len().min(ECHO_MAX)];
+                Err(FormError::BadEscape(String::from_utf8_lossy(shown).into_owned()))
+            }
         }
-        let shown = &component[..component.len().min(ECHO_MAX)];
-        Err(FormError::BadEscape(String::from_utf8_lossy(shown).into_owned()))
     }
 
     /// Puts a value where its name says.
@@ -265,35 +274,58 @@ impl Builder {
 /// rely on it. A name of nothing but brackets has an empty key.
 fn split_name(name: &[u8]) -> (Range<usize>, usize) {
     let start = name.iter().take_while(|byte| matches!(byte, b'[' | b']')).count();
-    let end = memchr2(b'[', b']', &name[start..]).map_or(name.len(), |at| start + at);
+    let end = start + name[start..].iter().take_while(|byte| !matches!(byte, b'[' | b']')).count();
     (start..end, end + name[end..].iter().take_while(|byte| **byte == b']').count())
 }
 
-fn skip_spaces(pair: &[u8]) -> &[u8] {
-    let spaces = pair.iter().take_while(|byte| **byte == b' ').count();
-    &pair[spaces..]
+/// Ends a pair.
+const PAIR_END: u8 = 1;
+/// Ends a name.
+const NAME_END: u8 = 2;
+/// Stands for another byte.
+const ESCAPE: u8 = 4;
+
+/// What each byte means. Names and values are short: looking bytes up one by one is faster than any search.
+const CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    classes[b'&' as usize] = PAIR_END;
+    classes[b'=' as usize] = NAME_END;
+    classes[b'%' as usize] = ESCAPE;
+    classes[b'+' as usize] = ESCAPE;
+    classes
+};
+
+/// How many bytes come before the first of one of `classes`.
+fn run(bytes: &[u8], classes: u8) -> usize {
+    bytes.iter().take_while(|byte| CLASSES[usize::from(**byte)] & classes == 0).count()
 }
 
-/// Appends `component` with its escapes resolved; false if one of them is none.
-fn unescape(component: &[u8], bytes: &mut Vec<u8>) -> bool {
+/// A `%` that two hexadecimal digits do not follow.
+struct BadEscape;
+
+/// Appends what stands at `at` with its escapes resolved, and returns where it ends.
+fn unescape(encoded: &[u8], mut at: usize, ends: u8, bytes: &mut Vec<u8>) -> Result<usize, BadEscape> {
     let digit =
         |byte: Option<&u8>| byte.and_then(|b| char::from(*b).to_digit(16)).and_then(|d| u8::try_from(d).ok());
-    let mut rest = component;
-    while let Some(at) = memchr2(b'%', b'+', rest) {
-        bytes.extend_from_slice(&rest[..at]);
-        if rest[at] == b'+' {
-            bytes.push(b' ');
-            rest = &rest[at + 1..];
-            continue;
+    loop {
+        let plain = run(&encoded[at..], ends | ESCAPE);
+        bytes.extend_from_slice(&encoded[at..at + plain]);
+        at += plain;
+        match encoded.get(at) {
+            Some(b'+') => {
+                bytes.push(b' ');
+                at += 1;
+            }
+            Some(b'%') => {
+                let (Some(high), Some(low)) = (digit(encoded.get(at + 1)), digit(encoded.get(at + 2))) else {
+                    return Err(BadEscape);
+                };
+                bytes.push(high << 4 | low);
+                at += 3;
+            }
+            _ => return Ok(at),
         }
-        let (Some(high), Some(low)) = (digit(rest.get(at + 1)), digit(rest.get(at + 2))) else {
-            return false;
-        };
-        bytes.push(high << 4 | low);
-        rest = &rest[at + 3..];
     }
-    bytes.extend_from_slice(rest);
-    true
 }
 
 /// Replaces each byte that is no UTF-8, so that places in the text stay where they were.
