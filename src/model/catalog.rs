@@ -52,6 +52,8 @@ pub enum Key<'a> {
     ProviderKey(&'a str),
     /// Leads to a service: what a tenant calls it (its decimal id, or its external id).
     Service { tenant: TenantId, text: &'a str },
+    /// Leads to a service by its external id alone: for the one who pushed it, who names no tenant.
+    ExternalService(&'a str),
     /// Leads to a service: a service token together with what the service is called.
     ServiceToken { token: &'a str, service: &'a str },
     /// Leads to a plan by its external id.
@@ -152,6 +154,9 @@ impl Catalog {
 impl Service {
     /// Calls `visit` with each key that leads to this service: its names, and its tokens with each name.
     pub fn keys(&self, mut visit: impl FnMut(Key<'_>)) {
+        if let Some(id) = &self.external_id {
+            visit(Key::ExternalService(id));
+        }
         let decimal = self.id.to_string();
         for text in std::iter::once(&decimal).chain(&self.external_id) {
             visit(Key::Service { tenant: self.tenant, text });
