@@ -59,7 +59,8 @@ impl Login {
         let password = password.filter(|password| !password.0.is_empty());
         match (user, password) {
             (Some(user), _) if user.contains(':') => {
-                problems.push(format!("{user_key}: HTTP basic authentication allows no colon in a user name"));
+                problems
+                    .push(format!("{user_key}: HTTP basic authentication allows no colon in a user name"));
                 None
             }
             (Some(user), Some(password)) => Some(Login { user, password }),

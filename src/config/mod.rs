@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn the_internal_api_has_no_two_or_more_logins_from_variables_and_file() {
+    fn the_internal_api_takes_no_one_or_two_logins() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("t.toml");
         std::fs::write(&path, "internal_api_user_2 = 'new'\ninternal_api_password_2 = 'hush2'\n").unwrap();

@@ -19,7 +19,8 @@ pub(super) fn answer(api: &Api, call: &Call, service: &str, rest: &[&str]) -> Ou
             Ok(Reply::ok(json!({"status": "found", "alert_limits": limits})))
         }
         (Verb::Post, []) => {
-            let value = call.body.object("alert_limit")?.number("value")?.ok_or(JsonError::Missing("value"))?;
+            let value =
+                call.body.object("alert_limit")?.number("value")?.ok_or(JsonError::Missing("value"))?;
             // What is no level is refused with the others by the draft's rule.
             let level = u16::try_from(value).map_err(|_| CommandError::AlertLevel(value))?;
             api.change(|draft| {

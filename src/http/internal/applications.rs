@@ -110,7 +110,9 @@ fn plan_of(
     if let Some(name) = &attributes.plan_name {
         let plan = Records::plan_of(draft, id)?;
         if plan.text().is_none() {
-            return Err(Refusal::BadApplication("plan_name needs a plan_id: it is the plan's name".to_owned()));
+            return Err(Refusal::BadApplication(
+                "plan_name needs a plan_id: it is the plan's name".to_owned(),
+            ));
         }
         if plan.name != *name {
             draft.rename_plan(id, name)?;

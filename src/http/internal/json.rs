@@ -219,9 +219,13 @@ mod tests {
 
     #[test]
     fn texts_and_numbers_are_one_and_blank_is_absent() {
-        let body = object(r#"{"a":"x","b":12,"c":null,"d":" ","e":"12","f":true,"g":"0","h":1,"i":-1,"j":1.0}"#);
+        let body =
+            object(r#"{"a":"x","b":12,"c":null,"d":" ","e":"12","f":true,"g":"0","h":1,"i":-1,"j":1.0}"#);
         let text = |name| body.text(name).unwrap();
-        assert_eq!(["a", "b", "c", "d", "z"].map(text), [Some("x".into()), Some("12".into()), None, None, None]);
+        assert_eq!(
+            ["a", "b", "c", "d", "z"].map(text),
+            [Some("x".into()), Some("12".into()), None, None, None]
+        );
         assert_eq!(["b", "e", "c"].map(|name| body.number(name).unwrap()), [Some(12), Some(12), None]);
         let flags = ["f", "g", "h", "c"].map(|name| body.flag(name).unwrap());
         assert_eq!(flags, [Some(true), Some(false), Some(true), None]);

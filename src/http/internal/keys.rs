@@ -76,8 +76,7 @@ pub(super) fn application_keys(api: &Api, call: &Call, service: &str, id: &str, 
             let service = records.service(service)?;
             let keys = &records.application(service.id, id)?.app_keys;
             let service = service_text(service);
-            let shown =
-                |key: &Secret| json!({"service_id": service, "app_id": id, "value": key.expose()});
+            let shown = |key: &Secret| json!({"service_id": service, "app_id": id, "value": key.expose()});
             let keys: Vec<_> = keys.iter().map(shown).collect();
             Ok(Reply::ok(json!({"status": "found", "application_keys": keys})))
         }

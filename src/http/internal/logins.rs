@@ -14,7 +14,9 @@ impl Logins {
     /// The logins of these users and passwords.
     #[must_use]
     pub fn new<'a>(logins: impl IntoIterator<Item = (&'a str, &'a str)>) -> Logins {
-        Logins(logins.into_iter().map(|(user, password)| Secret::new(&format!("{user}:{password}"))).collect())
+        Logins(
+            logins.into_iter().map(|(user, password)| Secret::new(&format!("{user}:{password}"))).collect(),
+        )
     }
 
     /// Whether there is none: then nobody may.
@@ -67,11 +69,19 @@ mod tests {
             assert!(admits(&logins, &[&basic(good)]), "{good}");
             assert!(admits(&logins, &[&basic(good).replace("Basic", "basic")]), "{good}");
         }
-        for bad in ["", ":", "porta", "porta:", "porta:old", "porta:newer ", "Porta:newer", "\u{fc}ser:newer"] {
+        for bad in ["", ":", "porta", "porta:", "porta:old", "porta:newer ", "Porta:newer", "\u{fc}ser:newer"]
+        {
             assert!(!admits(&logins, &[&basic(bad)]), "{bad}");
         }
         let good = basic("porta:newer");
-        let bad = ["Basic", "Basic ", "Bearer cG9ydGE6bmV3ZXI=", "Basic cG9ydGE6bmV3ZXI", "cG9ydGE6bmV3ZXI=", "Basic ////"];
+        let bad = [
+            "Basic",
+            "Basic ",
+            "Bearer cG9ydGE6bmV3ZXI=",
+            "Basic cG9ydGE6bmV3ZXI",
+            "cG9ydGE6bmV3ZXI=",
+            "Basic ////",
+        ];
         for bad in bad {
             assert!(!admits(&logins, &[bad]), "{bad}");
         }

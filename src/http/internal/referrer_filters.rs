@@ -58,11 +58,7 @@ pub(super) fn answer(api: &Api, call: &Call, service: &str, id: &str, rest: &[&s
 }
 
 /// Adds a filter, unless the application has it already.
-pub(super) fn add(
-    draft: &mut Draft<'_>,
-    application: ApplicationId,
-    filter: &str,
-) -> Result<(), Refusal> {
+pub(super) fn add(draft: &mut Draft<'_>, application: ApplicationId, filter: &str) -> Result<(), Refusal> {
     let known = draft.catalog().applications.get(application.0);
     if known.is_some_and(|it| it.referrer_filters.iter().any(|known| known == filter)) {
         return Ok(());

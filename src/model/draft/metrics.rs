@@ -118,7 +118,8 @@ impl Draft<'_> {
             None => {
                 let id = LimitId(self.next_id());
                 record.limits.push(Limit { id, metric, slot, period, max });
-                let order = |limit: &Limit| (service.metrics.get(limit.slot).map(Metric::order), limit.period);
+                let order =
+                    |limit: &Limit| (service.metrics.get(limit.slot).map(Metric::order), limit.period);
                 record.limits.sort_by(|one, other| order(one).cmp(&order(other)));
                 id
             }
