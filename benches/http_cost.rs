@@ -63,6 +63,7 @@ fn serve_node() {
         drain_deadline: std::time::Duration::from_secs(1),
         checkpoint_bytes: 1 << 30,
         accept_clock: false,
+        internal_api: Vec::new(),
         log: Log { level: "warn".into(), json: false },
     };
     let runtime = node::runtime().unwrap();

@@ -4,12 +4,14 @@
 //! checked. All problems are reported at once, each with where it stands.
 
 mod file;
+mod login;
 mod settings;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use login::{Login, Password};
 pub use settings::Settings;
 
 /// What a node runs with.
@@ -29,6 +31,8 @@ pub struct Config {
     pub checkpoint_bytes: u64,
     /// Go on although the clock is behind the data by more than an hour.
     pub accept_clock: bool,
+    /// Who may use the internal API: any of these. None turns it off.
+    pub internal_api: Vec<Login>,
     /// What is logged.
     pub log: Log,
 }
@@ -104,6 +108,18 @@ impl Settings {
         if !(1..=65_536).contains(&checkpoint_mib) {
             problems.push(format!("checkpoint_mib: {checkpoint_mib} is not between 1 and 65536"));
         }
+        let internal_api = [
+            Login::of(
+                ("internal_api_user", self.internal_api_user),
+                ("internal_api_password", self.internal_api_password),
+                problems,
+            ),
+            Login::of(
+                ("internal_api_user_2", self.internal_api_user_2),
+                ("internal_api_password_2", self.internal_api_password_2),
+                problems,
+            ),
+        ];
         let json = match self.log_format.as_deref().unwrap_or("text") {
             "text" => false,
             "json" => true,
@@ -124,6 +140,7 @@ impl Settings {
             drain_deadline: Duration::from_secs(drain_s),
             checkpoint_bytes: checkpoint_mib << 20,
             accept_clock: self.accept_clock.unwrap_or(false),
+            internal_api: internal_api.into_iter().flatten().collect(),
             log: Log { level, json },
         }
     }
@@ -200,6 +217,42 @@ mod tests {
         {
             assert!(text.contains(part), "{part} not in:\n{text}");
         }
+    }
+
+    #[test]
+    fn the_internal_api_takes_no_one_or_two_logins() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("t.toml");
+        std::fs::write(&path, "internal_api_user_2 = 'new'\ninternal_api_password_2 = 'hush2'\n").unwrap();
+        let flags = || Settings { config: Some(path.clone()), ..Settings::default() };
+        let first = [("TOLLGATE_INTERNAL_API_USER", "old"), ("TOLLGATE_INTERNAL_API_PASSWORD", "hush1")];
+        assert_eq!(load(Settings::default(), &[]).unwrap().internal_api, []);
+        let blank = [("TOLLGATE_INTERNAL_API_USER", ""), ("TOLLGATE_INTERNAL_API_PASSWORD", "")];
+        assert_eq!(load(Settings::default(), &blank).unwrap().internal_api, []);
+
+        let config = load(flags(), &first).unwrap();
+        let login = |user: &str, password| Login { user: user.into(), password: Password::new(password) };
+        assert_eq!(config.internal_api, [login("old", "hush1"), login("new", "hush2")]);
+        assert_eq!(load(flags(), &[]).unwrap().internal_api, [login("new", "hush2")]);
+        assert!(!format!("{config:?}").contains("hush"));
+    }
+
+    #[test]
+    fn half_a_login_is_a_problem_and_no_password_is_shown() {
+        for (name, value, problem) in [
+            ("USER", "u", "internal_api_password: missing, although internal_api_user is set"),
+            ("PASSWORD", "hush", "internal_api_user: missing, although internal_api_password is set"),
+            ("USER_2", "u", "internal_api_password_2: missing, although internal_api_user_2 is set"),
+            ("USER", "u:v", "internal_api_user: HTTP basic authentication allows no colon in a user name"),
+        ] {
+            let name = format!("TOLLGATE_INTERNAL_API_{name}");
+            assert_eq!(load(Settings::default(), &[(&name, value)]).unwrap_err(), [problem]);
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("t.toml");
+        std::fs::write(&path, "internal_api_user = 'u'\ninternal_api_password = 271828\n").unwrap();
+        let problems = load(Settings { config: Some(path), ..Settings::default() }, &[]).unwrap_err();
+        assert!(problems[0].ends_with("line 2: a password must be a text in quotes"), "{problems:?}");
     }
 
     #[test]

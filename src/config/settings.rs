@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use super::Password;
+
 /// Every key, by flag, variable or file; absent where nothing was written.
 #[derive(Clone, Default, PartialEq, Eq, Debug, Deserialize, clap::Args)]
 #[serde(deny_unknown_fields)]
@@ -45,6 +47,23 @@ pub struct Settings {
     #[arg(long, num_args = 0..=1, default_missing_value = "true")]
     pub accept_clock: Option<bool>,
 
+    /// User of 3scale's internal API, which is off without it. The password is given as
+    /// TOLLGATE_INTERNAL_API_PASSWORD or in the file: flags can be read by everybody on the machine
+    #[arg(long, value_name = "USER")]
+    pub internal_api_user: Option<String>,
+
+    /// Its password. Not a flag.
+    #[arg(skip)]
+    pub internal_api_password: Option<Password>,
+
+    /// A second user, valid beside the first while a password is being changed
+    #[arg(long, value_name = "USER")]
+    pub internal_api_user_2: Option<String>,
+
+    /// Its password. Not a flag.
+    #[arg(skip)]
+    pub internal_api_password_2: Option<Password>,
+
     /// What is logged on standard error: error, warn, info, debug or trace [default: info]
     #[arg(long, value_name = "LEVEL")]
     pub log: Option<String>,
@@ -68,6 +87,10 @@ impl Settings {
             drain_s: self.drain_s.or(other.drain_s),
             checkpoint_mib: self.checkpoint_mib.or(other.checkpoint_mib),
             accept_clock: self.accept_clock.or(other.accept_clock),
+            internal_api_user: self.internal_api_user.or(other.internal_api_user),
+            internal_api_password: self.internal_api_password.or(other.internal_api_password),
+            internal_api_user_2: self.internal_api_user_2.or(other.internal_api_user_2),
+            internal_api_password_2: self.internal_api_password_2.or(other.internal_api_password_2),
             log: self.log.or(other.log),
             log_format: self.log_format.or(other.log_format),
         }
@@ -87,6 +110,10 @@ pub(super) fn from_variables(
             "DATA_DIR" => settings.data_dir = Some(value.into()),
             "HTTP" => settings.http = Some(value),
             "ADMIN" => settings.admin = Some(value),
+            "INTERNAL_API_USER" => settings.internal_api_user = Some(value),
+            "INTERNAL_API_PASSWORD" => settings.internal_api_password = Some(Password::new(&value)),
+            "INTERNAL_API_USER_2" => settings.internal_api_user_2 = Some(value),
+            "INTERNAL_API_PASSWORD_2" => settings.internal_api_password_2 = Some(Password::new(&value)),
             "LOG" => settings.log = Some(value),
             "LOG_FORMAT" => settings.log_format = Some(value),
             "INSECURE" => settings.insecure = switch(&name, &value, problems),

@@ -34,6 +34,7 @@ mod limits;
 mod recover;
 mod report;
 pub mod request;
+mod reset;
 mod resolve;
 #[cfg(test)]
 mod tests;

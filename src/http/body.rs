@@ -55,9 +55,7 @@ pub(super) async fn read<B>(
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    let sink = Sink::for_encoding(headers)?;
-    let bytes =
-        tokio::time::timeout(timeout, collect(body, sink)).await.map_err(|_| BodyError::TooSlow)??;
+    let bytes = read_bytes(headers, body, timeout, BYTES_MAX).await?;
     match kind {
         Kind::Form => Ok(Form::parse(&bytes)?),
         Kind::Multipart => {
@@ -68,11 +66,26 @@ where
     }
 }
 
-async fn collect<B>(mut body: B, mut sink: Sink) -> Result<Vec<u8>, BodyError>
+/// Reads a body of at most `bytes_max` bytes, as sent and inflated.
+pub(super) async fn read_bytes<B>(
+    headers: &HeaderMap,
+    body: B,
+    timeout: Duration,
+    bytes_max: usize,
+) -> Result<Vec<u8>, BodyError>
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    if body.size_hint().lower() > BYTES_MAX as u64 {
+    let sink = Sink::for_encoding(headers, bytes_max)?;
+    let collected = tokio::time::timeout(timeout, collect(body, sink, bytes_max)).await;
+    collected.map_err(|_| BodyError::TooSlow)?
+}
+
+async fn collect<B>(mut body: B, mut sink: Sink, bytes_max: usize) -> Result<Vec<u8>, BodyError>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    if body.size_hint().lower() > bytes_max as u64 {
         return Err(FormError::TooLarge.into());
     }
     let mut received = 0;
@@ -80,7 +93,7 @@ where
         let Ok(data) = frame.map_err(|_| BodyError::Broken)?.into_data() else { continue };
         // Bounds what is read even if it inflates to nothing.
         received += data.len();
-        if received > BYTES_MAX {
+        if received > bytes_max {
             return Err(FormError::TooLarge.into());
         }
         sink.write(&data)?;
@@ -88,21 +101,22 @@ where
     sink.finish()
 }
 
-/// Where the bytes of a body go: through a decoder or not, never beyond [`BYTES_MAX`].
+/// Where the bytes of a body go: through a decoder or not, never beyond a bound.
 enum Sink {
     Plain(Bounded),
     Gzip(Box<MultiGzDecoder<Bounded>>),
 }
 
 impl Sink {
-    fn for_encoding(headers: &HeaderMap) -> Result<Sink, BodyError> {
+    fn for_encoding(headers: &HeaderMap, bytes_max: usize) -> Result<Sink, BodyError> {
+        let bounded = Bounded { bytes: Vec::new(), bytes_max, full: false };
         let mut encodings = headers.get_all(CONTENT_ENCODING).iter();
         let is = |value: &[u8], name: &str| value.trim_ascii().eq_ignore_ascii_case(name.as_bytes());
         match (encodings.next().map(hyper::header::HeaderValue::as_bytes), encodings.next()) {
-            (None, _) => Ok(Sink::Plain(Bounded::default())),
-            (Some(one), None) if is(one, "identity") || is(one, "") => Ok(Sink::Plain(Bounded::default())),
+            (None, _) => Ok(Sink::Plain(bounded)),
+            (Some(one), None) if is(one, "identity") || is(one, "") => Ok(Sink::Plain(bounded)),
             (Some(one), None) if is(one, "gzip") || is(one, "x-gzip") => {
-                Ok(Sink::Gzip(Box::new(MultiGzDecoder::new(Bounded::default()))))
+                Ok(Sink::Gzip(Box::new(MultiGzDecoder::new(bounded))))
             }
             _ => Err(BodyError::Encoding),
         }
@@ -132,16 +146,16 @@ impl Sink {
     }
 }
 
-/// Bytes in memory that refuse to become more than [`BYTES_MAX`]: a bomb is stopped while it inflates.
-#[derive(Default)]
+/// Bytes in memory that refuse to become more than `bytes_max`: a bomb is stopped while it inflates.
 struct Bounded {
     bytes: Vec<u8>,
+    bytes_max: usize,
     full: bool,
 }
 
 impl Write for Bounded {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        if self.bytes.len() + data.len() > BYTES_MAX {
+        if self.bytes.len() + data.len() > self.bytes_max {
             self.full = true;
             return Err(io::ErrorKind::FileTooLarge.into());
         }

@@ -6,6 +6,7 @@
 //! | `routes`, `health` | which path belongs to whom; `/healthz`, `/readyz`, `/metrics`; plugin routes |
 //! | `dialect`, `auth`, `report` | the calls of 3scale's API, each in the order of its checks |
 //! | `form`, `fields`, `body` | parameters: nested forms, the names that calls know, bodies (gzip, multipart) |
+//! | `internal` | 3scale's internal API, by which another system pushes its configuration |
 //! | `options`, `timestamp` | the `3scale-options` header; the dates that reports carry |
 //! | `answer`, `xml` | answers, to the byte |
 //! | `telemetry` | counters of the layer |
@@ -21,6 +22,7 @@ mod dialect;
 mod fields;
 pub mod form;
 mod health;
+pub mod internal;
 pub mod options;
 mod report;
 mod routes;

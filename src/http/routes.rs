@@ -50,8 +50,13 @@ impl Routes {
     /// The same with the paths of a plugin.
     #[must_use]
     pub fn with(mut self, extension: Box<dyn Extension>) -> Routes {
-        self.extensions.push(extension);
+        self.extend(extension);
         self
+    }
+
+    /// Adds the paths of a plugin.
+    pub fn extend(&mut self, extension: Box<dyn Extension>) {
+        self.extensions.push(extension);
     }
 
     /// Answers one request, at once if it can be.

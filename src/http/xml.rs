@@ -173,7 +173,7 @@ impl Xml {
             self.raw("<metric name=\"");
             self.attribute(&metric.name);
             self.raw("\" children=\"");
-            for (place, child) in metrics.children(metric.slot).enumerate() {
+            for (place, child) in metrics.children(metric.slot).into_iter().enumerate() {
                 self.raw(if place == 0 { "" } else { " " });
                 self.attribute(&child.name);
             }

@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::engine::{Engine, NotDurable};
+use crate::http::internal::{InternalApi, Logins};
 use crate::http::{self, Clock, Dialect, Health, Routes};
 use crate::journal::JournalError;
 use checkpointer::{Checkpointer, Last};
@@ -121,7 +122,13 @@ impl Node {
         let dialect = Dialect::new(Arc::clone(&engine), clock.clone(), Arc::clone(&layer), BODY_TIMEOUT);
         let health = Health::new(readiness);
         let with_metrics = health.clone().with_metrics(metrics.clone(), Arc::clone(&layer));
-        let data = Routes::data(dialect, if admin.is_none() { with_metrics.clone() } else { health });
+        let mut data = Routes::data(dialect, if admin.is_none() { with_metrics.clone() } else { health });
+        let mut administration = Routes::admin(with_metrics);
+        if let Some(internal) = internal_api(config, &engine, &clock) {
+            tasks.spawn(internal.background(shutdown.clone()));
+            let owner = if admin.is_none() { &mut data } else { &mut administration };
+            owner.extend(Box::new(internal));
+        }
         let (http, http_address) = http;
         let serve = |listener, routes| {
             http::serve(listener, Arc::new(routes), Arc::clone(&layer), limits.clone(), shutdown.clone())
@@ -129,7 +136,7 @@ impl Node {
         tasks.spawn(serve(http, data));
         let admin_address = admin.as_ref().map(|(_, address)| *address);
         if let Some((listener, _)) = admin {
-            tasks.spawn(serve(listener, Routes::admin(with_metrics)));
+            tasks.spawn(serve(listener, administration));
         }
         tasks.spawn(telemetry::publish(Arc::clone(&engine), metrics, shutdown.clone()));
         tasks.close();
@@ -185,6 +192,17 @@ pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 
 /// A request's body must arrive within this.
 const BODY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// 3scale's internal API, if anybody may use it.
+fn internal_api(config: &Config, engine: &Arc<Engine>, clock: &Clock) -> Option<InternalApi> {
+    let logins = config.internal_api.iter().map(|login| (login.user.as_str(), login.password.expose()));
+    let logins = Logins::new(logins);
+    if logins.is_empty() {
+        tracing::info!("the internal API is off: it has no user and password");
+        return None;
+    }
+    Some(InternalApi::new(Arc::clone(engine), clock.clone(), logins, BODY_TIMEOUT))
+}
 
 fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), NodeError> {
     let bound = || {

@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 use tollgate::engine::{Engine, Recovery};
-use tollgate::http::{Config, Dialect, Health, Routes, Telemetry, serve};
+use tollgate::http::{Clock, Config, Dialect, Health, Routes, Telemetry, serve};
 use tollgate::journal::{Journal, Options, Sequence};
 use tollgate::model::time::UnixMillis;
 
@@ -23,6 +23,9 @@ pub(crate) const NOON: u64 = 1_795_355_130_000;
 
 /// How long a client of a test waits for an answer before the test fails.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Adds to what a node answers.
+pub(crate) type Extend = fn(&Arc<Engine>, &Clock, Routes) -> Routes;
 
 /// An engine on a journal in a directory of its own, served on a loopback port.
 pub(crate) struct Node {
@@ -38,6 +41,16 @@ pub(crate) struct Node {
 impl Node {
     /// Starts a node without any record.
     pub(crate) fn start(runtime: &Runtime, config: Config, body_timeout: Duration) -> Node {
+        Node::start_with(runtime, config, body_timeout, |_, _, routes| routes)
+    }
+
+    /// Starts a node without any record that answers more than the API.
+    pub(crate) fn start_with(
+        runtime: &Runtime,
+        config: Config,
+        body_timeout: Duration,
+        extend: Extend,
+    ) -> Node {
         let directory = tempfile::tempdir().unwrap();
         let nothing = |_, _, _| Ok::<(), std::convert::Infallible>(());
         let options = Options { now: UnixMillis(NOON), ..Options::default() };
@@ -47,15 +60,18 @@ impl Node {
         let clock = Arc::new(AtomicU64::new(NOON));
         let wall = {
             let clock = Arc::clone(&clock);
-            Arc::new(move || UnixMillis(clock.load(Ordering::Relaxed)))
+            let wall: Clock = Arc::new(move || UnixMillis(clock.load(Ordering::Relaxed)));
+            wall
         };
         let flusher = {
             let (engine, wall) = (Arc::clone(&engine), Arc::clone(&wall));
             std::thread::spawn(move || drop(engine.run_flusher(|| wall(), |_| {})))
         };
         let telemetry = Arc::new(Telemetry::default());
-        let dialect = Dialect::new(Arc::clone(&engine), wall, Arc::clone(&telemetry), body_timeout);
-        let routes = Arc::new(Routes::data(dialect, Health::new(Arc::new(Vec::new))));
+        let dialect = Dialect::new(Arc::clone(&engine), wall.clone(), Arc::clone(&telemetry), body_timeout);
+        let routes = Routes::data(dialect, Health::new(Arc::new(Vec::new)));
+        // What an extension does in the background belongs to the runtime.
+        let routes = Arc::new(runtime.block_on(async { extend(&engine, &wall, routes) }));
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();

@@ -18,6 +18,7 @@ pub(crate) fn config(data_dir: &Path) -> Config {
         drain_deadline: Duration::from_secs(5),
         checkpoint_bytes: 64 << 20,
         accept_clock: false,
+        internal_api: Vec::new(),
         log: Log { level: "warn".into(), json: false },
     }
 }
