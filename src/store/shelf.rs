@@ -8,6 +8,7 @@ use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use redb::backends::FileBackend;
 use redb::{Database, ReadOnlyTable, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
 use redb::{TableError, WriteTransaction};
 
@@ -64,8 +65,10 @@ impl Shelf {
         let failed = |source: redb::Error| ShelfError { path: path.to_owned(), source: Box::new(source) };
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
         let file = file.map_err(|error| failed(error.into()))?;
-        let database = Database::builder().set_cache_size(CACHE_BYTES).create_file(file);
-        Ok(Shelf { path: path.to_owned(), database: database.map_err(|error| failed(error.into()))? })
+        let database = FileBackend::new(file).map_err(redb::Error::from).and_then(|backend| {
+            Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(backend).map_err(redb::Error::from)
+        });
+        Ok(Shelf { path: path.to_owned(), database: database.map_err(failed)? })
     }
 
     /// Up to where in the journal the shelf's content was derived; 0 for a new shelf.
