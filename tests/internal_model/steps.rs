@@ -123,7 +123,7 @@ impl Random {
     }
 
     pub(crate) fn call(&mut self) -> Call {
-        match self.below(20) {
+        match self.below(22) {
             0..4 => self.service_call(),
             4..8 => self.application_call(),
             8..11 => self.key_call(),
@@ -262,7 +262,7 @@ impl Random {
 
     fn other_call(&mut self) -> Call {
         let service = self.service();
-        let level = self.of(&["50", "100", "81"]);
+        let level = self.of(&["50", "50", "50", "81"]);
         match self.below(4) {
             0 => Call::new("DELETE", &["services", service, "alert_limits", level], Value::Null),
             1 => {
