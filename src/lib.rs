@@ -11,7 +11,7 @@
 //! | [`journal`] | every change in order, on disk: the truth across restarts | model |
 //! | [`store`] | write-once checkpoints (sled) | model, journal, counter's images |
 //! | [`engine`] | decisions, reports, commands: the only way to change usage or catalog | model, counter, journal |
-//! | [`http`] | listeners, 3scale's dialect, health, telemetry | engine, model |
+//! | [`http`] | listeners, 3scale's dialect and internal API, health, telemetry | engine, model |
 //! | [`config`] | flags, variables and file, checked | nothing of ours |
 //! | [`node`] | assembly: opens, recovers, starts, stops | all |
 //! | [`cli`] | the command line | config, node, http's clock |

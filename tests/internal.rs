@@ -304,3 +304,48 @@ fn a_change_that_cannot_be_written_is_not_acknowledged() {
     assert_eq!(call(&mut client, "GET", "/services/s/applications/a0", "").status, 200);
     assert_eq!(authrep(&mut client, "s", "a0", 1), 200);
 }
+
+#[test]
+fn an_application_has_as_many_keys_as_can_be_listed_and_no_more() {
+    let runtime = runtime();
+    let node = start(&runtime);
+    let mut client = node.connect();
+    fill(&mut client, 1);
+    let keys: Vec<_> = (0..256).map(|number| format!("\"k{number}\"")).collect();
+    let item = format!(r#"{{"id":"a0","state":"active","application_keys":[{}]}}"#, keys.join(","));
+    let answer = good(
+        &mut client,
+        "PUT",
+        "/services/s/applications/batch",
+        &format!(r#"{{"applications":[{item}]}}"#),
+    );
+    assert!(answer.contains(r#""failed":0"#), "{answer}");
+    let path = "/services/s/applications/a0/keys/";
+    let answer = call(&mut client, "POST", path, r#"{"application_key":{"value":"one more"}}"#);
+    let error = r#"{"status":"error","error":"too many application keys: at most 256"}"#;
+    assert_eq!((answer.status, answer.text().as_str()), (400, error));
+    // One that is there is none more.
+    good(&mut client, "POST", path, r#"{"application_key":{"value":"k255"}}"#);
+    assert_eq!(good(&mut client, "GET", path, "").matches("\"value\"").count(), 256);
+}
+
+#[test]
+fn more_calls_at_once_than_are_carried_out_at_a_time_are_all_answered() {
+    let runtime = runtime();
+    let node = start(&runtime);
+    fill(&mut node.connect(), 1);
+    std::thread::scope(|scope| {
+        for number in 0..24 {
+            let node = &node;
+            scope.spawn(move || {
+                let mut client = node.connect();
+                let path = format!("/services/s/applications/new{number}");
+                let body = r#"{"application":{"state":"active","plan_id":"p"}}"#;
+                assert!(good(&mut client, "PUT", &path, body).contains("created"));
+                // It binds the next request, whoever makes it.
+                assert_eq!(authrep(&mut client, "s", &format!("new{number}"), 1), 200);
+            });
+        }
+    });
+    assert_eq!(node.engine.catalog().applications.len(), 25);
+}

@@ -181,7 +181,7 @@ impl InternalApi {
         let permit = self.at_once.acquire().await.map_err(|_| Refusal::Failed)?;
         let api = Arc::clone(&self.api);
         // Parsing a large body or deleting a large service takes its time, which is not taken from decisions.
-        let call = move || routes::answer(&api, &Call::read(&head.method, head.uri.path(), &body)?);
+        let call = move || routes::answer(&api, &Call::read(&head.method, &head.uri, &body)?);
         let reply = tokio::task::spawn_blocking(call).await.map_err(|_| Refusal::Failed)??;
         drop(permit);
         if let Some(ticket) = reply.durable {
