@@ -72,7 +72,8 @@ fn fill(client: &mut Client, applications: usize) {
 
 fn authrep(client: &mut Client, service: &str, app_id: &str, hits: u64) -> u16 {
     let target = format!(
-        "/transactions/authrep.xml?provider_key=pk&service_id={service}&app_id={app_id}&usage[hits]={hits}"
+        "/transactions/authrep.xml?provider_key=pk&service_id={service}&app_id={app_id}\
+         &usage[hits]={hits}&log[code]=200"
     );
     client.get(&target).status
 }
@@ -243,9 +244,12 @@ fn deleted_stats_begin_again_at_zero_for_all_applications_of_the_service_and_no_
         assert_eq!(spent(&mut client, &format!("a{number}")), 0, "a{number}");
     }
     let catalog = node.engine.catalog();
+    let counts = |id| node.engine.counters_of(id, tollgate::model::time::UnixMillis(0)).unwrap().cells;
+    let (_, first) = catalog.applications.iter().find(|(_, it)| it.app_id == "a0").unwrap();
+    // Response codes begin again, too.
+    assert!(counts(first.id).len() > 1 && counts(first.id).iter().all(|cell| cell.counts == [0; 7]));
     let (_, other) = catalog.applications.iter().find(|(_, it)| it.app_id == "o").unwrap();
-    let image = node.engine.counters_of(other.id, tollgate::model::time::UnixMillis(0)).unwrap();
-    assert_eq!(image.cells[0].counts, [7; 7]);
+    assert_eq!(counts(other.id)[0].counts, [7; 7]);
     // And counts go on from there.
     assert_eq!(authrep(&mut client, "s", "a9", 3), 200);
     assert_eq!(spent(&mut client, "a9"), 3);
@@ -281,4 +285,67 @@ fn while_stats_are_deleted_every_call_is_decided_and_counted_or_gone() {
         node.engine.catalog().services.iter().all(|(_, service)| service.stats_erasure.is_none())
     });
     assert!((0..300).all(|number| spent(&mut client, &format!("a{number}")) == 0));
+}
+
+#[test]
+fn a_change_that_cannot_be_written_is_not_acknowledged() {
+    let runtime = runtime();
+    let node = start(&runtime);
+    let mut client = node.connect();
+    fill(&mut client, 1);
+    // What a dead disk looks like from here: no flush ever comes.
+    node.engine.stop_flusher();
+    wait_until("the flusher has ended", || node.engine.durable_blocking(node.engine.ticket()).is_err());
+    let body = r#"{"application":{"state":"active"}}"#;
+    let answer = call(&mut client, "PUT", "/services/s/applications/new", body);
+    let error = r#"{"status":"error","error":"the journal cannot be written at present"}"#;
+    assert_eq!((answer.status, answer.text().as_str()), (503, error));
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    assert_eq!(call(&mut client, "GET", "/services/s/applications/a0", "").status, 200);
+    assert_eq!(authrep(&mut client, "s", "a0", 1), 200);
+}
+
+#[test]
+fn an_application_has_as_many_keys_as_can_be_listed_and_no_more() {
+    let runtime = runtime();
+    let node = start(&runtime);
+    let mut client = node.connect();
+    fill(&mut client, 1);
+    let keys: Vec<_> = (0..256).map(|number| format!("\"k{number}\"")).collect();
+    let item = format!(r#"{{"id":"a0","state":"active","application_keys":[{}]}}"#, keys.join(","));
+    let answer = good(
+        &mut client,
+        "PUT",
+        "/services/s/applications/batch",
+        &format!(r#"{{"applications":[{item}]}}"#),
+    );
+    assert!(answer.contains(r#""failed":0"#), "{answer}");
+    let path = "/services/s/applications/a0/keys/";
+    let answer = call(&mut client, "POST", path, r#"{"application_key":{"value":"one more"}}"#);
+    let error = r#"{"status":"error","error":"too many application keys: at most 256"}"#;
+    assert_eq!((answer.status, answer.text().as_str()), (400, error));
+    // One that is there is none more.
+    good(&mut client, "POST", path, r#"{"application_key":{"value":"k255"}}"#);
+    assert_eq!(good(&mut client, "GET", path, "").matches("\"value\"").count(), 256);
+}
+
+#[test]
+fn more_calls_at_once_than_are_carried_out_at_a_time_are_all_answered() {
+    let runtime = runtime();
+    let node = start(&runtime);
+    fill(&mut node.connect(), 1);
+    std::thread::scope(|scope| {
+        for number in 0..24 {
+            let node = &node;
+            scope.spawn(move || {
+                let mut client = node.connect();
+                let path = format!("/services/s/applications/new{number}");
+                let body = r#"{"application":{"state":"active","plan_id":"p"}}"#;
+                assert!(good(&mut client, "PUT", &path, body).contains("created"));
+                // It binds the next request, whoever makes it.
+                assert_eq!(authrep(&mut client, "s", &format!("new{number}"), 1), 200);
+            });
+        }
+    });
+    assert_eq!(node.engine.catalog().applications.len(), 25);
 }

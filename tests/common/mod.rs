@@ -89,10 +89,7 @@ impl Node {
 
     /// A connection to the node.
     pub(crate) fn connect(&self) -> Client {
-        let stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_nodelay(true).unwrap();
-        Client { stream, unread: Vec::new() }
+        Client::connect(self.address)
     }
 }
 
@@ -132,6 +129,13 @@ pub(crate) struct Client {
 }
 
 impl Client {
+    pub(crate) fn connect(address: SocketAddr) -> Client {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Client { stream, unread: Vec::new() }
+    }
+
     pub(crate) fn send(&mut self, bytes: &[u8]) {
         // A server that has answered already may have closed; what it said counts.
         let _ = self.stream.write_all(bytes);

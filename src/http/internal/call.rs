@@ -1,6 +1,6 @@
 //! One call of the internal API, read off its request.
 
-use hyper::Method;
+use hyper::{Method, Uri};
 use percent_encoding::percent_decode_str;
 
 use super::answer::Refusal;
@@ -42,8 +42,9 @@ pub(super) struct Call {
 }
 
 impl Call {
-    pub(super) fn read(method: &Method, path: &str, body: &[u8]) -> Result<Call, Refusal> {
+    pub(super) fn read(method: &Method, uri: &Uri, body: &[u8]) -> Result<Call, Refusal> {
         let verb = Verb::of(method).ok_or(Refusal::NoSuchRoute)?;
+        let path = uri.path();
         let path = path.strip_prefix(ROOT).unwrap_or(path);
         let path = path.strip_prefix('/').unwrap_or(path);
         let path = path.strip_suffix('/').unwrap_or(path);
@@ -59,8 +60,12 @@ impl Call {
 mod tests {
     use super::*;
 
+    fn read(method: &Method, text: &str) -> Result<Call, Refusal> {
+        Call::read(method, &text.parse().unwrap(), b"")
+    }
+
     fn path(text: &str) -> Vec<String> {
-        Call::read(&Method::GET, text, b"").unwrap().path
+        read(&Method::GET, text).unwrap().path
     }
 
     #[test]
@@ -69,8 +74,7 @@ mod tests {
         assert_eq!(path("/internal/services//x"), ["services", "", "x"]);
         assert_eq!(path("/internal/a+b%"), ["a+b%"]);
         assert_eq!(path("/internal"), [""]);
-        let bad = Call::read(&Method::GET, "/internal/%ff", b"");
-        assert!(matches!(bad, Err(Refusal::Bad(_))));
-        assert!(matches!(Call::read(&Method::PATCH, "/internal/status", b""), Err(Refusal::NoSuchRoute)));
+        assert!(matches!(read(&Method::GET, "/internal/%ff"), Err(Refusal::Bad(_))));
+        assert!(matches!(read(&Method::PATCH, "/internal/status"), Err(Refusal::NoSuchRoute)));
     }
 }

@@ -5,8 +5,8 @@
 
 use serde_json::{Map, Value};
 
-/// The most bytes of a body, inflated: five times a full batch ([`super::batch::BATCH_MAX`]) as the portal writes
-/// it. Parsed, a body can take forty times its length.
+/// The most bytes of a body, inflated: a kilobyte for each application of a full batch. Parsed, a body can take
+/// forty times its length.
 pub const JSON_BYTES_MAX: usize = 1 << 20;
 
 /// How deep lists and objects may nest. A batch, the deepest body there is, needs four.

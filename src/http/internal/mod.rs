@@ -63,6 +63,7 @@ mod utilization;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::metrics::{Counter, counter, describe_counter};
 use bytes::Bytes;
 use hyper::Request;
 use hyper::body::{Body, Incoming};
@@ -92,6 +93,28 @@ pub struct InternalApi {
     logins: Logins,
     body_timeout: Duration,
     at_once: Semaphore,
+    calls: Calls,
+}
+
+/// How calls ended, for telemetry.
+struct Calls {
+    done: Counter,
+    refused: Counter,
+    unauthorized: Counter,
+    unavailable: Counter,
+}
+
+impl Calls {
+    fn new() -> Calls {
+        describe_counter!("tollgate_internal_api_calls_total", "Calls of the internal API, by result");
+        let result = |result: &'static str| counter!("tollgate_internal_api_calls_total", "result" => result);
+        Calls {
+            done: result("done"),
+            refused: result("refused"),
+            unauthorized: result("unauthorized"),
+            unavailable: result("unavailable"),
+        }
+    }
 }
 
 /// What the areas work with.
@@ -120,7 +143,7 @@ impl InternalApi {
     pub fn new(engine: Arc<Engine>, clock: Clock, logins: Logins, body_timeout: Duration) -> InternalApi {
         let eraser = Arc::new(Eraser::new(Arc::clone(&engine), clock.clone()));
         let api = Arc::new(Api { engine, clock, eraser });
-        InternalApi { api, logins, body_timeout, at_once: Semaphore::new(CALLS_AT_ONCE) }
+        InternalApi { api, logins, body_timeout, at_once: Semaphore::new(CALLS_AT_ONCE), calls: Calls::new() }
     }
 
     /// What goes on in the background until `shutdown`: run it beside the listener.
@@ -133,11 +156,19 @@ impl InternalApi {
         B: Body<Data = Bytes> + Unpin,
     {
         if !self.logins.admit(request.headers()) {
+            self.calls.unauthorized.increment(1);
             return answer::unauthorized();
         }
         match self.outcome(request).await {
-            Ok(reply) => reply.response(),
-            Err(refusal) => refusal.response(),
+            Ok(reply) => {
+                self.calls.done.increment(1);
+                reply.response()
+            }
+            Err(refusal) => {
+                let ours = matches!(refusal, Refusal::NotDurable | Refusal::Failed);
+                if ours { &self.calls.unavailable } else { &self.calls.refused }.increment(1);
+                refusal.response()
+            }
         }
     }
 
@@ -150,7 +181,7 @@ impl InternalApi {
         let permit = self.at_once.acquire().await.map_err(|_| Refusal::Failed)?;
         let api = Arc::clone(&self.api);
         // Parsing a large body or deleting a large service takes its time, which is not taken from decisions.
-        let call = move || routes::answer(&api, &Call::read(&head.method, head.uri.path(), &body)?);
+        let call = move || routes::answer(&api, &Call::read(&head.method, &head.uri, &body)?);
         let reply = tokio::task::spawn_blocking(call).await.map_err(|_| Refusal::Failed)??;
         drop(permit);
         if let Some(ticket) = reply.durable {

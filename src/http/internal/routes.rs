@@ -11,7 +11,8 @@ use super::{
 };
 use crate::http::API_VERSION;
 
-/// Answers a call. The areas are plain functions: what is left of the path tells them which record is meant.
+/// Answers a call, on a thread that may block. The areas are plain functions: what is left of the path tells them
+/// which record is meant.
 pub(super) fn answer(api: &Api, call: &Call) -> Outcome {
     let path: Vec<&str> = call.path.iter().map(String::as_str).collect();
     // An empty part is no id: blank keys would be records that nobody can name.
