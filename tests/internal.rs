@@ -20,12 +20,22 @@ use tollgate::http::internal::{InternalApi, Logins};
 use tollgate::http::{Clock, Config, Routes};
 use tollgate::model::draft::NewService;
 use tollgate::model::record::BackendVersion;
+use tollgate::plugin::alerts::Alerts;
+use tollgate::plugin::errors::IntegrationErrors;
+use tollgate::store::Shelf;
 
 fn with_internal_api(engine: &Arc<Engine>, clock: &Clock, routes: Routes) -> Routes {
     let logins = Logins::new([("user", "password"), ("second", "secret")]);
-    let api = InternalApi::new(Arc::clone(engine), clock.clone(), logins, Duration::from_secs(2));
+    // Shelves that nobody finds again: the files are gone, what is open stays.
+    let directory = tempfile::tempdir().unwrap();
+    let shelf = |name| Shelf::open(&directory.path().join(name)).unwrap();
+    let (alerts, _) = Alerts::start(engine, shelf("alerts")).unwrap();
+    let errors = IntegrationErrors::open(shelf("errors"), &engine.catalog()).unwrap();
+    let (engine, body_timeout) = (Arc::clone(engine), Duration::from_secs(2));
+    let api =
+        InternalApi::new(engine, clock.clone(), alerts.into(), Arc::clone(&errors), logins, body_timeout);
     tokio::spawn(api.background(CancellationToken::new()));
-    routes.with(Box::new(api))
+    routes.noting(errors).with(Box::new(api))
 }
 
 #[test]

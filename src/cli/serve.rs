@@ -97,7 +97,7 @@ fn exit_of(error: &NodeError) -> Exit {
         NodeError::Address { .. } => Exit::Address,
         NodeError::Recovery(RecoveryError::ClockBehind { .. }) => Exit::Clock,
         NodeError::Recovery(error) if error.is_io() => Exit::DataDir,
-        NodeError::Recovery(_) => Exit::Data,
+        NodeError::Recovery(_) | NodeError::Shelf(_) => Exit::Data,
         NodeError::System { .. } | NodeError::LastFlush(_) => Exit::Failed,
     }
 }

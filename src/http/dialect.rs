@@ -15,6 +15,9 @@ use super::options::Options;
 use super::telemetry::{Call, Telemetry};
 use super::{Clock, auth, report};
 use crate::engine::Engine;
+use crate::engine::request::Credentials;
+use crate::model::decision::Refusal;
+use crate::plugin::errors::IntegrationErrors;
 
 /// The version of the API that is spoken here: that of the 3scale backend whose behaviour it is.
 pub const API_VERSION: &str = "3.4.3";
@@ -28,6 +31,7 @@ pub struct Dialect {
     pub(super) clock: Clock,
     pub(super) telemetry: Arc<Telemetry>,
     pub(super) body_timeout: Duration,
+    errors: Option<Arc<IntegrationErrors>>,
 }
 
 enum Target {
@@ -70,7 +74,20 @@ impl Dialect {
         telemetry: Arc<Telemetry>,
         body_timeout: Duration,
     ) -> Dialect {
-        Dialect { engine, clock, telemetry, body_timeout }
+        Dialect { engine, clock, telemetry, body_timeout, errors: None }
+    }
+
+    /// Keeps in `errors` what goes wrong with calls of known services.
+    pub(super) fn note_errors(&mut self, errors: Arc<IntegrationErrors>) {
+        self.errors = Some(errors);
+    }
+
+    /// Keeps why a call was refused, if it is known for which service.
+    pub(super) fn note(&self, credentials: &Credentials<'_>, refusal: &Refusal<'_>) {
+        let Some(errors) = &self.errors else { return };
+        if let Some(service) = self.engine.service_of(credentials) {
+            errors.note(service, refusal.code(), refusal.to_string(), (self.clock)().secs());
+        }
     }
 
     /// Answers a request that needs neither its body nor the disk: all but reports. `None` for a report.

@@ -93,6 +93,7 @@ fn count(dialect: &Dialect, query: &Form, body: &Form, options: Options) -> Resu
         ReportError::Dropped(refusal) => {
             tracing::debug!(code = refusal.code(), "a report counted nothing");
             dialect.telemetry.dropped(refusal.code());
+            dialect.note(&credentials, &refusal);
             Box::new(("accepted", answer::empty(StatusCode::ACCEPTED)))
         }
     })

@@ -14,6 +14,7 @@ use hyper::{Request, StatusCode};
 use super::answer::{self, Response};
 use super::dialect::Dialect;
 use super::health::Health;
+use crate::plugin::errors::IntegrationErrors;
 
 /// A future that borrows what answers.
 pub type Answering<'a> = Pin<Box<dyn Future<Output = Response> + Send + 'a>>;
@@ -45,6 +46,15 @@ impl Routes {
     #[must_use]
     pub fn admin(health: Health) -> Routes {
         Routes { dialect: None, health, extensions: Vec::new() }
+    }
+
+    /// The same, keeping in `errors` what goes wrong with calls of known services.
+    #[must_use]
+    pub fn noting(mut self, errors: Arc<IntegrationErrors>) -> Routes {
+        if let Some(dialect) = &mut self.dialect {
+            dialect.note_errors(errors);
+        }
+        self
     }
 
     /// The same with the paths of a plugin.

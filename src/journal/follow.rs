@@ -93,7 +93,8 @@ impl Journal {
 
     fn segment_with(&self, next: Sequence) -> Result<OpenSegment, FollowError> {
         let name = self.ledger.lock().file_with(next);
-        let name = name.ok_or_else(|| JournalError::damaged("the journal", 0, "a synced sequence is in no file"))?;
+        let name =
+            name.ok_or_else(|| JournalError::damaged("the journal", 0, "a synced sequence is in no file"))?;
         let file = self.disk.open(&name).map_err(JournalError::io("open", &name))?;
         let mut header = [0; SEGMENT_HEADER_LEN];
         file.read_at(0, &mut header).map_err(JournalError::io("read", &name))?;
@@ -150,7 +151,9 @@ mod tests {
 
     fn open(disk: &MemoryDisk) -> Journal {
         let options = Options { segment_bytes: 4096, group_bytes_max: 1024, ..Options::default() };
-        Journal::open_on(Box::new(disk.clone()), options, Sequence(0), |_, _, _| Ok::<_, JournalError>(())).unwrap().0
+        Journal::open_on(Box::new(disk.clone()), options, Sequence(0), |_, _, _| Ok::<_, JournalError>(()))
+            .unwrap()
+            .0
     }
 
     fn append(journal: &Journal, number: u64, len: usize) {
@@ -158,7 +161,11 @@ mod tests {
         journal.append(Kind::Command, |out| command.encode(out)).unwrap();
     }
 
-    fn read_all(journal: &Journal, follower: &mut Follower, bytes_max: u64) -> Result<Vec<(u64, u64)>, FollowError> {
+    fn read_all(
+        journal: &Journal,
+        follower: &mut Follower,
+        bytes_max: u64,
+    ) -> Result<Vec<(u64, u64)>, FollowError> {
         let mut seen = Vec::new();
         while !journal.read_on(follower, bytes_max, |sequence, _, entry| match entry {
             Entry::Command(command) => seen.push((sequence.0, command.version)),

@@ -29,6 +29,9 @@ pub(super) struct Last {
     pub(super) generation: Option<u64>,
 }
 
+/// The first sequence that those who follow the journal still need.
+pub(super) type Needed = Arc<dyn Fn() -> Sequence + Send + Sync>;
+
 /// Why a checkpoint was not made.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CheckpointError {
@@ -52,6 +55,7 @@ struct Shared {
     clock: Clock,
     root: PathBuf,
     bytes_max: u64,
+    needed: Needed,
     stop: Mutex<bool>,
     wake: Condvar,
 }
@@ -64,12 +68,14 @@ impl Checkpointer {
         last: Last,
         config: &Config,
         clock: &Clock,
+        needed: Needed,
     ) -> std::io::Result<Checkpointer> {
         let shared = Arc::new(Shared {
             engine: Arc::clone(engine),
             clock: clock.clone(),
             root: dir.checkpoints(),
             bytes_max: config.checkpoint_bytes,
+            needed,
             stop: Mutex::new(false),
             wake: Condvar::new(),
         });
@@ -105,7 +111,10 @@ impl Shared {
             }
             let settle = || self.engine.durable_blocking(self.engine.ticket());
             let stopping = || *self.stop.lock();
-            match checkpoint(&self.engine, &self.root, last.generation, &self.clock, settle, stopping) {
+            let root = &self.root;
+            let made_one =
+                checkpoint(&self.engine, root, last.generation, &self.clock, &self.needed, settle, stopping);
+            match made_one {
                 Ok(this) => {
                     made.increment(1);
                     last = this;
@@ -138,6 +147,7 @@ pub(super) fn checkpoint(
     root: &Path,
     whole: Option<u64>,
     clock: &Clock,
+    needed: &Needed,
     settle: impl FnOnce() -> Result<(), NotDurable>,
     stopping: impl Fn() -> bool,
 ) -> Result<Last, CheckpointError> {
@@ -169,7 +179,7 @@ pub(super) fn checkpoint(
         node_id: engine.journal().node_id(),
         term: engine.journal().term(),
     })?;
-    let pruned = engine.journal().prune(keep_from)?;
+    let pruned = engine.journal().prune(keep_from.min(needed()))?;
     tracing::info!(generation, begin = begin.0, records = total, pruned, "checkpoint made");
     Ok(Last { begin, generation: Some(generation) })
 }

@@ -5,6 +5,7 @@
 //! FORMAT        the version of the directory's layout: a decimal number
 //! journal/      see `journal`
 //! checkpoints/  see `store`
+//! shelves/      see `store::shelf`: a file for each plugin
 //! ```
 
 use std::fs::{File, OpenOptions, Permissions, TryLockError};
@@ -101,6 +102,18 @@ impl DataDir {
 
     pub(super) fn journal(&self) -> PathBuf {
         self.path.join("journal")
+    }
+
+    /// Where a plugin's shelf lies.
+    pub(super) fn shelf(&self, plugin: &str) -> Result<PathBuf, DataDirError> {
+        let shelves = self.path.join("shelves");
+        let create = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&shelves);
+        create.map_err(|source| DataDirError::Unusable {
+            path: self.path.clone(),
+            what: "create the plugins' shelves",
+            source,
+        })?;
+        Ok(shelves.join(plugin))
     }
 
     pub(super) fn checkpoints(&self) -> PathBuf {

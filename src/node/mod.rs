@@ -4,6 +4,7 @@
 
 mod checkpointer;
 mod data_dir;
+mod plugins;
 mod recovery;
 mod sample;
 mod telemetry;
@@ -21,9 +22,11 @@ use crate::engine::{Engine, NotDurable};
 use crate::http::internal::{InternalApi, Logins};
 use crate::http::{self, Clock, Dialect, Health, Routes};
 use crate::journal::JournalError;
+use crate::store::ShelfError;
 use checkpointer::{Checkpointer, Last};
 use data_dir::DataDir;
 pub use data_dir::DataDirError;
+use plugins::Plugins;
 pub use recovery::RecoveryError;
 pub use sample::Sample;
 
@@ -52,6 +55,9 @@ pub enum NodeError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// What a plugin keeps cannot be used.
+    #[error("{0}; moved away, it begins anew, without what it held")]
+    Shelf(#[from] ShelfError),
     /// The last flush failed.
     #[error("stopped, but the last usage could not be written: {0}")]
     LastFlush(#[from] JournalError),
@@ -70,6 +76,7 @@ pub struct Node {
     tasks: TaskTracker,
     flusher: JoinHandle<Result<(), JournalError>>,
     checkpointer: Checkpointer,
+    plugins: Plugins,
     /// Keeps other nodes out until the last thread is done.
     data_dir: DataDir,
 }
@@ -88,19 +95,28 @@ impl Node {
 
         let recovered = recovery::recover(&data_dir, config, clock())?;
         let engine = Arc::new(recovered.engine);
+        let plugins = Plugins::start(&engine, &data_dir)?;
         let wall = clock();
         let mut last = Last { begin: recovered.checkpoint, generation: recovered.generation };
         if recovered.clock_set_back {
             // Before anything is counted: a replay would go through the time that was taken back.
             let settle = || engine.flush(wall).map_err(|_| NotDurable);
             let root = data_dir.checkpoints();
-            last = checkpointer::checkpoint(&engine, &root, last.generation, &clock, settle, || false)
-                .map_err(|error| {
-                    NodeError::system("from the clock's time", std::io::Error::other(error.to_string()))
-                })?;
+            last = checkpointer::checkpoint(
+                &engine,
+                &root,
+                last.generation,
+                &clock,
+                &plugins.needed(),
+                settle,
+                || false,
+            )
+            .map_err(|error| {
+                NodeError::system("from the clock's time", std::io::Error::other(error.to_string()))
+            })?;
         }
         let sample = sample::create_if_empty(&engine, wall)?;
-        let checkpointer = Checkpointer::start(&engine, &data_dir, last, config, &clock)
+        let checkpointer = Checkpointer::start(&engine, &data_dir, last, config, &clock, plugins.needed())
             .map_err(|source| NodeError::system("the checkpointer", source))?;
         let flusher = match spawn_flusher(&engine, &clock) {
             Ok(flusher) => flusher,
@@ -122,9 +138,11 @@ impl Node {
         let dialect = Dialect::new(Arc::clone(&engine), clock.clone(), Arc::clone(&layer), BODY_TIMEOUT);
         let health = Health::new(readiness);
         let with_metrics = health.clone().with_metrics(metrics.clone(), Arc::clone(&layer));
-        let mut data = Routes::data(dialect, if admin.is_none() { with_metrics.clone() } else { health });
+        let health_of_data = if admin.is_none() { with_metrics.clone() } else { health };
+        let mut data = Routes::data(dialect, health_of_data).noting(Arc::clone(&plugins.errors));
         let mut administration = Routes::admin(with_metrics);
-        if let Some(internal) = internal_api(config, &engine, &clock) {
+        tasks.spawn(Arc::clone(&plugins.errors).run(shutdown.clone()));
+        if let Some(internal) = internal_api(config, &engine, &clock, &plugins) {
             tasks.spawn(internal.background(shutdown.clone()));
             let owner = if admin.is_none() { &mut data } else { &mut administration };
             owner.extend(Box::new(internal));
@@ -149,6 +167,7 @@ impl Node {
             tasks,
             flusher,
             checkpointer,
+            plugins,
             data_dir,
         })
     }
@@ -167,11 +186,13 @@ impl Node {
     pub async fn stop(self) -> Result<(), NodeError> {
         self.shutdown.cancel();
         self.tasks.wait().await;
-        let Node { engine, flusher, checkpointer, data_dir, .. } = self;
+        let Node { engine, flusher, checkpointer, plugins, data_dir, .. } = self;
         let stopped = tokio::task::spawn_blocking(move || {
             checkpointer.stop();
             engine.stop_flusher();
             let flushed = flusher.join();
+            // After the last flush: they take in what it wrote.
+            plugins.stop();
             drop(data_dir);
             flushed
         });
@@ -194,14 +215,20 @@ pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 const BODY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// 3scale's internal API, if anybody may use it.
-fn internal_api(config: &Config, engine: &Arc<Engine>, clock: &Clock) -> Option<InternalApi> {
+fn internal_api(
+    config: &Config,
+    engine: &Arc<Engine>,
+    clock: &Clock,
+    plugins: &Plugins,
+) -> Option<InternalApi> {
     let logins = config.internal_api.iter().map(|login| (login.user.as_str(), login.password.expose()));
     let logins = Logins::new(logins);
     if logins.is_empty() {
         tracing::info!("the internal API is off: it has no user and password");
         return None;
     }
-    Some(InternalApi::new(Arc::clone(engine), clock.clone(), logins, BODY_TIMEOUT))
+    let (alerts, errors) = (Arc::clone(&plugins.alerts), Arc::clone(&plugins.errors));
+    Some(InternalApi::new(Arc::clone(engine), clock.clone(), alerts, errors, logins, BODY_TIMEOUT))
 }
 
 fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), NodeError> {

@@ -87,7 +87,8 @@ impl IntegrationErrors {
         };
         let orphans: Vec<_> = rows.into_iter().map(|(key, _)| key).filter(|key| is_orphan(key)).collect();
         if !orphans.is_empty() {
-            shelf.write(|writing| orphans.iter().try_for_each(|key| writing.delete(ERRORS, key).map(drop)))?;
+            shelf
+                .write(|writing| orphans.iter().try_for_each(|key| writing.delete(ERRORS, key).map(drop)))?;
         }
         let dropped = metrics::counter!("tollgate_integration_errors_dropped_total");
         Ok(Arc::new(IntegrationErrors { shelf, queue: Mutex::default(), writing: Mutex::default(), dropped }))
@@ -192,8 +193,8 @@ fn keep_newest(writing: &mut Writing<'_>, service: ServiceId, kept: usize) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::draft::{Draft, NewService};
     use crate::model::catalog::{Key, KeyIndex};
+    use crate::model::draft::{Draft, NewService};
     use crate::model::record::BackendVersion;
 
     struct NoKeys;
@@ -245,7 +246,8 @@ mod tests {
     fn each_service_keeps_its_newest_errors_and_the_queue_has_an_end() {
         let dir = tempfile::tempdir().unwrap();
         let (catalog, service) = catalog();
-        let errors = IntegrationErrors::open(Shelf::open(&dir.path().join("errors")).unwrap(), &catalog).unwrap();
+        let errors =
+            IntegrationErrors::open(Shelf::open(&dir.path().join("errors")).unwrap(), &catalog).unwrap();
         for number in 0..ERRORS_MAX {
             errors.note(service, "c", number.to_string(), 0);
         }
@@ -264,7 +266,8 @@ mod tests {
     fn long_messages_are_cut_at_a_character() {
         let dir = tempfile::tempdir().unwrap();
         let (catalog, service) = catalog();
-        let errors = IntegrationErrors::open(Shelf::open(&dir.path().join("errors")).unwrap(), &catalog).unwrap();
+        let errors =
+            IntegrationErrors::open(Shelf::open(&dir.path().join("errors")).unwrap(), &catalog).unwrap();
         errors.note(service, "c", "x".repeat(MESSAGE_BYTES_MAX), 0);
         errors.note(service, "c", "x".repeat(MESSAGE_BYTES_MAX - 1) + "ö", 0);
         let page = errors.page(service, 0, 2).unwrap();

@@ -138,7 +138,11 @@ impl Following {
     #[must_use]
     pub fn needs(&self) -> Sequence {
         let stored = Sequence(self.stored.load(Ordering::Relaxed));
-        if self.engine.journal().bytes_since(stored) > LAG_BYTES_MAX { Sequence(u64::MAX) } else { stored.next() }
+        if self.engine.journal().bytes_since(stored) > LAG_BYTES_MAX {
+            Sequence(u64::MAX)
+        } else {
+            stored.next()
+        }
     }
 
     /// How many synced entries it has not taken in.
@@ -211,7 +215,10 @@ impl Following {
         put_down: &mut Instant,
         stopping: bool,
     ) -> Result<bool, StepError> {
-        let read = self.engine.journal().read_on(follower, BYTES_AT_ONCE, |_, time, entry| derive.entry(time, entry));
+        let read = self
+            .engine
+            .journal()
+            .read_on(follower, BYTES_AT_ONCE, |_, time, entry| derive.entry(time, entry));
         let position = follower.position();
         let is_due = position.0 > self.stored.load(Ordering::Relaxed)
             && (stopping || put_down.elapsed() >= POSITION_INTERVAL);
@@ -232,7 +239,9 @@ impl Following {
             Ok(seen_all) => Ok(seen_all),
             Err(FollowError::Pruned { next, oldest }) => {
                 tracing::error!(
-                    follower = self.name, next = next.0, oldest = oldest.0,
+                    follower = self.name,
+                    next = next.0,
+                    oldest = oldest.0,
                     "was too far behind and is detached: what lies between is not taken in"
                 );
                 *follower = Follower::after(oldest.previous());

@@ -14,3 +14,5 @@
 pub mod alerts;
 pub mod errors;
 pub mod follower;
+
+pub use crate::store::ShelfError;

@@ -16,5 +16,5 @@ mod tests;
 pub use checkpoint::{Checkpoint, CheckpointWriter, Finished, PassedOver, open_latest};
 pub use error::StoreError;
 pub use manifest::Meta;
-pub use shelf::{Shelf, ShelfError, Table};
 pub use piece::{PIECE_BYTES_MAX, Piece, PieceError, decode_piece};
+pub use shelf::{Shelf, ShelfError, Table};

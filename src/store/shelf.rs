@@ -9,7 +9,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use redb::backends::FileBackend;
-use redb::{Database, ReadOnlyTable, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
+use redb::{
+    Database, ReadOnlyTable, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
+};
 use redb::{TableError, WriteTransaction};
 
 use crate::journal::Sequence;
@@ -63,10 +65,14 @@ impl Shelf {
     /// The file cannot be opened, is no shelf, is damaged, or is in use.
     pub fn open(path: &Path) -> Result<Shelf, ShelfError> {
         let failed = |source: redb::Error| ShelfError { path: path.to_owned(), source: Box::new(source) };
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
         let file = file.map_err(|error| failed(error.into()))?;
         let database = FileBackend::new(file).map_err(redb::Error::from).and_then(|backend| {
-            Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(backend).map_err(redb::Error::from)
+            Database::builder()
+                .set_cache_size(CACHE_BYTES)
+                .create_with_backend(backend)
+                .map_err(redb::Error::from)
         });
         Ok(Shelf { path: path.to_owned(), database: database.map_err(failed)? })
     }
@@ -197,10 +203,7 @@ impl Writing<'_> {
         self.put(POSITION, &[], &position.0.to_le_bytes())
     }
 
-    fn table(
-        &self,
-        table: Table,
-    ) -> Result<redb::Table<'_, &'static [u8], &'static [u8]>, ShelfError> {
+    fn table(&self, table: Table) -> Result<redb::Table<'_, &'static [u8], &'static [u8]>, ShelfError> {
         self.transaction.open_table(definition(table)).map_err(|error| self.shelf.failed(error))
     }
 }
@@ -273,7 +276,11 @@ mod tests {
         let shelf = Shelf::open(&dir.path().join("shelf")).unwrap();
         assert_eq!(keys(&shelf, &Scan::first(&[], 10)), Vec::<Vec<u8>>::new(), "no table yet");
         shelf
-            .write(|it| [[1, 0], [2, 1], [2, 255], [3, 0], [255, 255]].iter().try_for_each(|key| it.put(ROWS, key, b"v")))
+            .write(|it| {
+                [[1, 0], [2, 1], [2, 255], [3, 0], [255, 255]]
+                    .iter()
+                    .try_for_each(|key| it.put(ROWS, key, b"v"))
+            })
             .unwrap();
         assert_eq!(keys(&shelf, &Scan::first(&[2], 10)), [[2, 1], [2, 255]]);
         assert_eq!(keys(&shelf, &Scan { backwards: true, ..Scan::first(&[2], 1) }), [[2, 255]]);

@@ -14,6 +14,9 @@ use crate::http::Response;
 use crate::http::body::BodyError;
 use crate::http::form::FormError;
 use crate::model::draft::CommandError;
+use crate::plugin::ShelfError;
+use crate::plugin::alerts::AlertsError;
+use crate::plugin::follower::Behind;
 
 /// What a call is answered.
 #[derive(Debug)]
@@ -78,8 +81,28 @@ pub(super) enum Refusal {
     TooSlow,
     #[error("the journal cannot be written at present")]
     NotDurable,
+    /// What follows the journal has not come as far as the call.
+    #[error(transparent)]
+    Behind(#[from] Behind),
     #[error("the call failed inside the node")]
     Failed,
+}
+
+impl From<AlertsError> for Refusal {
+    fn from(error: AlertsError) -> Self {
+        match error {
+            AlertsError::Behind(behind) => Refusal::Behind(behind),
+            AlertsError::Shelf(error) => error.into(),
+        }
+    }
+}
+
+impl From<ShelfError> for Refusal {
+    fn from(error: ShelfError) -> Self {
+        // It names files of the node, which is nothing for the caller.
+        tracing::error!(%error, "a call of the internal API failed");
+        Refusal::Failed
+    }
 }
 
 impl From<ChangeError> for Refusal {
@@ -119,7 +142,7 @@ impl Refusal {
             Refusal::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::Encoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Refusal::TooSlow => StatusCode::REQUEST_TIMEOUT,
-            Refusal::NotDurable => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::NotDurable | Refusal::Behind(_) => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::Failed => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -140,7 +163,9 @@ impl Refusal {
         let mut response = json(self.code(), &self.body());
         let headers = response.headers_mut();
         match self {
-            Refusal::NotDurable => drop(headers.insert(RETRY_AFTER, HeaderValue::from_static("1"))),
+            Refusal::NotDurable | Refusal::Behind(_) => {
+                drop(headers.insert(RETRY_AFTER, HeaderValue::from_static("1")))
+            }
             // What else of its body the client sends would be misread.
             Refusal::TooSlow => drop(headers.insert(CONNECTION, HeaderValue::from_static("close"))),
             _ => {}
@@ -171,4 +196,11 @@ fn json(code: StatusCode, body: &Value) -> Response {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
+}
+
+/// A time as the original shows it: `2026-11-22 13:45:30 UTC`.
+pub(super) fn time_text(seconds: u64) -> String {
+    let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+    let time = jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::MAX);
+    time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }

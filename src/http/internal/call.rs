@@ -5,6 +5,7 @@ use percent_encoding::percent_decode_str;
 
 use super::answer::Refusal;
 use super::json::Object;
+use crate::http::form::Form;
 
 /// Where the internal API lies.
 pub(super) const ROOT: &str = "/internal";
@@ -38,6 +39,7 @@ pub(super) struct Call {
     /// What follows [`ROOT`], split at slashes, then decoded: an id may have a slash in it. One slash at the end means
     /// nothing.
     pub(super) path: Vec<String>,
+    query: Form,
     pub(super) body: Object,
 }
 
@@ -52,7 +54,14 @@ impl Call {
         let path = decoded.map(|part| part.map(|text| text.into_owned()));
         let path =
             path.collect::<Result<_, _>>().map_err(|_| Refusal::Bad("the path is not UTF-8".to_owned()))?;
-        Ok(Call { verb, path, body: Object::parse(body)? })
+        let query = Form::parse(uri.query().unwrap_or_default().as_bytes());
+        let query = query.map_err(|error| Refusal::Bad(error.to_string()))?;
+        Ok(Call { verb, path, query, body: Object::parse(body)? })
+    }
+
+    /// A parameter of the query that is a text.
+    pub(super) fn parameter(&self, name: &str) -> Option<&str> {
+        self.query.entries().find(|(known, _)| *known == name).and_then(|(_, value)| value.text())
     }
 }
 

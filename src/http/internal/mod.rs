@@ -46,6 +46,8 @@ mod answer;
 mod applications;
 mod batch;
 mod call;
+mod errors;
+mod events;
 pub mod json;
 mod keys;
 mod logins;
@@ -74,6 +76,8 @@ use super::routes::{Answering, Extension};
 use super::{Clock, Response, body};
 use crate::engine::Engine;
 use crate::model::draft::Draft;
+use crate::plugin::alerts::Alerts;
+use crate::plugin::errors::IntegrationErrors;
 use answer::{Outcome, Refusal, Reply};
 use call::{Call, ROOT};
 pub use logins::Logins;
@@ -122,6 +126,8 @@ struct Api {
     engine: Arc<Engine>,
     clock: Clock,
     eraser: Arc<Eraser>,
+    alerts: Arc<Alerts>,
+    errors: Arc<IntegrationErrors>,
 }
 
 impl Api {
@@ -140,9 +146,16 @@ impl InternalApi {
     /// Answers those who have one of `logins` from `engine`. A body that takes longer than `body_timeout` to arrive
     /// is given up.
     #[must_use]
-    pub fn new(engine: Arc<Engine>, clock: Clock, logins: Logins, body_timeout: Duration) -> InternalApi {
+    pub fn new(
+        engine: Arc<Engine>,
+        clock: Clock,
+        alerts: Arc<Alerts>,
+        errors: Arc<IntegrationErrors>,
+        logins: Logins,
+        body_timeout: Duration,
+    ) -> InternalApi {
         let eraser = Arc::new(Eraser::new(Arc::clone(&engine), clock.clone()));
-        let api = Arc::new(Api { engine, clock, eraser });
+        let api = Arc::new(Api { engine, clock, eraser, alerts, errors });
         InternalApi { api, logins, body_timeout, at_once: Semaphore::new(CALLS_AT_ONCE), calls: Calls::new() }
     }
 
@@ -165,7 +178,7 @@ impl InternalApi {
                 reply.response()
             }
             Err(refusal) => {
-                let ours = matches!(refusal, Refusal::NotDurable | Refusal::Failed);
+                let ours = matches!(refusal, Refusal::NotDurable | Refusal::Behind(_) | Refusal::Failed);
                 if ours { &self.calls.unavailable } else { &self.calls.refused }.increment(1);
                 refusal.response()
             }

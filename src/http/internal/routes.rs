@@ -6,8 +6,8 @@ use super::Api;
 use super::answer::{Outcome, Refusal, Reply};
 use super::call::{Call, Verb};
 use super::{
-    alert_limits, applications, batch, keys, metrics, provider_keys, referrer_filters, service_tokens,
-    services, stats, usage_limits, utilization,
+    alert_limits, applications, batch, errors, events, keys, metrics, provider_keys, referrer_filters,
+    service_tokens, services, stats, usage_limits, utilization,
 };
 use crate::http::API_VERSION;
 
@@ -25,6 +25,8 @@ pub(super) fn answer(api: &Api, call: &Call) -> Outcome {
         ["services", "change_provider_key", key] => provider_keys::answer(api, call, key),
         ["services"] => services::create(api, call),
         ["services", service] => services::answer(api, call, service),
+        ["services", service, "errors"] => errors::answer(api, call, service),
+        ["events", ref rest @ ..] => events::answer(api, call, rest),
         ["services", service, "stats"] => stats::answer(api, call, service),
         ["services", service, "alert_limits", ref rest @ ..] => {
             alert_limits::answer(api, call, service, rest)

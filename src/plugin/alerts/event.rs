@@ -124,7 +124,8 @@ mod tests {
     fn events_read_as_they_were_written() {
         let period = Period::Month;
         let alert = EventKind::Alert { level: 120, count: 12, max: 10, metric: "hits".into(), period };
-        for (id, kind) in [(1, EventKind::FirstTraffic), (2, EventKind::FirstDailyTraffic), (u64::MAX, alert)] {
+        for (id, kind) in [(1, EventKind::FirstTraffic), (2, EventKind::FirstDailyTraffic), (u64::MAX, alert)]
+        {
             let event = Event { id, at_s: 7, service: "s".into(), application: "a".into(), kind };
             assert_eq!(Event::decode(&id.to_be_bytes(), &event.encode()), Some(event));
         }

@@ -61,15 +61,22 @@ pub enum AlertsError {
     Shelf(#[from] ShelfError),
 }
 
+impl Drop for Alerts {
+    fn drop(&mut self) {
+        self.following.stop();
+    }
+}
+
 impl Alerts {
-    /// Begins to follow the journal. The thread ends after [`Alerts::stop`].
+    /// Begins to follow the journal. The thread ends after [`Following::stop`], or when this is dropped.
     ///
     /// # Errors
     /// The shelf cannot be read, or the system gives no thread.
     pub fn start(engine: &Arc<Engine>, shelf: Shelf) -> std::io::Result<(Alerts, JoinHandle<()>)> {
         let shelf = Arc::new(shelf);
         let deriver = Deriver::open(Arc::clone(engine), &shelf).map_err(std::io::Error::other)?;
-        let (following, thread) = Following::start("alerts", Arc::clone(engine), Arc::clone(&shelf), deriver)?;
+        let (following, thread) =
+            Following::start("alerts", Arc::clone(engine), Arc::clone(&shelf), deriver)?;
         Ok((Alerts { shelf, following }, thread))
     }
 
