@@ -13,7 +13,7 @@
 //! | [`engine`] | decisions, reports, commands: the only way to change usage or catalog | model, counter, journal |
 //! | [`http`] | listeners, 3scale's dialect, health, telemetry | engine, model |
 //! | [`config`] | flags, variables and file, checked | nothing of ours |
-//! | [`node`] | assembly: opens, recovers, starts, stops | all |
+//! | [`node`] | assembly: opens, recovers, starts, stops, hands over, shows what it holds | all |
 //! | [`cli`] | the command line | config, node, http's clock |
 //!
 //! `tests/architecture.rs` holds these arrows and what else of the plan can be held mechanically.
