@@ -37,7 +37,7 @@ fn main() {
     let restarts = arguments.iter().position(|it| it == "--restarts").map_or(20, |at| {
         arguments.get(at + 1).and_then(|it| it.parse().ok()).expect("--restarts takes a number")
     });
-    let tests: [(&str, &dyn Fn()); 7] = [
+    let tests: [(&str, &dyn Fn()); 8] = [
         ("no_request_fails_across_restarts", &|| no_request_fails_across(restarts)),
         ("the_program_can_be_replaced_by_a_signal", &the_program_can_be_replaced_by_a_signal),
         ("without_a_running_node_taking_over_is_starting", &without_a_running_node_taking_over_is_starting),
@@ -48,6 +48,7 @@ fn main() {
         ),
         ("a_successor_that_dies_at_the_end_has_the_sockets_served_again", &a_late_death_is_survived),
         ("a_node_that_dies_while_handing_over_is_replaced", &a_node_that_dies_while_handing_over_is_replaced),
+        ("a_successor_may_serve_other_addresses", &a_successor_may_serve_other_addresses),
     ];
     for (name, test) in tests {
         let began = Instant::now();
@@ -357,4 +358,26 @@ fn a_node_that_dies_while_handing_over_is_replaced() {
     let successor = successor.join().unwrap();
     assert_eq!(counted(dir.path(), 0, true), 3);
     assert_eq!(successor.terminate(), 0);
+}
+
+fn a_successor_may_serve_other_addresses() {
+    let dir = tempfile::tempdir().unwrap();
+    prepare(dir.path());
+    let [http, admin, other] = [free_address(), free_address(), free_address()];
+    let status = |address| Client::try_connect(address).map(|mut client| client.get("/metrics").status).ok();
+    let mut first = Process::start(serve(dir.path(), http, &["--admin", &admin.to_string()]));
+    assert_eq!((status(http), status(admin), status(other)), (Some(404), Some(200), None));
+    // Kept, both.
+    let mut second = Process::start(serve(dir.path(), http, &["--take-over", "--admin", &admin.to_string()]));
+    assert_eq!(first.wait(), 0);
+    assert_eq!((status(http), status(admin), status(other)), (Some(404), Some(200), None));
+    // One kept, one bound anew, one given up.
+    let mut third = Process::start(serve(dir.path(), http, &["--take-over", "--admin", &other.to_string()]));
+    assert_eq!(second.wait(), 0);
+    assert_eq!((status(http), status(admin), status(other)), (Some(404), None, Some(200)));
+    // The admin listener's socket serves the data.
+    let fourth = Process::start(serve(dir.path(), other, &["--take-over"]));
+    assert_eq!(third.wait(), 0);
+    assert_eq!((status(http), status(admin), status(other)), (None, None, Some(200)));
+    assert_eq!(fourth.terminate(), 0);
 }

@@ -203,6 +203,24 @@ fn inspect_says_what_it_cannot_show() {
     assert!(code == 7 && err.contains("newer tollgate"), "{err}");
 }
 
+#[test]
+fn a_directory_that_is_held_is_not_read_behind_its_nodes_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    prepare(&data);
+    let lock = std::fs::File::open(data.join("lock")).unwrap();
+    lock.lock().unwrap();
+    let (code, out, err) = run(&["inspect", "--data-dir", data.to_str().unwrap()], &[]);
+    assert!(code == 5 && out.is_empty() && err.contains("does not answer"), "{code} {err}");
+    // Looking takes the lock for an instant only, for which a start waits.
+    let held = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(100));
+        lock.unlock().unwrap();
+    });
+    assert_eq!(Process::start(serve(&data)).terminate(), 0);
+    held.join().unwrap();
+}
+
 fn serve(data: &Path) -> std::process::Command {
     let mut command = tollgate();
     command.args(["serve", "--http", "127.0.0.1:0", "--log", "warn", "--data-dir"]).arg(data);

@@ -11,7 +11,7 @@
 //! 2. The old process (O) answers `{"ok": {"listeners": ["data", "admin"], "within_s": 25}}`, the sockets' descriptors
 //!    attached in the same order. Or it refuses with an error, and N ends.
 //! 3. N keeps the sockets whose addresses it is configured for, binds what else it needs, and sends `go`.
-//! 4. O sends its clients away ([`Departure`](crate::http::Departure)): it goes on accepting and answering, but each
+//! 4. O sends its clients away ([`Departure`]): it goes on accepting and answering, but each
 //!    answer ends its connection, until every connection from before has had one, at most [`LAME_DUCK`] long. Then
 //!    it accepts no more, answers what is in flight, and closes what is idle.
 //! 5. O flushes, releases the data directory, sends `released` and ends.
@@ -215,6 +215,8 @@ impl Node {
     }
 
     fn reopened(mut self, reason: &str) -> Result<HandOver, NodeError> {
+        // Before those are accepted who have waited: they may stay.
+        self.departure.cancel();
         self.front.open()?;
         Ok(self.stays(reason))
     }

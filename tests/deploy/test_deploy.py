@@ -105,6 +105,38 @@ def sidecar():
     return next(container for container in pod()["initContainers"] if container["name"] == "tollgate")
 
 
+class ContainerTest(unittest.TestCase):
+    def setUp(self):
+        self.text = (DEPLOY / "Containerfile").read_text()
+        self.root = DEPLOY.parent
+
+    def test_it_copies_all_that_the_build_reads(self):
+        with tempfile.TemporaryDirectory() as home:
+            for names in re.findall(r"^COPY (?!--from)(.+)$", self.text, re.M):
+                *sources, target = names.split()
+                for source in sources:
+                    source = self.root / source
+                    if source.is_dir():
+                        ignore = shutil.ignore_patterns(".venv", "target")
+                        shutil.copytree(source, Path(home) / target, ignore=ignore)
+                    else:
+                        shutil.copy(source, Path(home) / target)
+            command = ["cargo", "metadata", "--format-version=1", "--no-deps", "--locked", "--offline"]
+            done = subprocess.run(command, cwd=home, capture_output=True, text=True)
+            self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_it_builds_with_the_compiler_that_the_manifest_wants(self):
+        wanted = re.search(r'^rust-version = "(.*)"', (self.root / "Cargo.toml").read_text(), re.M).group(1)
+        self.assertIn(f"FROM rust:{wanted}-", self.text)
+
+    def test_it_runs_a_bare_program_as_nobody_in_particular(self):
+        stages = re.split(r"^FROM ", self.text, flags=re.M)
+        self.assertTrue(stages[-1].startswith("scratch\n"))
+        user = re.search(r"^USER (\d+):(\d+)$", stages[-1], re.M).group(1)
+        self.assertNotEqual(user, "0")
+        self.assertEqual(int(user), pod()["securityContext"]["runAsUser"])
+
+
 class KubernetesTest(unittest.TestCase):
     def test_the_manifests_fit_the_schema(self):
         import kubernetes_validate

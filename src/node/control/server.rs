@@ -94,6 +94,11 @@ impl Control {
                 let answer = self.inspect(query).await;
                 stream.write_all(&answer.line()).await
             }
+            // What another user's process wrote into the directory, root's included, this one's next start could not
+            // read.
+            Ok(Request::TakeOver(_)) if peer.uid() != own => {
+                refuse(&mut stream, "only a process of the node's own user can take over").await
+            }
             Ok(Request::TakeOver(asked)) => match Successor::new(stream, asked, peer.pid()) {
                 Ok(successor) => self.introduce(successor).await,
                 Err((mut stream, reason)) => refuse(&mut stream, &reason).await,
