@@ -91,24 +91,23 @@ impl Config {
             settings = settings.or(from_file.settings);
         }
         let mut senseless = Vec::new();
-        let config = settings.resolve(&mut senseless);
+        let config = settings.clone().resolve(&mut senseless);
         problems.extend(senseless.iter().map(|problem| origins.locate(problem)));
         if !problems.is_empty() {
             return Err(ConfigErrors(problems));
         }
-        let effective = origins.effective(&config);
+        let effective = origins.effective(&settings.or(config.defaults()));
         Ok((config, effective))
     }
 
-    /// The settings that give this configuration, defaults included.
-    fn as_settings(&self) -> Settings {
+    /// What stands for keys that nobody wrote; absent where that is nothing.
+    fn defaults(&self) -> Settings {
         Settings {
             config: None,
             data_dir: Some(self.data_dir.clone()),
             http: Some(self.http.to_string()),
             admin: self.admin.map(|address| address.to_string()),
-            // Whether it was needed or not: what it allowed is in the addresses.
-            insecure: None,
+            insecure: Some(false),
             connections_max: Some(self.connections_max),
             drain_s: Some(self.drain_deadline.as_secs()),
             checkpoint_mib: Some(self.checkpoint_bytes >> 20),

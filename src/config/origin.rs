@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-use super::{Config, Settings};
+use super::Settings;
 
 /// Where a setting was written.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -53,14 +53,14 @@ impl Origins {
         }
     }
 
-    /// What a node runs with under `config`, key by key.
-    pub(super) fn effective(&self, config: &Config) -> Vec<Effective> {
+    /// What a node runs with under `settings`, key by key.
+    pub(super) fn effective(&self, settings: &Settings) -> Vec<Effective> {
         let effective = |(key, value): (String, toml::Value)| {
             let value = if is_secret(&key) { REDACTED.to_owned() } else { value.to_string() };
             let origin = self.0.get(&key).cloned().unwrap_or(Origin::Default);
             Effective { key, value, origin }
         };
-        written(&config.as_settings()).map(effective).collect()
+        written(settings).map(effective).collect()
     }
 }
 
@@ -79,7 +79,8 @@ const REDACTED: &str = "(set, not shown)";
 
 /// Whether the value of a key is a credential. By name, so that a key that is added later is not forgotten.
 fn is_secret(key: &str) -> bool {
-    ["password", "passwords", "secret", "token"].iter().any(|end| key.ends_with(end))
+    key.split('_')
+        .any(|part| ["password", "passwords", "secret", "secrets", "token", "tokens"].contains(&part))
 }
 
 /// The keys that have a value.
@@ -94,10 +95,10 @@ mod tests {
 
     #[test]
     fn credentials_are_told_by_the_name_of_their_key() {
-        for key in ["internal_api_password", "webhook_secret", "admin_token", "old_passwords"] {
+        for key in ["api_password", "api_password_2", "webhook_secret", "admin_token", "old_passwords"] {
             assert!(is_secret(key), "{key}");
         }
-        for key in ["internal_api_user", "data_dir", "token_ttl_s"] {
+        for key in ["api_user", "data_dir", "tls_key"] {
             assert!(!is_secret(key), "{key}");
         }
     }
