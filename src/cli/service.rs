@@ -61,7 +61,10 @@ impl ServiceManager {
             return std::future::pending().await;
         };
         loop {
-            self.tell("WATCHDOG=1");
+            // A task of its own goes to a worker: if those are stuck, nothing is said.
+            if tokio::spawn(async {}).await.is_ok() {
+                self.tell("WATCHDOG=1");
+            }
             tokio::time::sleep(interval).await;
         }
     }
