@@ -14,7 +14,7 @@
 //! | [`plugin`] | what is derived from the journal beside the decisions: events, integration errors | model, journal, store's shelves, engine |
 //! | [`http`] | listeners, 3scale's dialect, its internal API, health, telemetry | engine, model, plugin |
 //! | [`config`] | flags, variables and file, checked | nothing of ours |
-//! | [`node`] | assembly: opens, recovers, starts, stops | all |
+//! | [`node`] | assembly: opens, recovers, starts, stops, hands over, shows what it holds | all |
 //! | [`cli`] | the command line | config, node, http's clock |
 //!
 //! `tests/architecture.rs` holds these arrows and what else of the plan can be held mechanically.

@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::Password;
 
 /// Every key, by flag, variable or file; absent where nothing was written.
-#[derive(Clone, Default, PartialEq, Eq, Debug, Deserialize, clap::Args)]
+#[derive(Clone, Default, PartialEq, Eq, Debug, Deserialize, Serialize, clap::Args)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// Configuration file (TOML) with the same keys as these flags, `-` written `_`

@@ -3,6 +3,7 @@
 //! | File | What it holds |
 //! |---|---|
 //! | `server`, `connection` | sockets: accepting, the cap on connections, time limits, draining |
+//! | `departure` | sending clients away before another process serves their socket |
 //! | `routes`, `health` | which path belongs to whom; `/healthz`, `/readyz`, `/metrics`; plugin routes |
 //! | `dialect`, `auth`, `report` | the calls of 3scale's API, each in the order of its checks |
 //! | `form`, `fields`, `body` | parameters: nested forms, the names that calls know, bodies (gzip, multipart) |
@@ -18,6 +19,7 @@ mod answer;
 mod auth;
 mod body;
 mod connection;
+mod departure;
 mod dialect;
 mod fields;
 pub mod form;
@@ -36,6 +38,7 @@ use std::sync::Arc;
 use crate::model::time::UnixMillis;
 
 pub use answer::Response;
+pub use departure::Departure;
 pub use dialect::{API_VERSION, Dialect};
 pub use health::{Health, Readiness};
 pub use routes::{Answering, Extension, Routes};

@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{self, End};
+use super::departure::Departure;
 use super::routes::Routes;
 use super::telemetry::Telemetry;
 
@@ -26,6 +27,8 @@ pub struct Config {
     pub idle_timeout: Duration,
     /// After the order to stop, for answering what is in flight.
     pub drain_timeout: Duration,
+    /// Shared with whoever hands the listening socket over to another process.
+    pub departure: Departure,
 }
 
 impl Default for Config {
@@ -36,6 +39,7 @@ impl Default for Config {
             head_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
             drain_timeout: Duration::from_secs(10),
+            departure: Departure::default(),
         }
     }
 }

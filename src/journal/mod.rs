@@ -42,6 +42,7 @@ pub mod catalog;
 mod disk;
 #[cfg(test)]
 pub(crate) mod disk_memory;
+mod disk_read_only;
 pub mod entry;
 mod error;
 mod follow;
@@ -61,6 +62,7 @@ mod damage_tests;
 
 use batch::Batch;
 pub use disk::{Directory, Disk, DiskFile};
+pub use disk_read_only::ReadOnlyDirectory;
 use entry::Kind;
 pub use error::{JournalError, OpenError};
 pub use follow::{FollowError, Follower};

@@ -1,9 +1,14 @@
 //! Assembly: configuration -> data directory -> recovery -> engine -> listeners -> drain. Only calls constructors.
 //!
 //! Stopping goes the other way round: listeners drain, the checkpointer ends, the flusher writes a last time.
+//! Instead of stopping, a node can hand its listening sockets over to another process ([`hand_over`]).
 
 mod checkpointer;
+mod control;
 mod data_dir;
+mod front;
+pub mod hand_over;
+pub mod inspect;
 mod plugins;
 mod recovery;
 mod sample;
@@ -12,20 +17,24 @@ mod telemetry;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::engine::{Engine, NotDurable};
 use crate::http::internal::{InternalApi, Logins};
-use crate::http::{self, Clock, Dialect, Health, Routes};
+use crate::http::{self, Clock, Departure, Dialect, Health, Routes};
 use crate::journal::JournalError;
 use crate::store::ShelfError;
 use checkpointer::{Checkpointer, Last};
+use control::server::{self as control_server, Control};
 use data_dir::DataDir;
 pub use data_dir::DataDirError;
+use front::{Front, Role, Socket, Sockets};
+pub use hand_over::{HandOver, Successor};
 use plugins::Plugins;
 pub use recovery::RecoveryError;
 pub use sample::Sample;
@@ -58,6 +67,9 @@ pub enum NodeError {
     /// What a plugin keeps cannot be used.
     #[error("{0}; moved away, it begins anew, without what it held")]
     Shelf(#[from] ShelfError),
+    /// The node that runs on the directory does not hand it over.
+    #[error("cannot take over from the running node: {0}")]
+    HandOver(String),
     /// The last flush failed.
     #[error("stopped, but the last usage could not be written: {0}")]
     LastFlush(#[from] JournalError),
@@ -74,6 +86,10 @@ pub struct Node {
     pub sample: Option<Sample>,
     shutdown: CancellationToken,
     tasks: TaskTracker,
+    front: Front,
+    departure: Departure,
+    drain_deadline: Duration,
+    successors: mpsc::Receiver<Successor>,
     flusher: JoinHandle<Result<(), JournalError>>,
     checkpointer: Checkpointer,
     plugins: Plugins,
@@ -87,12 +103,30 @@ impl Node {
     /// # Errors
     /// [`NodeError`]; nothing is left running.
     pub async fn start(config: &Config, clock: Clock) -> Result<Node, NodeError> {
-        let metrics = telemetry::recorder();
         let data_dir = DataDir::open(&config.data_dir)?;
         // Before recovery, which may take a while: a busy address should not.
-        let http = listen(config.http)?;
-        let admin = config.admin.map(listen).transpose()?;
+        let sockets = Sockets::open(config, Vec::new())?;
+        Node::run(config, clock, data_dir, sockets)
+    }
 
+    /// Starts a node with the listening sockets of the one that runs on the same directory, which ends; no client
+    /// notices ([`hand_over`]). If none runs, this is [`Node::start`].
+    ///
+    /// # Errors
+    /// As there, and what keeps the other node from handing over; it goes on then.
+    pub async fn take_over(config: &Config, clock: Clock) -> Result<Node, NodeError> {
+        // The running node should not be bothered by a version that cannot read its data.
+        data_dir::check_format(&config.data_dir)?;
+        let Some(sockets) = hand_over::take(config).await? else {
+            return Node::start(config, clock).await;
+        };
+        let data_dir = DataDir::open_within(&config.data_dir, ENDING)?;
+        Node::run(config, clock, data_dir, sockets)
+    }
+
+    fn run(config: &Config, clock: Clock, data_dir: DataDir, sockets: Sockets) -> Result<Node, NodeError> {
+        let metrics = telemetry::recorder();
+        let Sockets { http, admin } = sockets;
         let recovered = recovery::recover(&data_dir, config, clock())?;
         let engine = Arc::new(recovered.engine);
         let plugins = Plugins::start(&engine, &data_dir)?;
@@ -130,9 +164,11 @@ impl Node {
         let tasks = TaskTracker::new();
         let readiness = telemetry::readiness(Arc::clone(&engine), shutdown.clone());
         let layer = Arc::new(http::Telemetry::default());
+        let departure = Departure::default();
         let limits = http::Config {
             connections_max: config.connections_max,
             drain_timeout: config.drain_deadline,
+            departure: departure.clone(),
             ..http::Config::default()
         };
         let dialect = Dialect::new(Arc::clone(&engine), clock.clone(), Arc::clone(&layer), BODY_TIMEOUT);
@@ -147,14 +183,31 @@ impl Node {
             let owner = if admin.is_none() { &mut data } else { &mut administration };
             owner.extend(Box::new(internal));
         }
-        let (http, http_address) = http;
-        let serve = |listener, routes| {
-            http::serve(listener, Arc::new(routes), Arc::clone(&layer), limits.clone(), shutdown.clone())
+        let (http_address, admin_address) = (http.address, admin.as_ref().map(|it| it.address));
+        let mut front = Front::default();
+        let mut serve = |role, socket: Socket, routes| {
+            let (routes, layer, limits) = (Arc::new(routes), Arc::clone(&layer), limits.clone());
+            front.add(role, socket, move |listener, stop| {
+                http::serve(listener, Arc::clone(&routes), Arc::clone(&layer), limits.clone(), stop)
+            });
         };
-        tasks.spawn(serve(http, data));
-        let admin_address = admin.as_ref().map(|(_, address)| *address);
-        if let Some((listener, _)) = admin {
-            tasks.spawn(serve(listener, administration));
+        serve(Role::Data, http, data);
+        if let Some(socket) = admin {
+            serve(Role::Admin, socket, administration);
+        }
+        if let Err(error) = front.open() {
+            engine.stop_flusher();
+            checkpointer.stop();
+            return Err(error);
+        }
+        let (for_successors, successors) = mpsc::channel(1);
+        let control = Control { engine: Arc::clone(&engine), clock, successors: for_successors };
+        match control_server::bind(&data_dir) {
+            Ok(listener) => drop(tasks.spawn(control.serve(listener, shutdown.clone()))),
+            // Some network file systems have no sockets; decisions do not need one.
+            Err(error) => {
+                tracing::warn!(%error, "no control socket: inspect and --take-over cannot reach this node")
+            }
         }
         tasks.spawn(telemetry::publish(Arc::clone(&engine), metrics, shutdown.clone()));
         tasks.close();
@@ -165,6 +218,10 @@ impl Node {
             sample,
             shutdown,
             tasks,
+            front,
+            departure,
+            drain_deadline: config.drain_deadline,
+            successors,
             flusher,
             checkpointer,
             plugins,
@@ -183,8 +240,9 @@ impl Node {
     ///
     /// # Errors
     /// The last flush failed.
-    pub async fn stop(self) -> Result<(), NodeError> {
+    pub async fn stop(mut self) -> Result<(), NodeError> {
         self.shutdown.cancel();
+        self.front.close_for_good().await;
         self.tasks.wait().await;
         let Node { engine, flusher, checkpointer, plugins, data_dir, .. } = self;
         let stopped = tokio::task::spawn_blocking(move || {
@@ -193,6 +251,7 @@ impl Node {
             let flushed = flusher.join();
             // After the last flush: they take in what it wrote.
             plugins.stop();
+            control_server::unbind(&data_dir);
             drop(data_dir);
             flushed
         });
@@ -212,7 +271,7 @@ pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 }
 
 /// A request's body must arrive within this.
-const BODY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// 3scale's internal API, if anybody may use it.
 fn internal_api(
@@ -231,18 +290,8 @@ fn internal_api(
     Some(InternalApi::new(Arc::clone(engine), clock.clone(), alerts, errors, logins, BODY_TIMEOUT))
 }
 
-fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), NodeError> {
-    let bound = || {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        // A port whose last connections are still in TIME_WAIT is free all the same.
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        let listener = socket.listen(4096)?;
-        let address = listener.local_addr()?;
-        Ok((listener, address))
-    };
-    bound().map_err(|source| NodeError::Address { address, source })
-}
+/// How long a node that has handed over may take to end and let go of its lock.
+const ENDING: Duration = Duration::from_secs(10);
 
 fn spawn_flusher(
     engine: &Arc<Engine>,

@@ -13,7 +13,7 @@ pub mod shelf;
 #[cfg(test)]
 mod tests;
 
-pub use checkpoint::{Checkpoint, CheckpointWriter, Finished, PassedOver, open_latest};
+pub use checkpoint::{Checkpoint, CheckpointWriter, Finished, PassedOver, open_latest, open_latest_in};
 pub use error::StoreError;
 pub use manifest::Meta;
 pub use piece::{PIECE_BYTES_MAX, Piece, PieceError, decode_piece};

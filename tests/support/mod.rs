@@ -1,6 +1,8 @@
 //! What integration tests share: a node of their own, and a bare HTTP client that shows exact bytes.
 #![allow(dead_code)] // Each test binary uses its part.
 
+pub(crate) mod process;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
