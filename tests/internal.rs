@@ -359,3 +359,25 @@ fn more_calls_at_once_than_are_carried_out_at_a_time_are_all_answered() {
     });
     assert_eq!(node.engine.catalog().applications.len(), 25);
 }
+
+#[test]
+fn what_a_deleted_service_owned_is_taken_away_while_its_id_serves_another() {
+    let runtime = runtime();
+    let node = start(&runtime);
+    let mut client = node.connect();
+    fill(&mut client, 1300);
+    assert_eq!(authrep(&mut client, "s", "a7", 5), 200);
+    good(&mut client, "DELETE", "/services/s", "");
+    assert_eq!(call(&mut client, "GET", "/services/s", "").status, 404);
+    assert_eq!(authrep(&mut client, "s", "a7", 1), 403);
+    // The next of that name has nothing of the first.
+    fill(&mut client, 8);
+    assert_eq!(call(&mut client, "GET", "/services/s/applications/a8", "").status, 404);
+    assert_eq!(spent(&mut client, "a7"), 0);
+    wait_until("nothing of the first is left", || {
+        let catalog = node.engine.catalog();
+        (catalog.services.len(), catalog.plans.len(), catalog.applications.len()) == (1, 1, 8)
+    });
+    assert_eq!(authrep(&mut client, "s", "a7", 1), 200);
+    assert_eq!(spent(&mut client, "a7"), 1);
+}

@@ -10,7 +10,7 @@
 //!              20 next id: what the node's id sequence has reached at least
 //! Tenant       1 id, 2 name, 3 provider keys, 4 default service (0: none)
 //! Account      1 id, 2 tenant, 3 name
-//! Service      1 id, 2 tenant, 3 external id, 4 name, 5 state (0 active, 1 suspended),
+//! Service      1 id, 2 tenant, 3 external id, 4 name, 5 state (0 active, 1 suspended, 2 retired),
 //!              6 backend version (1 user key, 2 app id, 3 oauth), 7 referrer filters required, 8 tokens,
 //!              9 metrics, 10 slots given out, 11 alert limits (percent), 12 stats erasure (0: none)
 //! Metric       1 id, 2 slot, 3 name, 4 slot of the parent plus one (0: none), 5 external id
@@ -264,6 +264,7 @@ fn service_record(service: &Service) -> ServiceRecord {
         state: match service.state {
             ServiceState::Active => 0,
             ServiceState::Suspended => 1,
+            ServiceState::Retired => 2,
         },
         backend_version: match service.backend_version {
             BackendVersion::UserKey => 1,
@@ -354,6 +355,7 @@ fn service_of(record: ServiceRecord) -> Result<Service, CatalogError> {
         state: match record.state {
             0 => ServiceState::Active,
             1 => ServiceState::Suspended,
+            2 => ServiceState::Retired,
             number => return Err(CatalogError::Unknown { what: "service state", number }),
         },
         backend_version: match record.backend_version {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::id::{AccountId, ApplicationId, PlanId, ServiceId, TenantId};
 use super::id_map::IdMap;
-use super::record::{Account, Application, Plan, Service, Tenant};
+use super::record::{Account, Application, Plan, Service, ServiceState, Tenant};
 
 /// All records of a node.
 #[derive(Clone, Default, Debug)]
@@ -156,6 +156,9 @@ impl Service {
     /// another system knows is called as there, and not by its own id, which may well be what that system calls
     /// another.
     pub fn keys(&self, mut visit: impl FnMut(Key<'_>)) {
+        if self.state == ServiceState::Retired {
+            return;
+        }
         let decimal;
         let text = match &self.external_id {
             Some(id) => {

@@ -90,6 +90,8 @@ pub enum ServiceState {
     Active,
     /// Every call is denied with `service_not_active`; reports still count.
     Suspended,
+    /// Deleted: no key leads to it and nobody is shown it. The record stays until all that it owns is taken away.
+    Retired,
 }
 
 /// A service (product): metrics, and the rules that hold for all its applications.

@@ -26,8 +26,8 @@
 //! - What a body does not mention, or gives as `null` or blank, stays as it is.
 //! - Limits, tokens and applications need their service, metric and so on: 404 says which is missing. (The original
 //!   keeps them for whatever may come; a portal repeats what failed.)
-//! - Deleting a service deletes its metrics, plans, applications and counters. Deleting a metric deletes its limits;
-//!   what was below it stands for itself then.
+//! - Deleting a service deletes its metrics, plans, applications and counters: for callers at once, on disk in the
+//!   background. Deleting a metric deletes its limits; what was below it stands for itself then.
 //! - A user key or token is a path segment or text of at most 255 bytes without blanks around; so are ids and names.
 //! - In a batch each application is saved whole or reported among the failures. Keys and filters given there are added.
 //! - Deleting stats sets all counters of the service's applications to zero, in the background, also after a crash.
@@ -40,6 +40,7 @@
 //! | `logins` | who may call |
 //! | `routes` | which path belongs to which area; a file each |
 //! | `records` | from the other system's ids to our records |
+//! | `sweep` | what goes on in the background: erasing stats, taking away what a deleted service owned |
 
 mod alert_limits;
 mod answer;
@@ -59,6 +60,7 @@ mod routes;
 mod service_tokens;
 mod services;
 mod stats;
+mod sweep;
 mod usage_limits;
 mod utilization;
 
@@ -82,7 +84,7 @@ use answer::{Outcome, Refusal, Reply};
 use call::{Call, ROOT};
 pub use logins::Logins;
 use records::Snapshot;
-use stats::Eraser;
+use sweep::Sweeper;
 
 /// How long a change waits for the disk, as a report does.
 const DURABLE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -125,7 +127,7 @@ impl Calls {
 struct Api {
     engine: Arc<Engine>,
     clock: Clock,
-    eraser: Arc<Eraser>,
+    sweeper: Arc<Sweeper>,
     alerts: Arc<Alerts>,
     errors: Arc<IntegrationErrors>,
 }
@@ -154,14 +156,14 @@ impl InternalApi {
         logins: Logins,
         body_timeout: Duration,
     ) -> InternalApi {
-        let eraser = Arc::new(Eraser::new(Arc::clone(&engine), clock.clone()));
-        let api = Arc::new(Api { engine, clock, eraser, alerts, errors });
+        let sweeper = Arc::new(Sweeper::new(Arc::clone(&engine), clock.clone()));
+        let api = Arc::new(Api { engine, clock, sweeper, alerts, errors });
         InternalApi { api, logins, body_timeout, at_once: Semaphore::new(CALLS_AT_ONCE), calls: Calls::new() }
     }
 
     /// What goes on in the background until `shutdown`: run it beside the listener.
     pub fn background(&self, shutdown: CancellationToken) -> impl Future<Output = ()> + use<> {
-        Arc::clone(&self.api.eraser).run(shutdown)
+        Arc::clone(&self.api.sweeper).run(shutdown)
     }
 
     async fn respond<B>(&self, request: Request<B>) -> Response

@@ -11,7 +11,7 @@ use crate::model::catalog::{Catalog, Key};
 use crate::model::draft::Draft;
 use crate::model::id::{PlanId, ServiceId};
 use crate::model::metric::{Metric, canonical_number};
-use crate::model::record::{Application, Plan, Secret, Service};
+use crate::model::record::{Application, Plan, Secret, Service, ServiceState};
 
 /// The catalog and its keys, as they are or as a command is making them.
 pub(super) trait Records {
@@ -28,7 +28,9 @@ pub(super) trait Records {
         match self.find(Key::ExternalService(text)) {
             Some(id) => services.get(id).map(|it| &**it),
             None => {
-                services.get(canonical_number(text)?).map(|it| &**it).filter(|it| it.external_id.is_none())
+                let service = services.get(canonical_number(text)?)?;
+                let is_shown = service.external_id.is_none() && service.state != ServiceState::Retired;
+                is_shown.then_some(&**service)
             }
         }
     }

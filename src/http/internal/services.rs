@@ -41,10 +41,14 @@ pub(super) fn answer(api: &Api, call: &Call, id: &str) -> Outcome {
                 Ok(Reply::ok(json!({"service": shown(draft, service)?, "status": "ok"})))
             })
         }
-        Verb::Delete => api.change(|draft| {
-            delete(draft, id)?;
-            Ok(Reply::deleted())
-        }),
+        Verb::Delete => {
+            let reply = api.change(|draft| {
+                delete(draft, id)?;
+                Ok(Reply::deleted())
+            })?;
+            api.sweeper.wake();
+            Ok(reply)
+        }
         Verb::Post => Err(Refusal::NoSuchRoute),
     }
 }
@@ -136,13 +140,14 @@ fn delete(draft: &mut Draft<'_>, text: &str) -> Result<(), Refusal> {
     let (id, tenant) = (service.id, service.tenant);
     let catalog = Draft::catalog(draft);
     let is_default = catalog.tenants.get(tenant.0).is_some_and(|it| it.default_service == Some(id));
-    let is_other = |other: &Service| other.tenant == tenant && other.id != id;
+    let is_other =
+        |other: &Service| other.tenant == tenant && other.id != id && other.state != ServiceState::Retired;
     if is_default && catalog.services.iter().any(|(_, service)| is_other(service)) {
         return Err(Refusal::Rule(
             "the service is the provider's default and not its only one: it cannot be deleted".to_owned(),
         ));
     }
-    Ok(draft.delete_service(id)?)
+    Ok(draft.retire_service(id)?)
 }
 
 fn shown(records: &impl Records, id: ServiceId) -> Result<Value, Refusal> {
@@ -152,7 +157,7 @@ fn shown(records: &impl Records, id: ServiceId) -> Result<Value, Refusal> {
         "id": service_text(service),
         "state": match service.state {
             ServiceState::Active => "active",
-            ServiceState::Suspended => "suspended",
+            ServiceState::Suspended | ServiceState::Retired => "suspended",
         },
         "provider_key": records.provider_key(service),
         "backend_version": match service.backend_version {

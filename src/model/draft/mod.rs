@@ -4,6 +4,7 @@
 //! current catalog as it was: the draft is thrown away whole.
 
 mod metrics;
+mod retire;
 mod rules;
 #[cfg(test)]
 mod tests;
@@ -184,7 +185,8 @@ impl<'i> Draft<'i> {
         self.stage(Change::PutService(service))
     }
 
-    /// Deletes a service with its plans and applications.
+    /// Deletes a service with its plans and applications, all in one command. Whoever cannot know that they are few
+    /// [retires](Draft::retire_service) it instead.
     ///
     /// # Errors
     /// It is unknown.
@@ -317,6 +319,7 @@ impl<'i> Draft<'i> {
             .services
             .get(id.0)
             .map(|it| &**it)
+            .filter(|it| it.state != ServiceState::Retired)
             .ok_or(CommandError::Unknown { what: "service", id: id.0 })
     }
 

@@ -211,3 +211,39 @@ fn alert_limits_are_known_levels_each_once_ascending() {
     let bad = draft.edit_service(service, |it| it.alert_limits.push(81));
     assert_eq!(bad, Err(CommandError::AlertLevel(81)));
 }
+
+#[test]
+fn a_retired_service_is_gone_and_what_it_owned_goes_bit_by_bit() {
+    let (mut draft, tenant, other, _) = draft();
+    let service = draft.create_service(&new_service(tenant, Some("7"))).unwrap();
+    draft.edit_service(service, |it| it.tokens.push(Secret::new("t"))).unwrap();
+    draft.edit_tenant(tenant, |it| it.default_service = Some(service)).unwrap();
+    let plan = draft.create_plan(service, None, "P").unwrap();
+    let application = draft.create_application(&new_application(service, plan, "a")).unwrap();
+    // What is not retired is not purged.
+    draft.purge(&[application], &[plan]).unwrap();
+    draft.purge_service(service).unwrap();
+    assert_eq!(draft.find(Key::AppId { service, text: "a" }), Some(application.0));
+
+    draft.retire_service(service).unwrap();
+    let unknown = CommandError::Unknown { what: "service", id: service.0 };
+    assert_eq!(draft.retire_service(service), Err(unknown.clone()));
+    assert_eq!(draft.create_plan(service, None, "Q"), Err(unknown.clone()));
+    assert_eq!(draft.create_application(&new_application(service, plan, "b")), Err(unknown));
+    assert_eq!(draft.catalog().tenants.get(tenant.0).unwrap().default_service, None);
+    for key in [Key::ExternalService("7"), Key::Service { tenant, text: "7" }] {
+        assert_eq!(draft.find(key), None);
+    }
+    assert_eq!(draft.find(Key::ServiceToken { token: "t", service: "7" }), None);
+    let next = draft.create_service(&new_service(tenant, Some("7"))).unwrap();
+    assert_ne!(next, service);
+
+    draft.purge(&[application, application], &[]).unwrap();
+    draft.purge(&[], &[plan]).unwrap();
+    draft.purge_service(service).unwrap();
+    let catalog = draft.catalog();
+    assert!(catalog.applications.is_empty() && catalog.plans.get(plan.0).is_none());
+    let left: Vec<_> = catalog.services.iter().map(|(_, it)| it.id).collect();
+    assert_eq!(left, [other, next]);
+    assert_consistent(draft);
+}
