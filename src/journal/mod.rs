@@ -209,6 +209,12 @@ impl Journal {
         self.ledger.lock().bytes_since(sequence)
     }
 
+    /// How many segments have entries after `sequence`. Each start begins one, and the next start reads them whole.
+    #[must_use]
+    pub fn segments_since(&self, sequence: Sequence) -> usize {
+        self.ledger.lock().files_since(sequence)
+    }
+
     /// Deletes the segments whose entries are all before `keep_from`, oldest first, but never the one being written.
     /// Returns how many.
     ///

@@ -14,6 +14,10 @@ use crate::http::Clock;
 use crate::journal::{JournalError, Sequence};
 use crate::store::{CheckpointWriter, Finished, Meta, StoreError};
 
+/// The most segments after a checkpoint: four full ones, and some that were hardly begun when the node was restarted.
+/// A start reads each of them whole.
+const SEGMENTS_MAX: usize = 8;
+
 /// How often the journal's size is looked at.
 const INTERVAL: Duration = Duration::from_millis(250);
 
@@ -104,9 +108,11 @@ impl Shared {
         let mut interval = INTERVAL;
         while self.wait(interval) {
             interval = INTERVAL;
-            let small = self.engine.journal().bytes_since(last.begin) < self.bytes_max;
+            let journal = self.engine.journal();
+            let needless = journal.bytes_since(last.begin) < self.bytes_max
+                && journal.segments_since(last.begin) <= SEGMENTS_MAX;
             // A disk that takes no journal is no place for a checkpoint.
-            if small || self.engine.flush_health().failing {
+            if needless || self.engine.flush_health().failing {
                 continue;
             }
             let settle = || self.engine.durable_blocking(self.engine.ticket());

@@ -274,6 +274,7 @@ fn row(service: &Service, plans: &Numbers, applications: &Numbers) -> ServiceRow
         state: match service.state {
             ServiceState::Active => "active",
             ServiceState::Suspended => "suspended",
+            ServiceState::Retired => "deleted, being taken away",
         }
         .to_owned(),
         backend_version: match service.backend_version {
