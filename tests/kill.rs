@@ -14,6 +14,8 @@
 //! - every authrep answered before an acknowledged report was *sent* is counted: the report's flush took it along;
 //! - every authrep answered before the creation of an acknowledged application was *begun* is counted likewise.
 //!
+//! - the first traffic of each application is told of once.
+//!
 //! How long a flush takes is the disk's affair: nothing here depends on it.
 #![allow(
     clippy::unwrap_used,
@@ -39,6 +41,7 @@ use tollgate::model::id::{ApplicationId, PlanId, ServiceId};
 use tollgate::model::record::{BackendVersion, Secret};
 use tollgate::model::time::{Period, UnixMillis};
 use tollgate::node::{self, Node};
+use tollgate::plugin::alerts::{Event, EventKind};
 
 /// Applications that are called, besides those that the child keeps creating.
 const CALLED: usize = 8;
@@ -289,6 +292,7 @@ impl Ledger {
             self.created
         );
         self.created = there;
+        let events = node.alerts().events().unwrap();
         for (which, calls) in self.calls.iter_mut().enumerate() {
             let Some(id) = find_application(&node, &format!("called{which}")) else {
                 assert_eq!(calls.sure, 0, "kill {kill}: called{which} is gone");
@@ -301,6 +305,11 @@ impl Ledger {
                 (sure..=sent).contains(&counted),
                 "kill {kill}: called{which} has {counted}, acknowledged {sure}, sent {sent}"
             );
+            let first_traffic = |event: &&Event| {
+                event.kind == EventKind::FirstTraffic && event.application == format!("called{which}")
+            };
+            let told = events.iter().filter(first_traffic).count();
+            assert_eq!(told, usize::from(counted > 0), "kill {kill}: called{which} has {counted}");
             // What is not there now must not come back, and what is must stay.
             *calls = Calls { sure: counted, sent: counted };
         }

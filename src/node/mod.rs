@@ -28,6 +28,7 @@ use crate::engine::{Engine, NotDurable};
 use crate::http::internal::{InternalApi, Logins};
 use crate::http::{self, Clock, Departure, Dialect, Health, Routes};
 use crate::journal::JournalError;
+use crate::plugin::alerts::Alerts;
 use crate::store::ShelfError;
 use checkpointer::{Checkpointer, Last};
 use control::server::{self as control_server, Control};
@@ -233,6 +234,12 @@ impl Node {
     #[must_use]
     pub fn engine(&self) -> &Arc<Engine> {
         &self.engine
+    }
+
+    /// The events, for tests.
+    #[must_use]
+    pub fn alerts(&self) -> &Arc<Alerts> {
+        &self.plugins.alerts
     }
 
     /// Stops: no new connections, what is in flight is answered, everything counted is on disk. Ends within the
