@@ -9,8 +9,8 @@ use super::dialect::{Dialect, options};
 use super::fields::Fields;
 use super::form::{Form, FormError, Value};
 use super::options::Options;
-use super::telemetry;
 use super::xml::{self, Shown};
+use super::{ratelimit, telemetry};
 use crate::engine::request::{Answer, AuthRequest, Call, Redirect, UsageParameter};
 use crate::model::decision::{Denial, Refusal};
 
@@ -77,7 +77,12 @@ fn decide(dialect: &Dialect, call: telemetry::Call, form: &Form, options: Option
     };
     let shown = Shown { oauth, redirect_uri: redirect_uri.is_some(), options };
     let wall = (dialect.clock)();
-    let decided = dialect.engine.authorize(&request, wall, |answer| render(answer, shown, no_body));
+    let decided = dialect.engine.authorize(&request, wall, |answer| {
+        if let Some(denial) = answer.would_deny {
+            dialect.telemetry.would_deny(call, denial.code());
+        }
+        render(answer, shown, no_body)
+    });
     decided.unwrap_or_else(|refusal| refuse(&refusal, no_body))
 }
 
@@ -98,8 +103,18 @@ fn render(answer: &Answer<'_>, shown: Shown, no_body: bool) -> Outcome {
     let status = if answer.denial.is_none() { StatusCode::OK } else { StatusCode::CONFLICT };
     let mut response = answer::dialect(status, body);
     let headers = response.headers_mut();
-    if options.limit_headers && matches!(answer.denial, None | Some(Denial::LimitsExceeded)) {
-        answer::add_limit(headers, &answer.limit);
+    if matches!(answer.denial, None | Some(Denial::LimitsExceeded)) {
+        if options.limit_headers {
+            answer::add_limit(headers, &answer.limit);
+        }
+        if options.ratelimit_headers || answer.service.ratelimit_headers {
+            ratelimit::add(headers, answer);
+        }
+    }
+    if let Some(denial) = answer.would_deny
+        && options.rejection_reason_header
+    {
+        answer::add_would_deny(headers, denial.code());
     }
     let Some(denial) = answer.denial else { return ("authorized", response) };
     if options.rejection_reason_header {

@@ -9,6 +9,7 @@
 //! | `internal` | 3scale's internal API, by which another system pushes its configuration |
 //! | `options`, `timestamp` | the `3scale-options` header; the dates that reports carry |
 //! | `answer`, `xml` | answers, to the byte |
+//! | `ratelimit` | the fields in which gateways tell clients of limits |
 //! | `telemetry` | counters of the layer |
 //!
 //! Parsing of HTTP itself is hyper's. Nothing here starts a runtime, reads a clock of its own for decisions
@@ -24,6 +25,7 @@ pub mod form;
 mod health;
 pub mod internal;
 pub mod options;
+mod ratelimit;
 mod report;
 mod routes;
 mod server;

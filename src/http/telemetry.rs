@@ -93,6 +93,8 @@ pub struct Telemetry {
     published: Mutex<Vec<u64>>,
     decisions: Vec<Counter>,
     dropped: Vec<Counter>,
+    /// By call, then by result. Counted directly: few calls are decided in shadow.
+    would_deny: Vec<Counter>,
     seconds: [Histogram; CALLS.len()],
     requests: Counter,
     pub(super) not_found: Counter,
@@ -119,10 +121,14 @@ impl Default for Telemetry {
         let decisions = |call: &'static str| {
             RESULTS.iter().map(move |r| counter!("tollgate_decisions_total", "call" => call, "result" => *r))
         };
+        let would_deny = |call: &'static str| {
+            RESULTS.iter().map(move |r| counter!("tollgate_would_deny_total", "call" => call, "reason" => *r))
+        };
         Telemetry {
             lanes: (0..LANES).map(|_| Lane::new()).collect(),
             published: Mutex::new(vec![0; 1 + CALLS.len() * RESULTS.len()]),
             decisions: CALLS.into_iter().flat_map(decisions).collect(),
+            would_deny: CALLS.into_iter().flat_map(would_deny).collect(),
             dropped: RESULTS
                 .iter()
                 .map(|r| counter!("tollgate_http_reports_dropped_total", "result" => *r))
@@ -170,6 +176,11 @@ impl Telemetry {
         }
     }
 
+    /// Counts an authorized call that would have been denied, had what is in shadow been in force.
+    pub(super) fn would_deny(&self, call: Call, reason: &str) {
+        self.would_deny[call as usize * RESULTS.len() + number_of(reason)].increment(1);
+    }
+
     /// Counts a report that was answered 202 and counted nothing.
     pub(super) fn dropped(&self, code: &str) {
         self.dropped[number_of(code)].increment(1);
@@ -193,6 +204,10 @@ fn number_of(result: &str) -> usize {
 
 fn describe() {
     describe_counter!("tollgate_decisions_total", "Calls of the 3scale API, by call and result");
+    describe_counter!(
+        "tollgate_would_deny_total",
+        "Authorized calls that would have been denied, had what is in shadow been in force, by call and reason"
+    );
     describe_counter!(
         "tollgate_http_reports_dropped_total",
         "Reports answered 202 that counted nothing, by reason"

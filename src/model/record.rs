@@ -118,6 +118,10 @@ pub struct Service {
     /// Somebody asked for all counters of its applications to begin again at zero, and that is not done yet. The
     /// number tells one such wish from the next.
     pub stats_erasure: Option<u64>,
+    /// In shadow, no call of the service is denied: see `engine`, Shadow.
+    pub shadow: bool,
+    /// Every decision is answered with the `RateLimit` fields, whether or not the caller asks for them.
+    pub ratelimit_headers: bool,
 }
 
 /// The percentages of a limit that can be told of (3scale's).
@@ -136,6 +140,8 @@ pub struct Limit {
     pub period: Period,
     /// The greatest count that is still within the limit.
     pub max: u64,
+    /// In shadow, the limit denies nothing: see `engine`, Shadow.
+    pub shadow: bool,
 }
 
 /// An application plan.
@@ -238,4 +244,6 @@ pub struct Application {
     pub account: Option<AccountId>,
     /// Display name.
     pub name: String,
+    /// In shadow, no call of the application is denied: see `engine`, Shadow.
+    pub shadow: bool,
 }
