@@ -52,6 +52,8 @@ mod report;
 pub mod request;
 mod reset;
 mod resolve;
+#[cfg(test)]
+mod shadow_tests;
 mod standing;
 #[cfg(test)]
 mod tests;

@@ -32,7 +32,7 @@ const RATELIMIT_RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
 
 /// The most bytes of `RateLimit-Policy`: a plan may have thousands of limits, and proxies refuse a head of more than
 /// 8 KiB. The tightest limit comes first, and what does not fit is left off: the field is for information.
-pub(super) const POLICY_BYTES_MAX: usize = 4096;
+const POLICY_BYTES_MAX: usize = 4096;
 
 /// The greatest integer of a structured field (RFC 9651, section 3.3.1); what is more is shown as this.
 const INTEGER_MAX: u64 = 999_999_999_999_999;
@@ -61,21 +61,30 @@ pub(super) fn add(headers: &mut HeaderMap, answer: &Answer<'_>) {
 fn policies(answer: &Answer<'_>, standing: &Standing<'_>) -> String {
     let is_other = |report: &&UsageReport| standing.tightest.is_none_or(|it| it.limit.id != report.limit.id);
     let others = standing.limits.iter().copied().filter(is_other);
-    let mut field = String::with_capacity(32 * standing.limits.len());
-    for report in standing.tightest.into_iter().chain(others) {
-        let before = field.len();
-        field.push_str(if before == 0 { "" } else { ", " });
-        push_name(&mut field, answer, report);
-        push_parameter(&mut field, 'q', report.limit.max);
-        if let Some((start, end)) = window_secs(report.limit.period, answer.windows) {
-            push_parameter(&mut field, 'w', end - start);
-        }
-        if field.len() > POLICY_BYTES_MAX {
-            field.truncate(before);
+    joined(standing.tightest.into_iter().chain(others).map(|report| policy(answer, report)))
+}
+
+fn policy(answer: &Answer<'_>, report: &UsageReport) -> String {
+    let mut policy = String::with_capacity(32);
+    push_name(&mut policy, answer, report);
+    push_parameter(&mut policy, 'q', report.limit.max);
+    if let Some((start, end)) = window_secs(report.limit.period, answer.windows) {
+        push_parameter(&mut policy, 'w', end - start);
+    }
+    policy
+}
+
+/// The list of as many policies as fit into [`POLICY_BYTES_MAX`].
+fn joined(policies: impl Iterator<Item = String>) -> String {
+    let mut list = String::new();
+    for policy in policies {
+        let comma = if list.is_empty() { "" } else { ", " };
+        if list.len() + comma.len() + policy.len() > POLICY_BYTES_MAX {
             break;
         }
+        list.extend([comma, &policy]);
     }
-    field
+    list
 }
 
 /// `"METRIC/PERIOD"`, a structured string. Such strings are ASCII, so what is not in the name is percent-encoded.
@@ -103,5 +112,39 @@ fn push_parameter(field: &mut String, name: char, value: u64) {
 fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_of_policies_ends_at_its_bound() {
+        let list = |last: usize| {
+            let first = "a".repeat(POLICY_BYTES_MAX - 12);
+            joined([first, "b".repeat(last), "c".to_owned()].into_iter())
+        };
+        assert_eq!(list(10).len(), POLICY_BYTES_MAX, "a comma, a blank and ten bytes fit");
+        assert_eq!(list(11).len(), POLICY_BYTES_MAX - 12, "one more does not");
+    }
+
+    #[test]
+    fn a_policy_of_the_longest_name_fits() {
+        // A name of 255 bytes, all of them encoded, with the longest period and numbers.
+        let longest = format!("\"{}/eternity\";q={INTEGER_MAX};w={INTEGER_MAX}", "%FF".repeat(255));
+        assert!(longest.len() < POLICY_BYTES_MAX);
+    }
+
+    #[test]
+    fn integers_end_at_fifteen_digits() {
+        let shown = |value| {
+            let mut field = String::new();
+            push_parameter(&mut field, 'q', value);
+            field
+        };
+        assert_eq!(shown(INTEGER_MAX), ";q=999999999999999");
+        assert_eq!(shown(INTEGER_MAX + 1), ";q=999999999999999");
+        assert_eq!(shown(INTEGER_MAX - 1), ";q=999999999999998");
     }
 }
