@@ -45,6 +45,7 @@ mod change;
 mod copy;
 mod cut;
 mod directory;
+mod explain;
 mod flush;
 mod limits;
 mod recover;
@@ -66,6 +67,10 @@ use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
 
 pub use change::ChangeError;
+pub use explain::{
+    ApplicationExplained, Explanation, LimitExplained, PlanExplained, Reason, ServiceExplained,
+    UsageExplained, Verdict,
+};
 pub use flush::{FLUSH_INTERVAL, FlushHealth, NotDurable, Ticket};
 pub use recover::{RecoverError, Recovery};
 

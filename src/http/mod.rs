@@ -10,7 +10,8 @@
 //! | `options`, `timestamp` | the `3scale-options` header; the dates that reports carry |
 //! | `answer`, `xml` | answers, to the byte |
 //! | `ratelimit` | the fields in which gateways tell clients of limits |
-//! | `telemetry` | counters of the layer |
+//! | `telemetry`, `top` | counters of the layer; who is denied most and nearest to a limit |
+//! | `explain` | how a call would be decided, for operators |
 //!
 //! Parsing of HTTP itself is hyper's. Nothing here starts a runtime, reads a clock of its own for decisions
 //! ([`Clock`] is given) or logs a parameter: parameters are credentials.
@@ -20,6 +21,7 @@ mod auth;
 mod body;
 mod connection;
 mod dialect;
+mod explain;
 mod fields;
 pub mod form;
 mod health;
@@ -31,6 +33,7 @@ mod routes;
 mod server;
 mod telemetry;
 pub mod timestamp;
+mod top;
 mod xml;
 
 use std::sync::Arc;
@@ -39,6 +42,7 @@ use crate::model::time::UnixMillis;
 
 pub use answer::Response;
 pub use dialect::{API_VERSION, Dialect};
+pub use explain::explain;
 pub use health::{Health, Readiness};
 pub use routes::{Answering, Extension, Routes};
 pub use server::{Config, serve};

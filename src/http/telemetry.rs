@@ -12,6 +12,10 @@ use metrics::{Counter, Gauge, Histogram, counter, describe_counter, describe_gau
 use metrics::{gauge, histogram};
 use parking_lot::Mutex;
 
+use super::top::Top;
+use crate::engine::request::Answer;
+use crate::model::catalog::Catalog;
+
 /// A call of 3scale's API.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Call {
@@ -93,6 +97,7 @@ pub struct Telemetry {
     published: Mutex<Vec<u64>>,
     decisions: Vec<Counter>,
     dropped: Vec<Counter>,
+    top: Top,
     /// By call, then by result. Counted directly: few calls are decided in shadow.
     would_deny: Vec<Counter>,
     seconds: [Histogram; CALLS.len()],
@@ -129,6 +134,7 @@ impl Default for Telemetry {
             published: Mutex::new(vec![0; 1 + CALLS.len() * RESULTS.len()]),
             decisions: CALLS.into_iter().flat_map(decisions).collect(),
             would_deny: CALLS.into_iter().flat_map(would_deny).collect(),
+            top: Top::new(LANES),
             dropped: RESULTS
                 .iter()
                 .map(|r| counter!("tollgate_http_reports_dropped_total", "result" => *r))
@@ -176,9 +182,24 @@ impl Telemetry {
         }
     }
 
-    /// Counts an authorized call that would have been denied, had what is in shadow been in force.
-    pub(super) fn would_deny(&self, call: Call, reason: &str) {
-        self.would_deny[call as usize * RESULTS.len() + number_of(reason)].increment(1);
+    /// Notes what an answer says of its application: a denial, set aside or not, or that a limit is near.
+    pub(super) fn answered(&self, call: Call, answer: &Answer<'_>) {
+        if let Some(denial) = answer.would_deny {
+            self.would_deny[call as usize * RESULTS.len() + number_of(denial.code())].increment(1);
+        }
+        self.top.note(WORKER.get().0, answer);
+    }
+
+    /// Makes the lists of the applications that were denied most and came nearest to a limit since the last time:
+    /// once a minute. `catalog` names them.
+    pub fn rank(&self, catalog: &Catalog) {
+        self.top.rank(catalog);
+    }
+
+    /// Those lists, as Prometheus reads them.
+    #[must_use]
+    pub fn ranked(&self) -> String {
+        self.top.rendered()
     }
 
     /// Counts a report that was answered 202 and counted nothing.

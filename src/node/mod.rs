@@ -138,7 +138,7 @@ impl Node {
         if let Some((listener, _)) = admin {
             tasks.spawn(serve(listener, administration));
         }
-        tasks.spawn(telemetry::publish(Arc::clone(&engine), metrics, shutdown.clone()));
+        tasks.spawn(telemetry::publish(Arc::clone(&engine), metrics, Arc::clone(&layer), shutdown.clone()));
         tasks.close();
         Ok(Node {
             engine,
