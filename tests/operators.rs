@@ -7,7 +7,10 @@ mod common;
 #[path = "common/setup.rs"]
 mod setup;
 
+use std::sync::OnceLock;
 use std::time::Duration;
+
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
 use common::{NOON, Node, runtime};
 use setup::Setup;
@@ -27,7 +30,14 @@ const CATALOG: [&str; 9] = [
     "application calm",
 ];
 
+/// What the process's recorder has; installed before the first node counts.
+fn recorder() -> &'static PrometheusHandle {
+    static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
+    RECORDER.get_or_init(|| PrometheusBuilder::new().install_recorder().unwrap())
+}
+
 fn start(runtime: &tokio::runtime::Runtime) -> (Node, Setup) {
+    recorder();
     let node = Node::start(runtime, Config::default(), Duration::from_secs(10));
     let mut setup = Setup::default();
     CATALOG.iter().for_each(|line| setup.run(&node.engine, line));
@@ -67,6 +77,12 @@ fn the_top_tells_of_denials_shadow_and_near_limits_of_the_last_minute_only() {
         ]
     );
     assert_eq!(ranked(&node), [""; 0], "a minute later nobody is at the top");
+    let counted = recorder().render();
+    let would_deny =
+        |reason: &str| format!("tollgate_would_deny_total{{call=\"authrep\",reason=\"{reason}\"}} ");
+    assert!(counted.contains(&(would_deny("limits_exceeded") + "1\n")), "{counted}");
+    assert!(counted.contains(&(would_deny("application_key_invalid") + "0\n")), "{counted}");
+    assert!(!counted.contains(&would_deny("metric_invalid")), "a refusal is never set aside");
 }
 
 #[test]

@@ -67,6 +67,9 @@ const RESULTS: &[&str] = &[
     "other",
 ];
 
+/// Which of them are denials.
+const DENIALS: std::ops::Range<usize> = 2..10;
+
 /// One in this many calls is timed: two clock reads and a histogram cost as much as a small request's parsing.
 const TIMED_ONE_IN: u32 = 16;
 
@@ -98,7 +101,7 @@ pub struct Telemetry {
     decisions: Vec<Counter>,
     dropped: Vec<Counter>,
     top: Top,
-    /// By call, then by result. Counted directly: few calls are decided in shadow.
+    /// By call, then by denial. Counted directly: few calls are decided in shadow.
     would_deny: Vec<Counter>,
     seconds: [Histogram; CALLS.len()],
     requests: Counter,
@@ -127,7 +130,8 @@ impl Default for Telemetry {
             RESULTS.iter().map(move |r| counter!("tollgate_decisions_total", "call" => call, "result" => *r))
         };
         let would_deny = |call: &'static str| {
-            RESULTS.iter().map(move |r| counter!("tollgate_would_deny_total", "call" => call, "reason" => *r))
+            let denials = RESULTS[DENIALS].iter();
+            denials.map(move |r| counter!("tollgate_would_deny_total", "call" => call, "reason" => *r))
         };
         Telemetry {
             lanes: (0..LANES).map(|_| Lane::new()).collect(),
@@ -185,7 +189,8 @@ impl Telemetry {
     /// Notes what an answer says of its application: a denial, set aside or not, or that a limit is near.
     pub(super) fn answered(&self, call: Call, answer: &Answer<'_>) {
         if let Some(denial) = answer.would_deny {
-            self.would_deny[call as usize * RESULTS.len() + number_of(denial.code())].increment(1);
+            let place = call as usize * DENIALS.len() + number_of(denial.code()) - DENIALS.start;
+            self.would_deny.get(place).inspect(|counter| counter.increment(1));
         }
         self.top.note(WORKER.get().0, answer);
     }
@@ -277,6 +282,8 @@ mod tests {
             Refusal::TooMuchFutureUsage,
             Refusal::StorageUnavailable,
         ];
+        let denied: Vec<_> = denials.iter().map(|denial| number_of(denial.code())).collect();
+        assert!(denied.iter().all(|place| DENIALS.contains(place)) && denied.len() == DENIALS.len());
         let codes: Vec<_> =
             denials.iter().map(Denial::code).chain(refusals.iter().map(Refusal::code)).collect();
         for code in codes {
