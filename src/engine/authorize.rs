@@ -3,7 +3,7 @@
 use super::Engine;
 use std::sync::atomic::Ordering;
 
-use super::limits::{Reports, hold, reach, read_reports, show_effects, status};
+use super::limits::{Held, Reports, hold, reach, read_reports, show_effects, status};
 use super::request::{Answer, AuthRequest, Call, LimitStatus};
 use super::resolve::{Case, check_metrics, named_effects};
 use super::validate;
@@ -17,6 +17,7 @@ use crate::model::usage::{Effects, propagate, response_code_slots};
 /// What came out of the one step under the subject's lock.
 struct Decided<'r> {
     denial: Option<Denial<'r>>,
+    would_deny: Option<Denial<'r>>,
     limit: LimitStatus,
     windows: Windows,
 }
@@ -53,6 +54,7 @@ impl Engine {
             if let Ok(decided) = self.decide(&catalog, &case, request, now, &mut reports)? {
                 return Ok(answer(&Answer {
                     denial: decided.denial,
+                    would_deny: decided.would_deny,
                     service: case.service,
                     plan: case.plan,
                     catalog: &catalog,
@@ -60,6 +62,9 @@ impl Engine {
                     windows: &decided.windows,
                     reports: &reports,
                     limit: decided.limit,
+                    request,
+                    now,
+                    in_shadow: case.in_shadow(),
                 }));
             }
             // A command has just replaced the catalog; the next load sees it.
@@ -79,7 +84,9 @@ impl Engine {
         if request.no_body && !request.usage.is_empty() {
             check_metrics(request.usage, tree)?;
         }
-        let denial = validate::denial(request, case);
+        let mut denial = validate::denial(request, case);
+        let in_shadow = case.in_shadow();
+        let mut would_deny = if in_shadow { denial.take() } else { None };
         let effects = match denial {
             // Usage is looked at by the limits only, which come last.
             Some(_) => Effects::new(),
@@ -92,11 +99,12 @@ impl Engine {
             if !request.no_body {
                 read_reports(reports, case.plan, None, &subject);
             }
-            return Ok(Ok(Decided { denial: Some(denial), limit: NO_LIMIT, windows }));
+            return Ok(Ok(Decided { denial: Some(denial), would_deny: None, limit: NO_LIMIT, windows }));
         }
         let wanted = (request.no_body && !effects.is_empty()).then_some(&effects);
         read_reports(reports, case.plan, wanted, &subject);
-        let authorized = hold(reports, &effects);
+        let held = hold(reports, &effects);
+        let authorized = held != Held::Not || in_shadow;
         if authorized && request.call == Call::Authrep {
             let counted = counted(&effects, request.log_code);
             if !counted.is_empty() {
@@ -107,8 +115,11 @@ impl Engine {
             show_effects(reports, &effects);
         }
         let denial = (!authorized).then_some(Denial::LimitsExceeded);
-        let limit = status(reports, &effects, &windows, now);
-        Ok(Ok(Decided { denial, limit, windows }))
+        if authorized && held != Held::All {
+            would_deny = would_deny.or(Some(Denial::LimitsExceeded));
+        }
+        let limit = if in_shadow { NO_LIMIT } else { status(reports, &effects, &windows, now) };
+        Ok(Ok(Decided { denial, would_deny, limit, windows }))
     }
 }
 

@@ -48,6 +48,8 @@ pub(super) struct Lead {
     /// command half-way.
     pub(super) since: u64,
     pub(super) is_active: bool,
+    /// Whether the application is in shadow.
+    pub(super) shadow: bool,
 }
 
 impl Lead {
@@ -58,6 +60,7 @@ impl Lead {
             subject: application.subject,
             since,
             is_active: application.state == ApplicationState::Active,
+            shadow: application.shadow,
         }
     }
 }

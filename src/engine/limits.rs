@@ -32,13 +32,54 @@ pub(super) fn read_reports(
     reports.extend(plan.limits.iter().filter(concerned).map(report));
 }
 
+/// Whether limits hold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Held {
+    /// All of them.
+    All,
+    /// All but some that are in shadow.
+    ButInShadow,
+    /// Not all.
+    Not,
+}
+
 /// Whether all limits that concern `effects` hold after them; without effects, whether every limit holds now.
 /// `reports` are as stored, and have at least the limits on metrics that `effects` touch.
-pub(super) fn hold(reports: &[UsageReport], effects: &Effects) -> bool {
-    reports.iter().all(|report| match effect_on(effects, report.limit.slot) {
+pub(super) fn hold(reports: &[UsageReport], effects: &Effects) -> Held {
+    let mut held = Held::All;
+    for report in reports.iter().filter(|report| !holds(report, effects)) {
+        if !report.limit.shadow {
+            return Held::Not;
+        }
+        held = Held::ButInShadow;
+    }
+    held
+}
+
+/// Whether one limit holds; see [`hold`].
+pub(super) fn holds(report: &UsageReport, effects: &Effects) -> bool {
+    match effect_on(effects, report.limit.slot) {
         Some(effect) => effect.apply(report.current) <= report.limit.max,
         None => !effects.is_empty() || !report.exceeded,
-    })
+    }
+}
+
+/// Whether a limit is among those that bind a call with `effects`: it is on a metric that the call touches, or the
+/// call touches none; and it is not in shadow.
+pub(super) fn binds(report: &UsageReport, effects: &Effects) -> bool {
+    !report.limit.shadow && (effects.is_empty() || effect_on(effects, report.limit.slot).is_some())
+}
+
+/// How often a call with `effects` could still be made by one limit; `None` is without bound.
+pub(super) fn calls_left(report: &UsageReport, effects: &Effects) -> Option<u64> {
+    let left = report.limit.max.saturating_sub(report.current);
+    match effect_on(effects, report.limit.slot) {
+        _ if left == 0 => Some(0),
+        None | Some(Effect::Add(0)) => None,
+        Some(Effect::Add(amount)) => Some(left / amount),
+        // Setting once more changes nothing: it can be done for ever, or never.
+        Some(Effect::Set(value)) => (value > report.limit.max).then_some(0),
+    }
 }
 
 /// Keeps which alert levels the counts have reached since `reports` were read; those of all the plan's limits, if the
@@ -73,29 +114,17 @@ pub(super) fn show_effects(reports: &mut Reports, effects: &Effects) {
     }
 }
 
-/// How often a call with `effects` could still be made, by the tightest of the reports that concern it.
+/// How often a call with `effects` could still be made, by the tightest of the limits that bind it.
 pub(super) fn status(
     reports: &[UsageReport],
     effects: &Effects,
     windows: &Windows,
     now: UnixMillis,
 ) -> LimitStatus {
-    let remaining = |report: &UsageReport| {
-        let left = report.limit.max.saturating_sub(report.current);
-        match effect_on(effects, report.limit.slot) {
-            _ if left == 0 => Some(0),
-            None | Some(Effect::Add(0)) => None,
-            Some(Effect::Add(amount)) => Some(left / amount),
-            // Setting once more changes nothing: it can be done for ever, or never.
-            Some(Effect::Set(value)) => (value > report.limit.max).then_some(0),
-        }
-    };
-    let concerned =
-        |report: &&UsageReport| effects.is_empty() || effect_on(effects, report.limit.slot).is_some();
     let tightest = reports
         .iter()
-        .filter(concerned)
-        .filter_map(|report| Some((remaining(report)?, report.limit.period, report.limit.max)))
+        .filter(|report| binds(report, effects))
+        .filter_map(|report| Some((calls_left(report, effects)?, report.limit.period, report.limit.max)))
         .min_by_key(|(remaining, period, _)| (*remaining, *period));
     match tightest {
         Some((remaining, period, max)) => {
@@ -106,11 +135,11 @@ pub(super) fn status(
 }
 
 /// Seconds until the open window of `period` ends, rounded up; `None` for eternity.
-fn reset_s(period: Period, windows: &Windows, now: UnixMillis) -> Option<u64> {
+pub(super) fn reset_s(period: Period, windows: &Windows, now: UnixMillis) -> Option<u64> {
     let (_, end) = window_secs(period, windows)?;
     Some(end.saturating_mul(1000).saturating_sub(now.0).div_ceil(1000))
 }
 
-fn effect_on(effects: &Effects, slot: MetricSlot) -> Option<Effect> {
+pub(super) fn effect_on(effects: &Effects, slot: MetricSlot) -> Option<Effect> {
     effects.iter().find(|(touched, _)| *touched == slot).map(|(_, effect)| *effect)
 }

@@ -16,6 +16,22 @@
 //! The *flusher* is one thread. Every 50 ms, or at once when somebody waits for a durable answer, it cuts all
 //! shards under the sequencer, appends what they give, and syncs. All who wait are served by that one sync.
 //!
+//! # Shadow
+//! A rule in shadow is tried out: it is decided and reported, but denies nothing.
+//!
+//! - *A limit in shadow* is the only one of its plan that does not deny; all others hold as ever, those on ancestors
+//!   of its metric too.
+//! - *An application in shadow*: no call of its is denied, whatever the reason: key, referrer, redirect, state, limits.
+//! - *A service in shadow*: the same for the calls of all its applications.
+//!
+//! A call that would have been denied is authorized, and goes ahead like any other: authrep counts its usage, so
+//! counts may lie above a maximum, reports show them as exceeded, and when the shadow is lifted the limit denies until
+//! its window is over. [`request::Answer::would_deny`] says what the reason would have been: the first, in the order of
+//! the checks. A call that is denied by what is not in shadow is denied, and then nothing is said of the shadow.
+//! Refusals are not denials: they stay, and a call whose denial is set aside can still be refused for its usage.
+//! What tells a client of limits tells of those that bind: a limit in shadow is not among them, and for a service or
+//! application in shadow there are none.
+//!
 //! # Locks
 //! `sequencer` > `gate` > one shard, in this order; a decision takes the shard only, a report gate and shard.
 //! Nothing waits for the disk while it holds any of them.
@@ -29,6 +45,7 @@ mod change;
 mod copy;
 mod cut;
 mod directory;
+mod explain;
 mod flush;
 mod limits;
 mod recover;
@@ -36,6 +53,9 @@ mod report;
 pub mod request;
 mod reset;
 mod resolve;
+#[cfg(test)]
+mod shadow_tests;
+mod standing;
 #[cfg(test)]
 mod tests;
 mod validate;
@@ -47,6 +67,10 @@ use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
 
 pub use change::ChangeError;
+pub use explain::{
+    ApplicationExplained, Explanation, LimitExplained, PlanExplained, Reason, ServiceExplained,
+    UsageExplained, Verdict,
+};
 pub use flush::{FLUSH_INTERVAL, FlushHealth, NotDurable, Ticket};
 pub use recover::{RecoverError, Recovery};
 
@@ -61,6 +85,7 @@ use cut::{Gate, Sequencer};
 use directory::Directory;
 use flush::FlushState;
 use request::Credentials;
+pub use standing::Standing;
 
 /// Decides, counts and remembers. Shared by all listeners and plugins of a node.
 pub struct Engine {

@@ -4,7 +4,7 @@ use crate::model::catalog::Catalog;
 use crate::model::decision::{Denial, Refusal};
 use crate::model::id::ApplicationId;
 use crate::model::record::{Application, Limit, Plan, Service};
-use crate::model::time::Windows;
+use crate::model::time::{UnixMillis, Windows};
 
 /// Who asks. Blank parameters are absent (`None`).
 #[derive(Clone, Copy, Default, Debug)]
@@ -71,6 +71,8 @@ pub struct AuthRequest<'a> {
 pub struct Answer<'a> {
     /// Why not; `None` means authorized.
     pub denial: Option<Denial<'a>>,
+    /// Why an authorized call would have been denied, had what is in shadow been in force.
+    pub would_deny: Option<Denial<'a>>,
     /// The service that was asked for.
     pub service: &'a Service,
     /// The application's plan.
@@ -85,6 +87,12 @@ pub struct Answer<'a> {
     pub reports: &'a [UsageReport],
     /// What the `3scale-limit-*` headers say, whether or not they were asked for.
     pub limit: LimitStatus,
+    /// What was asked.
+    pub(super) request: &'a AuthRequest<'a>,
+    /// The engine's time of the decision.
+    pub(super) now: UnixMillis,
+    /// Whether no limit binds, because the service or the application is in shadow.
+    pub(super) in_shadow: bool,
 }
 
 impl<'a> Answer<'a> {

@@ -25,6 +25,13 @@ pub(super) struct Case<'c> {
     pub(super) plan: &'c Plan,
 }
 
+impl Case<'_> {
+    /// Whether no call is denied: see the engine, Shadow.
+    pub(super) fn in_shadow(&self) -> bool {
+        self.service.shadow || self.lead.shadow
+    }
+}
+
 /// Why a request is not about anybody.
 pub(super) enum Unresolved<E> {
     /// Something in it leads nowhere.

@@ -13,16 +13,16 @@ use crate::model::record::{ApplicationState, BackendVersion, Secret};
 use crate::model::time::{Period, UnixMillis};
 
 /// 2026-11-22 13:45:30 UTC.
-const NOW: UnixMillis = UnixMillis(1_795_355_130_000);
+pub(super) const NOW: UnixMillis = UnixMillis(1_795_355_130_000);
 
-struct World {
-    engine: Engine,
-    dir: tempfile::TempDir,
-    service: ServiceId,
-    plan: PlanId,
-    hits: MetricId,
-    search: MetricId,
-    applications: Vec<ApplicationId>,
+pub(super) struct World {
+    pub(super) engine: Engine,
+    pub(super) dir: tempfile::TempDir,
+    pub(super) service: ServiceId,
+    pub(super) plan: PlanId,
+    pub(super) hits: MetricId,
+    pub(super) search: MetricId,
+    pub(super) applications: Vec<ApplicationId>,
 }
 
 fn open(dir: &std::path::Path) -> Engine {
@@ -32,12 +32,12 @@ fn open(dir: &std::path::Path) -> Engine {
     recovery.finish(journal, [7; 16])
 }
 
-fn credentials() -> Credentials<'static> {
+pub(super) fn credentials() -> Credentials<'static> {
     Credentials { provider_key: Some("pkey"), ..Credentials::default() }
 }
 
 impl World {
-    fn new(applications: usize) -> Self {
+    pub(super) fn new(applications: usize) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let engine = open(dir.path());
         let build = |draft: &mut Draft<'_>| {
@@ -63,15 +63,15 @@ impl World {
         World { engine, dir, service, plan, hits, search, applications }
     }
 
-    fn limit(&self, metric: MetricId, period: Period, max: u64) {
+    pub(super) fn limit(&self, metric: MetricId, period: Period, max: u64) {
         self.engine.change(|draft| draft.set_limit(self.plan, metric, period, max)).unwrap();
     }
 
-    fn count(&self, number: usize, slot: u32, period: Period) -> u64 {
+    pub(super) fn count(&self, number: usize, slot: u32, period: Period) -> u64 {
         count(&self.engine, self.applications[number], slot, period)
     }
 
-    fn reopen(mut self) -> Self {
+    pub(super) fn reopen(mut self) -> Self {
         self.engine.flush(NOW).unwrap();
         self.engine = open(self.dir.path());
         self
@@ -119,7 +119,7 @@ fn report(engine: &Engine, user_keys: &[&str], usage: &[UsageParameter<'_>]) {
     engine.report(&request, NOW).unwrap();
 }
 
-const THREADS: usize = 8;
+pub(super) const THREADS: usize = 8;
 
 #[test]
 fn a_limit_of_n_admits_exactly_n_whatever_comes_at_once() {

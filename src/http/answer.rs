@@ -18,6 +18,7 @@ pub type Response = hyper::Response<Full<Bytes>>;
 
 const XML: HeaderValue = HeaderValue::from_static("application/vnd.3scale-v2.0+xml");
 const REJECTION_REASON: HeaderName = HeaderName::from_static("3scale-rejection-reason");
+const WOULD_DENY: HeaderName = HeaderName::from_static("3scale-would-deny");
 const LIMIT_REMAINING: HeaderName = HeaderName::from_static("3scale-limit-remaining");
 const LIMIT_RESET: HeaderName = HeaderName::from_static("3scale-limit-reset");
 const LIMIT_MAX_VALUE: HeaderName = HeaderName::from_static("3scale-limit-max-value");
@@ -100,6 +101,11 @@ pub(super) fn too_slow() -> Response {
 /// Names the reason of a denial.
 pub(super) fn add_rejection_reason(headers: &mut HeaderMap, code: &'static str) {
     headers.insert(REJECTION_REASON, HeaderValue::from_static(code));
+}
+
+/// Names the reason why an authorized call would have been denied. Ours; only where something is in shadow.
+pub(super) fn add_would_deny(headers: &mut HeaderMap, code: &'static str) {
+    headers.insert(WOULD_DENY, HeaderValue::from_static(code));
 }
 
 /// Tells what is left of the tightest limit; -1 is "without bound" or "never".

@@ -9,8 +9,8 @@ use super::dialect::{Dialect, options};
 use super::fields::Fields;
 use super::form::{Form, FormError, Value};
 use super::options::Options;
-use super::telemetry;
 use super::xml::{self, Shown};
+use super::{ratelimit, telemetry};
 use crate::engine::request::{Answer, AuthRequest, Call, Redirect, UsageParameter};
 use crate::model::decision::{Denial, Refusal};
 
@@ -47,13 +47,37 @@ fn decide(dialect: &Dialect, call: telemetry::Call, form: &Form, options: Option
         dialect.note(&fields.credentials(), &Refusal::NotValidData);
         return refuse(&Refusal::NotValidData, no_body);
     }
+    let decided = with_request(&fields, call, options, no_body, |request| {
+        let (oauth, redirect_uri) = (request.oauth, matches!(request.redirect, Some(Redirect::Uri(_))));
+        let shown = Shown { oauth, redirect_uri, options };
+        let wall = (dialect.clock)();
+        let decided = dialect.engine.authorize(request, wall, |answer| {
+            dialect.telemetry.answered(call, answer);
+            render(answer, shown, no_body)
+        });
+        decided.unwrap_or_else(|refusal| {
+            dialect.note(&request.credentials, &refusal);
+            refuse(&refusal, no_body)
+        })
+    });
+    decided.unwrap_or_else(|| misused(dialect, &fields, no_body))
+}
+
+/// Hands the request that the parameters of a call make to `run`; `None` if they make none.
+pub(super) fn with_request<'f, R>(
+    fields: &Fields<'f>,
+    call: telemetry::Call,
+    options: Options,
+    no_body: bool,
+    run: impl FnOnce(&AuthRequest<'_>) -> R,
+) -> Option<R> {
     let usage = match fields.usage {
         Value::Hash(entries) => entries.map(|(name, value)| (name, value.text())).collect(),
-        Value::Nil => SmallVec::<[UsageParameter<'_>; 8]>::new(),
-        Value::Text(_) | Value::List => return misused(dialect, &fields, no_body),
+        Value::Nil => SmallVec::<[UsageParameter<'f>; 8]>::new(),
+        Value::Text(_) | Value::List => return None,
     };
     if fields.user_id().is_some() {
-        return misused(dialect, &fields, no_body);
+        return None;
     }
     let (oauth, counts) = match call {
         telemetry::Call::Authrep => (false, Call::Authrep),
@@ -61,8 +85,7 @@ fn decide(dialect: &Dialect, call: telemetry::Call, form: &Form, options: Option
         telemetry::Call::OauthAuthorize => (true, Call::Authorize),
         telemetry::Call::Authorize | telemetry::Call::Report => (false, Call::Authorize),
     };
-    let redirect_uri = fields.redirect_uri();
-    let request = AuthRequest {
+    Some(run(&AuthRequest {
         call: counts,
         oauth,
         credentials: fields.credentials(),
@@ -70,19 +93,15 @@ fn decide(dialect: &Dialect, call: telemetry::Call, form: &Form, options: Option
         user_key: fields.user_key(),
         app_key: fields.app_key(),
         referrer: fields.referrer(),
-        redirect: redirect_uri.map(Redirect::Uri).or_else(|| fields.redirect_url().map(Redirect::Url)),
+        redirect: fields
+            .redirect_uri()
+            .map(Redirect::Uri)
+            .or_else(|| fields.redirect_url().map(Redirect::Url)),
         usage: &usage,
         log_code: fields.log_code(),
         flat_usage: options.flat_usage,
         no_body,
-    };
-    let shown = Shown { oauth, redirect_uri: redirect_uri.is_some(), options };
-    let wall = (dialect.clock)();
-    let decided = dialect.engine.authorize(&request, wall, |answer| render(answer, shown, no_body));
-    decided.unwrap_or_else(|refusal| {
-        dialect.note(&request.credentials, &refusal);
-        refuse(&refusal, no_body)
-    })
+    }))
 }
 
 /// Requests that are wrong in themselves are told so only once it is known who asks.
@@ -103,8 +122,18 @@ fn render(answer: &Answer<'_>, shown: Shown, no_body: bool) -> Outcome {
     let status = if answer.denial.is_none() { StatusCode::OK } else { StatusCode::CONFLICT };
     let mut response = answer::dialect(status, body);
     let headers = response.headers_mut();
-    if options.limit_headers && matches!(answer.denial, None | Some(Denial::LimitsExceeded)) {
-        answer::add_limit(headers, &answer.limit);
+    if matches!(answer.denial, None | Some(Denial::LimitsExceeded)) {
+        if options.limit_headers {
+            answer::add_limit(headers, &answer.limit);
+        }
+        if options.ratelimit_headers || answer.service.ratelimit_headers {
+            ratelimit::add(headers, answer);
+        }
+    }
+    if let Some(denial) = answer.would_deny
+        && options.rejection_reason_header
+    {
+        answer::add_would_deny(headers, denial.code());
     }
     let Some(denial) = answer.denial else { return ("authorized", response) };
     if options.rejection_reason_header {

@@ -51,7 +51,7 @@ impl Health {
             ("/readyz", _) => Some(self.ready()),
             ("/metrics", Some((handle, telemetry))) => {
                 telemetry.publish();
-                Some(rendered(handle))
+                Some(rendered(handle, &telemetry.ranked()))
             }
             _ => None,
         }
@@ -66,10 +66,10 @@ impl Health {
     }
 }
 
-fn rendered(handle: &PrometheusHandle) -> Response {
+fn rendered(handle: &PrometheusHandle, more: &str) -> Response {
     // Folds what histograms have collected into their buckets; without it they would grow for ever.
     handle.run_upkeep();
-    let mut response = answer::text(StatusCode::OK, handle.render());
+    let mut response = answer::text(StatusCode::OK, handle.render() + more);
     let content_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, content_type);
     response
@@ -115,6 +115,7 @@ mod tests {
             body.contains("tollgate_decisions_total{call=\"authrep\",result=\"authorized\"} 1"),
             "{body}"
         );
+        assert!(body.contains("\n# TYPE tollgate_top_denied_calls gauge\n"), "{body}");
     }
 
     #[test]

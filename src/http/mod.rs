@@ -10,7 +10,9 @@
 //! | `internal` | 3scale's internal API, by which another system pushes its configuration |
 //! | `options`, `timestamp` | the `3scale-options` header; the dates that reports carry |
 //! | `answer`, `xml` | answers, to the byte |
-//! | `telemetry` | counters of the layer |
+//! | `ratelimit` | the fields in which gateways tell clients of limits |
+//! | `telemetry`, `top` | counters of the layer; who is denied most and nearest to a limit |
+//! | `explain` | how a call would be decided, for operators |
 //!
 //! Parsing of HTTP itself is hyper's. Nothing here starts a runtime, reads a clock of its own for decisions
 //! ([`Clock`] is given) or logs a parameter: parameters are credentials.
@@ -21,16 +23,19 @@ mod body;
 mod connection;
 mod departure;
 mod dialect;
+mod explain;
 mod fields;
 pub mod form;
 mod health;
 pub mod internal;
 pub mod options;
+mod ratelimit;
 mod report;
 mod routes;
 mod server;
 mod telemetry;
 pub mod timestamp;
+mod top;
 mod xml;
 
 use std::sync::Arc;
@@ -40,6 +45,7 @@ use crate::model::time::UnixMillis;
 pub use answer::Response;
 pub use departure::Departure;
 pub use dialect::{API_VERSION, Dialect};
+pub use explain::explain;
 pub use health::{Health, Readiness};
 pub use routes::{Answering, Extension, Routes};
 pub use server::{Config, serve};

@@ -20,6 +20,8 @@ pub struct Options {
     pub hierarchy: bool,
     /// Count the named metrics only, not their ancestors.
     pub flat_usage: bool,
+    /// Tell of the limits that bind in the fields that gateways pass on to clients: see `http::ratelimit`. Ours.
+    pub ratelimit_headers: bool,
 }
 
 impl Options {
@@ -63,6 +65,7 @@ impl Options {
             b"list_app_keys" => self.list_app_keys = on,
             b"hierarchy" => self.hierarchy = on,
             b"flat_usage" => self.flat_usage = on,
+            b"ratelimit_headers" => self.ratelimit_headers = on,
             _ => {}
         }
     }
@@ -119,10 +122,12 @@ mod tests {
     #[test]
     fn all_options_are_independent() {
         let all =
-            b"no_body=1&rejection_reason_header=1&limit_headers=1&list_app_keys=1&hierarchy=1&flat_usage=1";
+            b"no_body=1&rejection_reason_header=1&limit_headers=1&list_app_keys=1&hierarchy=1&flat_usage=1\
+                    &ratelimit_headers=1";
         let options = Options::parse(all);
         assert!(options.rejection_reason_header && options.limit_headers && options.list_app_keys);
         assert!(options.hierarchy && options.flat_usage && options.no_body == Some(true));
+        assert!(options.ratelimit_headers);
         assert_eq!(Options::parse(b"x=1&=&&"), Options::default());
     }
 

@@ -12,6 +12,10 @@ use metrics::{Counter, Gauge, Histogram, counter, describe_counter, describe_gau
 use metrics::{gauge, histogram};
 use parking_lot::Mutex;
 
+use super::top::Top;
+use crate::engine::request::Answer;
+use crate::model::catalog::Catalog;
+
 /// A call of 3scale's API.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Call {
@@ -63,6 +67,9 @@ const RESULTS: &[&str] = &[
     "other",
 ];
 
+/// Which of them are denials.
+const DENIALS: std::ops::Range<usize> = 2..10;
+
 /// One in this many calls is timed: two clock reads and a histogram cost as much as a small request's parsing.
 const TIMED_ONE_IN: u32 = 16;
 
@@ -93,6 +100,9 @@ pub struct Telemetry {
     published: Mutex<Vec<u64>>,
     decisions: Vec<Counter>,
     dropped: Vec<Counter>,
+    top: Top,
+    /// By call, then by denial. Counted directly: few calls are decided in shadow.
+    would_deny: Vec<Counter>,
     seconds: [Histogram; CALLS.len()],
     requests: Counter,
     pub(super) not_found: Counter,
@@ -119,10 +129,16 @@ impl Default for Telemetry {
         let decisions = |call: &'static str| {
             RESULTS.iter().map(move |r| counter!("tollgate_decisions_total", "call" => call, "result" => *r))
         };
+        let would_deny = |call: &'static str| {
+            let denials = RESULTS[DENIALS].iter();
+            denials.map(move |r| counter!("tollgate_would_deny_total", "call" => call, "reason" => *r))
+        };
         Telemetry {
             lanes: (0..LANES).map(|_| Lane::new()).collect(),
             published: Mutex::new(vec![0; 1 + CALLS.len() * RESULTS.len()]),
             decisions: CALLS.into_iter().flat_map(decisions).collect(),
+            would_deny: CALLS.into_iter().flat_map(would_deny).collect(),
+            top: Top::new(LANES),
             dropped: RESULTS
                 .iter()
                 .map(|r| counter!("tollgate_http_reports_dropped_total", "result" => *r))
@@ -170,6 +186,27 @@ impl Telemetry {
         }
     }
 
+    /// Notes what an answer says of its application: a denial, set aside or not, or that a limit is near.
+    pub(super) fn answered(&self, call: Call, answer: &Answer<'_>) {
+        if let Some(denial) = answer.would_deny {
+            let place = call as usize * DENIALS.len() + number_of(denial.code()) - DENIALS.start;
+            self.would_deny.get(place).inspect(|counter| counter.increment(1));
+        }
+        self.top.note(WORKER.get().0, answer);
+    }
+
+    /// Makes the lists of the applications that were denied most and came nearest to a limit since the last time:
+    /// once a minute. `catalog` names them.
+    pub fn rank(&self, catalog: &Catalog) {
+        self.top.rank(catalog);
+    }
+
+    /// Those lists, as Prometheus reads them.
+    #[must_use]
+    pub fn ranked(&self) -> String {
+        self.top.rendered()
+    }
+
     /// Counts a report that was answered 202 and counted nothing.
     pub(super) fn dropped(&self, code: &str) {
         self.dropped[number_of(code)].increment(1);
@@ -193,6 +230,10 @@ fn number_of(result: &str) -> usize {
 
 fn describe() {
     describe_counter!("tollgate_decisions_total", "Calls of the 3scale API, by call and result");
+    describe_counter!(
+        "tollgate_would_deny_total",
+        "Authorized calls that would have been denied, had what is in shadow been in force, by call and reason"
+    );
     describe_counter!(
         "tollgate_http_reports_dropped_total",
         "Reports answered 202 that counted nothing, by reason"
@@ -241,6 +282,8 @@ mod tests {
             Refusal::TooMuchFutureUsage,
             Refusal::StorageUnavailable,
         ];
+        let denied: Vec<_> = denials.iter().map(|denial| number_of(denial.code())).collect();
+        assert!(denied.iter().all(|place| DENIALS.contains(place)) && denied.len() == DENIALS.len());
         let codes: Vec<_> =
             denials.iter().map(Denial::code).chain(refusals.iter().map(Refusal::code)).collect();
         for code in codes {

@@ -12,12 +12,13 @@
 //! Account      1 id, 2 tenant, 3 name
 //! Service      1 id, 2 tenant, 3 external id, 4 name, 5 state (0 active, 1 suspended, 2 retired),
 //!              6 backend version (1 user key, 2 app id, 3 oauth), 7 referrer filters required, 8 tokens,
-//!              9 metrics, 10 slots given out, 11 alert limits (percent), 12 stats erasure (0: none)
+//!              9 metrics, 10 slots given out, 11 alert limits (percent), 12 stats erasure (0: none),
+//!              20 shadow, 21 RateLimit headers
 //! Metric       1 id, 2 slot, 3 name, 4 slot of the parent plus one (0: none), 5 external id
 //! Plan         1 id, 2 service, 3 external id, 4 name, 5 limits
-//! Limit        1 id, 2 metric, 3 slot, 4 period (0 eternity .. 6 minute), 5 max
+//! Limit        1 id, 2 metric, 3 slot, 4 period (0 eternity .. 6 minute), 5 max, 10 shadow
 //! Application  1 id, 2 service, 3 account (0: none), 4 app id, 5 name, 6 plan, 7 state, 8 app keys,
-//!              9 user keys, 10 referrer filters, 11 redirect url
+//!              9 user keys, 10 referrer filters, 11 redirect url, 20 shadow
 //! ```
 
 use prost::Message;
@@ -152,6 +153,10 @@ struct ServiceRecord {
     alert_limits: Vec<u32>,
     #[prost(uint64, tag = "12")]
     stats_erasure: u64,
+    #[prost(bool, tag = "20")]
+    shadow: bool,
+    #[prost(bool, tag = "21")]
+    ratelimit_headers: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -194,6 +199,8 @@ struct LimitRecord {
     period: u32,
     #[prost(uint64, tag = "5")]
     max: u64,
+    #[prost(bool, tag = "10")]
+    shadow: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -220,6 +227,8 @@ struct ApplicationRecord {
     referrer_filters: Vec<String>,
     #[prost(string, optional, tag = "11")]
     redirect_url: Option<String>,
+    #[prost(bool, tag = "20")]
+    shadow: bool,
 }
 
 fn record_of(change: &Change) -> ChangeRecord {
@@ -277,6 +286,8 @@ fn service_record(service: &Service) -> ServiceRecord {
         slots: service.metrics.slots(),
         alert_limits: service.alert_limits.iter().copied().map(u32::from).collect(),
         stats_erasure: service.stats_erasure.unwrap_or(0),
+        shadow: service.shadow,
+        ratelimit_headers: service.ratelimit_headers,
     }
 }
 
@@ -287,6 +298,7 @@ fn plan_record(plan: &Plan) -> PlanRecord {
         slot: limit.slot.0,
         period: limit.period as u32,
         max: limit.max,
+        shadow: limit.shadow,
     });
     PlanRecord {
         id: plan.id.0,
@@ -310,6 +322,7 @@ fn application_record(application: &Application) -> ApplicationRecord {
         user_keys: exposed(&application.user_keys),
         referrer_filters: application.referrer_filters.clone(),
         redirect_url: application.redirect_url.clone(),
+        shadow: application.shadow,
     }
 }
 
@@ -369,6 +382,8 @@ fn service_of(record: ServiceRecord) -> Result<Service, CatalogError> {
         metrics: MetricTree::from_metrics(record.slots, metrics.collect())?,
         alert_limits: record.alert_limits.into_iter().map(alert_limit).collect::<Result<_, _>>()?,
         stats_erasure: (record.stats_erasure != 0).then_some(record.stats_erasure),
+        shadow: record.shadow,
+        ratelimit_headers: record.ratelimit_headers,
     })
 }
 
@@ -377,7 +392,8 @@ fn plan_of(record: PlanRecord) -> Result<Plan, CatalogError> {
         let unknown = CatalogError::Unknown { what: "period", number: it.period };
         let period = u8::try_from(it.period).ok().and_then(Period::from_number).ok_or(unknown)?;
         let (id, metric) = (LimitId(it.id), MetricId(it.metric));
-        Ok::<_, CatalogError>(Limit { id, metric, slot: MetricSlot(it.slot), period, max: it.max })
+        let slot = MetricSlot(it.slot);
+        Ok::<_, CatalogError>(Limit { id, metric, slot, period, max: it.max, shadow: it.shadow })
     };
     Ok(Plan {
         id: PlanId(record.id),
@@ -401,6 +417,7 @@ fn application_of(record: ApplicationRecord) -> Application {
         user_keys: secrets(&record.user_keys),
         referrer_filters: record.referrer_filters,
         redirect_url: record.redirect_url,
+        shadow: record.shadow,
         subject: Subject::NONE,
     }
 }
@@ -441,7 +458,8 @@ mod tests {
         let gone = draft.create_metric(service, "gone", None).unwrap();
         draft.delete_metric(service, gone).unwrap();
         let plan = draft.create_plan(service, Some("7"), "Basic").unwrap();
-        draft.set_limit(plan, search, Period::Week, 0).unwrap();
+        let none = draft.set_limit(plan, search, Period::Week, 0).unwrap();
+        draft.set_limit_shadow(plan, none, true).unwrap();
         draft.set_limit(plan, hits, Period::Eternity, u64::MAX).unwrap();
         let (app_id, name) = ("app", "App");
         let new = NewApplication { service, account: Some(account), app_id, name, plan };
@@ -452,9 +470,13 @@ mod tests {
             it.user_keys = vec![Secret::new("u1")];
             it.referrer_filters = vec!["*.example.org".into()];
             it.redirect_url = Some("http://example.org/".into());
+            it.shadow = true;
         };
         draft.edit_application(application, edit).unwrap();
-        let edit = |it: &mut Service| (it.state, it.stats_erasure) = (ServiceState::Suspended, Some(9));
+        let edit = |it: &mut Service| {
+            (it.state, it.stats_erasure) = (ServiceState::Suspended, Some(9));
+            (it.shadow, it.ratelimit_headers) = (true, true);
+        };
         draft.edit_service(service, edit).unwrap();
         draft.delete_service(service).unwrap();
         draft.into_changes()

@@ -94,6 +94,18 @@ pub enum ServiceState {
     Retired,
 }
 
+impl ServiceState {
+    /// What an operator reads.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            ServiceState::Active => "active",
+            ServiceState::Suspended => "suspended",
+            ServiceState::Retired => "deleted, being taken away",
+        }
+    }
+}
+
 /// A service (product): metrics, and the rules that hold for all its applications.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Service {
@@ -120,6 +132,10 @@ pub struct Service {
     /// Somebody asked for all counters of its applications to begin again at zero, and that is not done yet. The
     /// number tells one such wish from the next.
     pub stats_erasure: Option<u64>,
+    /// In shadow, no call of the service is denied: see `engine`, Shadow.
+    pub shadow: bool,
+    /// Every decision is answered with the `RateLimit` fields, whether or not the caller asks for them.
+    pub ratelimit_headers: bool,
 }
 
 /// The percentages of a limit that can be told of (3scale's).
@@ -138,6 +154,8 @@ pub struct Limit {
     pub period: Period,
     /// The greatest count that is still within the limit.
     pub max: u64,
+    /// In shadow, the limit denies nothing: see `engine`, Shadow.
+    pub shadow: bool,
 }
 
 /// An application plan.
@@ -240,4 +258,6 @@ pub struct Application {
     pub account: Option<AccountId>,
     /// Display name.
     pub name: String,
+    /// In shadow, no call of the application is denied: see `engine`, Shadow.
+    pub shadow: bool,
 }

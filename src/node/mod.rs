@@ -210,7 +210,7 @@ impl Node {
                 tracing::warn!(%error, "no control socket: inspect and --take-over cannot reach this node")
             }
         }
-        tasks.spawn(telemetry::publish(Arc::clone(&engine), metrics, shutdown.clone()));
+        tasks.spawn(telemetry::publish(Arc::clone(&engine), metrics, Arc::clone(&layer), shutdown.clone()));
         tasks.close();
         Ok(Node {
             engine,

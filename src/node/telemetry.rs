@@ -7,7 +7,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
-use crate::http::Readiness;
+use crate::http::{self, Readiness};
 
 /// From 1 us, where a decision lies, to a second, where something is wrong.
 const SECONDS_BUCKETS: [f64; 12] =
@@ -15,6 +15,9 @@ const SECONDS_BUCKETS: [f64; 12] =
 
 /// How often gauges are brought up to date.
 const TICK: Duration = Duration::from_secs(1);
+
+/// Of so many ticks is the minute after which the top applications are ranked anew.
+const TICKS_PER_RANKING: u64 = 60;
 
 /// Unflushed usage older than this makes the node degraded: what a crash would lose is more than was promised.
 const UNFLUSHED_AGE_MAX: Duration = Duration::from_millis(200);
@@ -60,7 +63,12 @@ fn describe() {
 }
 
 /// Publishes gauges until `shutdown`.
-pub(super) async fn publish(engine: Arc<Engine>, handle: PrometheusHandle, shutdown: CancellationToken) {
+pub(super) async fn publish(
+    engine: Arc<Engine>,
+    handle: PrometheusHandle,
+    layer: Arc<http::Telemetry>,
+    shutdown: CancellationToken,
+) {
     use metrics::gauge;
     gauge!("tollgate_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     let applications = gauge!("tollgate_applications");
@@ -69,7 +77,7 @@ pub(super) async fn publish(engine: Arc<Engine>, handle: PrometheusHandle, shutd
     let age = gauge!("tollgate_unflushed_age_seconds");
     let degraded = gauge!("tollgate_degraded");
     let synced = gauge!("tollgate_journal_synced_sequence");
-    loop {
+    for tick in 1_u64.. {
         let catalog = engine.catalog();
         let health = engine.flush_health();
         applications.set(catalog.applications.len() as f64);
@@ -79,6 +87,9 @@ pub(super) async fn publish(engine: Arc<Engine>, handle: PrometheusHandle, shutd
         degraded.set(f64::from(u8::from(health.unflushed_age > UNFLUSHED_AGE_MAX)));
         synced.set(engine.journal().synced().0 as f64);
         handle.run_upkeep();
+        if tick.is_multiple_of(TICKS_PER_RANKING) {
+            layer.rank(&catalog);
+        }
         tokio::select! {
             () = shutdown.cancelled() => return,
             () = tokio::time::sleep(TICK) => {}

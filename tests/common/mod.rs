@@ -32,6 +32,7 @@ pub(crate) struct Node {
     pub(crate) engine: Arc<Engine>,
     pub(crate) address: SocketAddr,
     pub(crate) clock: Arc<AtomicU64>,
+    pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) shutdown: CancellationToken,
     pub(crate) served: Option<tokio::task::JoinHandle<()>>,
     flusher: Option<std::thread::JoinHandle<()>>,
@@ -75,11 +76,12 @@ impl Node {
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
-        let served = runtime.spawn(serve(listener, routes, telemetry, config, shutdown.clone()));
+        let served = runtime.spawn(serve(listener, routes, Arc::clone(&telemetry), config, shutdown.clone()));
         Node {
             engine,
             address,
             clock,
+            telemetry,
             shutdown,
             served: Some(served),
             flusher: Some(flusher),

@@ -2,11 +2,13 @@
 //!
 //! ```text
 //! tenant KEY [key=KEY]...
-//! service ID [version=1|2|oauth] [token=T]... [referrers=required] [state=suspended]   of the last tenant
+//! service ID [version=1|2|oauth] [token=T]... [referrers=required] [state=suspended] [shadow=on|off]
+//!            [ratelimit_headers=on|off]                      of the last tenant
 //! metric NAME [PARENT]                                       of the last service
 //! plan NAME                                                  of the last service
-//! limit METRIC PERIOD MAX                                    of the last plan
+//! limit METRIC PERIOD MAX [shadow=on|off]                    of the last plan
 //! application ID [plan=NAME] [key=K]... [user_key=K]... [referrer=R]... [redirect=URL] [state=S]
+//!             [shadow=on|off]
 //! edit service ID ... | edit application ID ...              lists given replace the old ones
 //! use service ID | use plan NAME
 //! delete metric NAME | delete application ID | delete service ID | delete limit METRIC PERIOD
@@ -62,9 +64,12 @@ impl Setup {
                 self.plans.insert((service, name.to_owned()), id);
                 self.plan = Some(id);
             }
-            ["limit", metric, period, max] => {
-                let period = Period::parse(period).unwrap();
-                draft.set_limit(self.plan.unwrap(), self.metric(metric), period, max.parse().unwrap())?;
+            ["limit", metric, period, max, ref rest @ ..] => {
+                let (plan, period) = (self.plan.unwrap(), Period::parse(period).unwrap());
+                let limit = draft.set_limit(plan, self.metric(metric), period, max.parse().unwrap())?;
+                if let Some(shadow) = flag(rest, "shadow") {
+                    draft.set_limit_shadow(plan, limit, shadow)?;
+                }
             }
             ["application", id, ref rest @ ..] => {
                 let (service, plan) = (self.service.unwrap(), self.plan.unwrap());
@@ -118,6 +123,7 @@ impl Setup {
         let plan = all(rest, "plan").last().map(|name| self.plans[&(self.service.unwrap(), name.to_owned())]);
         draft.edit_application(id, |it: &mut Application| {
             it.plan = plan.unwrap_or(it.plan);
+            it.shadow = flag(rest, "shadow").unwrap_or(it.shadow);
             replace(&mut it.app_keys, secrets(rest, "key"));
             replace(&mut it.user_keys, secrets(rest, "user_key"));
             replace(&mut it.referrer_filters, all(rest, "referrer").map(str::to_owned).collect());
@@ -137,6 +143,8 @@ impl Setup {
 
 fn edit_service(service: &mut Service, rest: &[&str]) {
     replace(&mut service.tokens, secrets(rest, "token"));
+    service.shadow = flag(rest, "shadow").unwrap_or(service.shadow);
+    service.ratelimit_headers = flag(rest, "ratelimit_headers").unwrap_or(service.ratelimit_headers);
     if let Some(version_text) = all(rest, "version").last() {
         service.backend_version = version(version_text);
     }
@@ -146,6 +154,10 @@ fn edit_service(service: &mut Service, rest: &[&str]) {
     if let Some(state) = all(rest, "state").last() {
         service.state = if state == "active" { ServiceState::Active } else { ServiceState::Suspended };
     }
+}
+
+fn flag(words: &[&str], name: &str) -> Option<bool> {
+    all(words, name).last().map(|word| word == "on")
 }
 
 fn version(text: &str) -> BackendVersion {

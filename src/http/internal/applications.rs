@@ -6,7 +6,7 @@ use super::Api;
 use super::answer::{Outcome, Refusal, Reply};
 use super::call::{Call, Verb};
 use super::json::{JsonError, Object};
-use super::records::{Records, service_text};
+use super::records::{Records, service_text, show_flag};
 use crate::model::catalog::Key;
 use crate::model::draft::{Draft, NewApplication};
 use crate::model::id::{ApplicationId, PlanId, ServiceId};
@@ -49,6 +49,8 @@ pub(super) struct Attributes {
     plan_id: Option<String>,
     plan_name: Option<String>,
     redirect_url: Option<String>,
+    /// Ours.
+    shadow: Option<bool>,
 }
 
 impl Attributes {
@@ -59,6 +61,7 @@ impl Attributes {
                 plan_id: body.text("plan_id")?,
                 plan_name: body.text("plan_name")?,
                 redirect_url: body.text("redirect_url")?,
+                shadow: body.flag("shadow")?,
             })
         };
         read().map_err(|error| Refusal::BadApplication(error.to_string()))
@@ -85,6 +88,7 @@ pub(super) fn save(
     draft.edit_application(id, |application| {
         application.plan = plan;
         application.state = attributes.state.clone();
+        application.shadow = attributes.shadow.unwrap_or(application.shadow);
         if let Some(url) = &attributes.redirect_url {
             application.redirect_url = Some(url.clone());
         }
@@ -142,12 +146,14 @@ pub(super) fn shown_as(records: &impl Records, id: ApplicationId) -> Result<Valu
 fn shown(records: &impl Records, application: &Application) -> Result<Value, Refusal> {
     let plan = records.plan_of(application.plan)?;
     let service = records.catalog().services.get(application.service.0);
-    Ok(json!({
+    let mut shown = json!({
         "service_id": service.map(|service| service_text(service)),
         "id": application.app_id,
         "state": application.state.name(),
         "plan_id": plan.text(),
         "plan_name": Some(&plan.name).filter(|name| !name.is_empty()),
         "redirect_url": application.redirect_url,
-    }))
+    });
+    show_flag(&mut shown, "shadow", application.shadow);
+    Ok(shown)
 }

@@ -33,6 +33,11 @@
 //! - Deleting stats sets all counters of the service's applications to zero, in the background, also after a crash.
 //!   Usage dated ahead is kept until its time comes.
 //!
+//! # What is not the original's
+//! Bodies take more than the original knows, and answers show it where it is in use (see the engine's documentation):
+//! - `"shadow": true` in a service, application or usage limit puts it into shadow, `false` takes it out;
+//! - `"ratelimit_headers": true` in a service gives every decision the `RateLimit` fields.
+//!
 //! # The files
 //! | File | What it holds |
 //! |---|---|

@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use super::answer::Refusal;
 use crate::engine::Engine;
 use crate::model::catalog::{Catalog, Key};
@@ -103,6 +105,13 @@ impl Records for Snapshot<'_> {
 /// What the other system calls a service.
 pub(super) fn service_text(service: &Service) -> String {
     service.external_id.clone().unwrap_or_else(|| service.id.to_string())
+}
+
+/// Shows an extension of ours in an answer, only where it is in use: answers are the original's to the byte otherwise.
+pub(super) fn show_flag(shown: &mut Value, name: &str, flag: bool) {
+    if let (true, Value::Object(values)) = (flag, shown) {
+        values.insert(name.to_owned(), flag.into());
+    }
 }
 
 /// What the other system calls a metric.

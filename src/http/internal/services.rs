@@ -6,7 +6,7 @@ use super::Api;
 use super::answer::{Outcome, Refusal, Reply};
 use super::call::{Call, Verb};
 use super::json::{JsonError, Object};
-use super::records::{Records, service_text};
+use super::records::{Records, service_text, show_flag};
 use crate::model::catalog::Key;
 use crate::model::draft::{Draft, NewService};
 use crate::model::id::{ServiceId, TenantId};
@@ -60,6 +60,9 @@ struct Attributes {
     referrer_filters_required: Option<bool>,
     default_service: Option<bool>,
     state: Option<ServiceState>,
+    /// Ours, as the next.
+    shadow: Option<bool>,
+    ratelimit_headers: Option<bool>,
 }
 
 impl Attributes {
@@ -84,6 +87,8 @@ impl Attributes {
                 "active" => ServiceState::Active,
                 _ => ServiceState::Suspended,
             }),
+            shadow: body.flag("shadow")?,
+            ratelimit_headers: body.flag("ratelimit_headers")?,
         })
     }
 }
@@ -98,6 +103,8 @@ fn save(draft: &mut Draft<'_>, text: &str, attributes: &Attributes) -> Result<Se
         service.state = attributes.state.unwrap_or(service.state);
         service.referrer_filters_required =
             attributes.referrer_filters_required.unwrap_or(service.referrer_filters_required);
+        service.shadow = attributes.shadow.unwrap_or(service.shadow);
+        service.ratelimit_headers = attributes.ratelimit_headers.unwrap_or(service.ratelimit_headers);
     })?;
     if attributes.default_service == Some(true) {
         let tenant = Records::service(draft, text)?.tenant;
@@ -153,7 +160,7 @@ fn delete(draft: &mut Draft<'_>, text: &str) -> Result<(), Refusal> {
 fn shown(records: &impl Records, id: ServiceId) -> Result<Value, Refusal> {
     let service: &Service = records.catalog().services.get(id.0).ok_or(Refusal::NoSuchService)?;
     let tenant = records.catalog().tenants.get(service.tenant.0);
-    Ok(json!({
+    let mut shown = json!({
         "id": service_text(service),
         "state": match service.state {
             ServiceState::Active => "active",
@@ -167,5 +174,8 @@ fn shown(records: &impl Records, id: ServiceId) -> Result<Value, Refusal> {
         },
         "referrer_filters_required": service.referrer_filters_required,
         "default_service": tenant.is_some_and(|tenant| tenant.default_service == Some(id)),
-    }))
+    });
+    show_flag(&mut shown, "shadow", service.shadow);
+    show_flag(&mut shown, "ratelimit_headers", service.ratelimit_headers);
+    Ok(shown)
 }

@@ -7,7 +7,7 @@ use super::answer::{Outcome, Refusal, Reply};
 use super::applications::find_or_create_plan;
 use super::call::{Call, Verb};
 use super::json::JsonError;
-use super::records::{Records, metric_text, service_text};
+use super::records::{Records, metric_text, service_text, show_flag};
 use crate::model::metric::Metric;
 use crate::model::record::Service;
 use crate::model::time::Period;
@@ -31,7 +31,8 @@ pub(super) fn answer(api: &Api, call: &Call, place: &Place<'_>) -> Outcome {
             let mut limits = plan.limits.iter();
             let limit = limits.find(|limit| (limit.metric, limit.period) == (metric.id, period));
             let limit = limit.ok_or(Refusal::NotFound("usage limit"))?;
-            let shown = shown(service, place, metric, period, limit.max);
+            let mut shown = shown(service, place, metric, period, limit.max);
+            show_flag(&mut shown, "shadow", limit.shadow);
             Ok(Reply::ok(json!({"status": "found", "usagelimit": shown})))
         }
         Verb::Put => put(api, call, place),
@@ -52,15 +53,21 @@ pub(super) fn answer(api: &Api, call: &Call, place: &Place<'_>) -> Outcome {
 
 fn put(api: &Api, call: &Call, place: &Place<'_>) -> Outcome {
     let period = Period::parse(place.period).ok_or(Refusal::NotFound("period"))?;
-    let max = call.body.object("usagelimit")?.number(period.name())?;
-    let max = max.ok_or(JsonError::Missing(period.name()))?;
+    let body = call.body.object("usagelimit")?;
+    let max = body.number(period.name())?.ok_or(JsonError::Missing(period.name()))?;
+    let shadow = body.flag("shadow")?;
     api.change(|draft| {
         let service = Records::service(draft, place.service)?;
         let metric = service.metrics.by_text(place.metric).ok_or(Refusal::NotFound("metric"))?;
-        let shown = shown(service, place, metric, period, max);
+        let mut shown = shown(service, place, metric, period, max);
         let (service, metric) = (service.id, metric.id);
         let plan = find_or_create_plan(draft, service, place.plan)?;
-        draft.set_limit(plan, metric, period, max)?;
+        let limit = draft.set_limit(plan, metric, period, max)?;
+        if let Some(shadow) = shadow {
+            draft.set_limit_shadow(plan, limit, shadow)?;
+        }
+        let limits = &Records::plan_of(draft, plan)?.limits;
+        show_flag(&mut shown, "shadow", limits.iter().any(|it| it.id == limit && it.shadow));
         Ok(Reply::ok(json!({"status": "modified", "usagelimit": shown})))
     })
 }

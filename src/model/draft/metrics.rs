@@ -117,7 +117,7 @@ impl Draft<'_> {
             }
             None => {
                 let id = LimitId(self.next_id());
-                record.limits.push(Limit { id, metric, slot, period, max });
+                record.limits.push(Limit { id, metric, slot, period, max, shadow: false });
                 let order =
                     |limit: &Limit| (service.metrics.get(limit.slot).map(Metric::order), limit.period);
                 record.limits.sort_by(|one, other| order(one).cmp(&order(other)));
@@ -126,6 +126,22 @@ impl Draft<'_> {
         };
         self.stage(Change::PutPlan(record))?;
         Ok(id)
+    }
+
+    /// Puts a limit into shadow, or takes it out.
+    ///
+    /// # Errors
+    /// The plan is unknown, or has no such limit.
+    pub fn set_limit_shadow(
+        &mut self,
+        plan: PlanId,
+        limit: LimitId,
+        shadow: bool,
+    ) -> Result<(), CommandError> {
+        let mut record = Plan::clone(self.plan(plan)?);
+        let unknown = CommandError::Unknown { what: "limit", id: limit.0 };
+        record.limits.iter_mut().find(|it| it.id == limit).ok_or(unknown)?.shadow = shadow;
+        self.stage(Change::PutPlan(record))
     }
 
     /// Removes the limit of a metric over a period; without one, changes nothing.

@@ -160,6 +160,8 @@ impl<'i> Draft<'i> {
             metrics: MetricTree::default(),
             alert_limits: Vec::new(),
             stats_erasure: None,
+            shadow: false,
+            ratelimit_headers: false,
         }))?;
         if default_service.is_none() {
             self.edit_tenant(new.tenant, |tenant| tenant.default_service = Some(id))?;
@@ -263,6 +265,7 @@ impl<'i> Draft<'i> {
             referrer_filters: Vec::new(),
             redirect_url: None,
             subject: Subject::NONE,
+            shadow: false,
         }))?;
         Ok(id)
     }

@@ -10,7 +10,7 @@ use crate::counter::snapshot::CellImage;
 use crate::engine::Engine;
 use crate::model::catalog::{Catalog, Key};
 use crate::model::id::{ApplicationId, MetricSlot, ServiceId};
-use crate::model::record::{Application, BackendVersion, Plan, Service, ServiceState};
+use crate::model::record::{Application, BackendVersion, Plan, Service};
 use crate::model::time::{Period, UnixMillis, Windows};
 use crate::model::usage::response_code_name;
 
@@ -271,12 +271,7 @@ fn row(service: &Service, plans: &Numbers, applications: &Numbers) -> ServiceRow
         external_id: service.external_id.clone(),
         tenant: service.tenant.0,
         name: service.name.clone(),
-        state: match service.state {
-            ServiceState::Active => "active",
-            ServiceState::Suspended => "suspended",
-            ServiceState::Retired => "deleted, being taken away",
-        }
-        .to_owned(),
+        state: service.state.name().to_owned(),
         backend_version: match service.backend_version {
             BackendVersion::UserKey => "1",
             BackendVersion::AppId => "2",
