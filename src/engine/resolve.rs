@@ -12,10 +12,6 @@ use crate::model::metric::MetricTree;
 use crate::model::record::{Application, BackendVersion, Plan, Service};
 use crate::model::usage::{Effects, parse_value, push_effect};
 
-/// How many tenants are asked for an external service id when the provider key is unknown: anybody may send such
-/// requests, and a node may have thousands of tenants.
-const TENANTS_ASKED: usize = 16;
-
 /// Who a request is about.
 pub(super) struct Case<'c> {
     pub(super) service: &'c Service,
@@ -121,13 +117,12 @@ impl Engine {
             }
             (Some(text), Some(tenant)) => self.service_of_tenant(tenant, text),
             (Some(text), None) => {
-                // Only the error's text depends on whether anybody has such a service, so not much is spent on it:
-                // an external id is looked for with the first few tenants only.
-                let is_id = |text: &str| text.parse().is_ok_and(|id| catalog.services.get(id).is_some());
-                let mut tenants = catalog.tenants.iter().map(|(id, _)| TenantId(id)).take(TENANTS_ASKED);
-                if service_names(text).any(is_id)
-                    || tenants.any(|tenant| self.service_of_tenant(tenant, text).is_some())
-                {
+                // Only the error's text depends on whether anybody has such a service.
+                let is_known = |text: &str| {
+                    self.directory.find(Key::ExternalService(text)).is_some()
+                        || text.parse().is_ok_and(|id| catalog.services.get(id).is_some())
+                };
+                if service_names(text).any(is_known) {
                     return Err(Refusal::ProviderKeyInvalid { key });
                 }
                 None

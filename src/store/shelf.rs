@@ -7,6 +7,7 @@
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use redb::backends::FileBackend;
 use redb::{
@@ -25,6 +26,10 @@ const POSITION: Table = Table(".position");
 
 /// How much of a shelf redb keeps in memory. Its default is a gibibyte; shelves are small and seldom read.
 const CACHE_BYTES: usize = 4 << 20;
+
+/// How long a shelf may still be in use when it is opened: a node that ends lets go of its directory with its last
+/// thread, and of the files of a thread that answers a last question a moment later.
+const IN_USE_MAX: Duration = Duration::from_secs(2);
 
 /// A shelf cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +63,12 @@ fn definition(table: Table) -> TableDefinition<'static, &'static [u8], &'static 
     TableDefinition::new(table.0)
 }
 
+fn open_database(path: &Path) -> Result<Database, redb::Error> {
+    let mut options = OpenOptions::new();
+    let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    Ok(Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(FileBackend::new(file)?)?)
+}
+
 impl Shelf {
     /// Opens the shelf at `path`, a file that is made if it is missing, for its owner's eyes only.
     ///
@@ -65,16 +76,16 @@ impl Shelf {
     /// The file cannot be opened, is no shelf, is damaged, or is in use.
     pub fn open(path: &Path) -> Result<Shelf, ShelfError> {
         let failed = |source: redb::Error| ShelfError { path: path.to_owned(), source: Box::new(source) };
-        let file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
-        let file = file.map_err(|error| failed(error.into()))?;
-        let database = FileBackend::new(file).map_err(redb::Error::from).and_then(|backend| {
-            Database::builder()
-                .set_cache_size(CACHE_BYTES)
-                .create_with_backend(backend)
-                .map_err(redb::Error::from)
-        });
-        Ok(Shelf { path: path.to_owned(), database: database.map_err(failed)? })
+        let deadline = Instant::now() + IN_USE_MAX;
+        loop {
+            match open_database(path) {
+                Err(redb::Error::DatabaseAlreadyOpen) if Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                Err(error) => return Err(failed(error)),
+                Ok(database) => return Ok(Shelf { path: path.to_owned(), database }),
+            }
+        }
     }
 
     /// Up to where in the journal the shelf's content was derived; 0 for a new shelf.
@@ -314,6 +325,19 @@ mod tests {
         assert!(found && !gone);
         let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&path).unwrap().permissions());
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_shelf_that_is_let_go_in_a_moment_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("shelf");
+        let shelf = Shelf::open(&path).unwrap();
+        let letting_go = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(100));
+            drop(shelf);
+        });
+        Shelf::open(&path).unwrap();
+        letting_go.join().unwrap();
     }
 
     #[test]
