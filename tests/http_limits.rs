@@ -65,10 +65,14 @@ fn body_of(count: usize) -> Vec<u8> {
     pairs.join("&").into_bytes()
 }
 
-/// A body of exactly `len` bytes that is worth one hit.
+/// A body of exactly `len` bytes that is worth one hit and does not compress well.
 fn body_of_len(len: usize) -> Vec<u8> {
     let mut body = b"transactions[0][app_id]=app1&transactions[0][usage][hits]=1&pad=".to_vec();
-    body.resize(len, b'x');
+    let mut state = 1_u32;
+    body.resize_with(len, || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        b'a' + (state >> 24) as u8 % 26
+    });
     body
 }
 

@@ -7,7 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use super::Exit;
-use crate::config::{Config, Log, Settings};
+use crate::config::{Config, Log, Settings, Tls};
 use crate::http::system_clock;
 use crate::node::{DataDirError, Node, NodeError, RecoveryError, Sample};
 
@@ -41,9 +41,8 @@ pub(super) fn run(flags: Settings) -> Exit {
 }
 
 async fn serve(config: &Config) -> Exit {
-    let signals =
-        signal(SignalKind::terminate()).and_then(|term| Ok((term, signal(SignalKind::interrupt())?)));
-    let (mut term, mut int) = match signals {
+    let signals = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
+    let (mut term, mut int, hangup) = match all_of(signals) {
         Ok(signals) => signals,
         Err(error) => {
             say(&format!("cannot listen for signals: {error}"));
@@ -58,7 +57,10 @@ async fn serve(config: &Config) -> Exit {
         }
     };
     announce(&node, config);
-    either(&mut term, &mut int).await;
+    tokio::select! {
+        () = either(&mut term, &mut int) => {}
+        () = reload(&node, hangup) => {}
+    }
     tracing::info!("stopping; a second signal ends at once");
     tokio::select! {
         stopped = tokio::time::timeout(config.drain_deadline + LAST_FLUSH, node.stop()) => match stopped {
@@ -82,6 +84,20 @@ async fn serve(config: &Config) -> Exit {
     }
 }
 
+fn all_of(signals: [std::io::Result<Signal>; 3]) -> std::io::Result<(Signal, Signal, Signal)> {
+    let [term, int, hangup] = signals;
+    Ok((term?, int?, hangup?))
+}
+
+/// Has certificates read again with each hang-up, for as long as the node runs.
+async fn reload(node: &Node, mut hangup: Signal) {
+    while hangup.recv().await.is_some() {
+        tracing::info!("reading certificates again");
+        node.reload();
+    }
+    std::future::pending().await
+}
+
 async fn either(term: &mut Signal, int: &mut Signal) {
     tokio::select! {
         _ = term.recv() => {}
@@ -94,6 +110,7 @@ fn exit_of(error: &NodeError) -> Exit {
         NodeError::DataDir(DataDirError::Locked { .. }) => Exit::Locked,
         NodeError::DataDir(DataDirError::Unusable { .. } | DataDirError::Foreign { .. }) => Exit::DataDir,
         NodeError::DataDir(DataDirError::Format { .. }) => Exit::Data,
+        NodeError::Tls(_) => Exit::Config,
         NodeError::Address { .. } => Exit::Address,
         NodeError::Recovery(RecoveryError::ClockBehind { .. }) => Exit::Clock,
         NodeError::Recovery(error) if error.is_io() => Exit::DataDir,
@@ -119,18 +136,21 @@ fn start_logging(log: &Log) {
 /// Says where the node is, and once how to make a first call. The credentials go to standard output only.
 fn announce(node: &Node, config: &Config) {
     tracing::info!(http = %node.http, admin = ?node.admin, data_dir = %config.data_dir.display(), "serving");
-    let mut text = format!("Tollgate serves the Service Management API on http://{}\n", node.http);
-    let telemetry = node.admin.unwrap_or(node.http);
-    text += &format!("Telemetry: http://{telemetry}/metrics  Health: http://{}/readyz\n", node.http);
+    let scheme = |tls: &Option<Tls>| if tls.is_some() { "https" } else { "http" };
+    let http = format!("{}://{}", scheme(&config.listeners.http_tls), node.http);
+    let telemetry = node.admin.map(|admin| format!("{}://{admin}", scheme(&config.listeners.admin_tls)));
+    let telemetry = telemetry.as_ref().unwrap_or(&http);
+    let mut text = format!("Tollgate serves the Service Management API on {http}\n");
+    text += &format!("Telemetry: {telemetry}/metrics  Health: {http}/readyz\n");
     if let Some(sample) = &node.sample {
-        text += &describe(sample, node);
+        text += &describe(sample, &http);
     }
     text += &format!("Stop with Ctrl-C; everything is kept in {}\n", config.data_dir.display());
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
-fn describe(sample: &Sample, node: &Node) -> String {
+fn describe(sample: &Sample, http: &str) -> String {
     let Sample { provider_key, service_id, service_token, user_key } = sample;
     format!(
         "
@@ -141,9 +161,8 @@ The data directory was empty, so a sample was created. Its credentials are shown
   user key       {user_key}   (application \"Sample application\" on plan Basic: 10 hits a minute)
 
 Make a first call:
-  curl -g 'http://{}/transactions/authrep.xml?service_id={service_id}&service_token={service_token}&user_key={user_key}&usage[hits]=1'
+  curl -g '{http}/transactions/authrep.xml?service_id={service_id}&service_token={service_token}&user_key={user_key}&usage[hits]=1'
 
-",
-        node.http
+"
     )
 }

@@ -4,12 +4,14 @@
 //! checked. All problems are reported at once, each with where it stands.
 
 mod file;
+mod listeners;
 mod settings;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use listeners::{Listeners, Tls};
 pub use settings::Settings;
 
 /// What a node runs with.
@@ -23,6 +25,8 @@ pub struct Config {
     pub admin: Option<SocketAddr>,
     /// The most connections a listener keeps; more are refused.
     pub connections_max: usize,
+    /// What protects the listeners, and their other limits.
+    pub listeners: Listeners,
     /// How long a stop may take before what is still open is closed.
     pub drain_deadline: Duration,
     /// Journal bytes after which a checkpoint is made: bounds what a restart has to replay.
@@ -79,23 +83,12 @@ impl Config {
 }
 
 impl Settings {
-    fn resolve(self, problems: &mut Vec<String>) -> Config {
-        let insecure = self.insecure.unwrap_or(false);
-        let http = self.http.unwrap_or_else(|| HTTP_DEFAULT.into());
-        let http = address("http", &http, insecure, problems);
-        let admin = self.admin.map(|text| address("admin", &text, insecure, problems));
-        if admin.is_none() && !is_loopback(http) {
-            problems.push(format!(
-                "http: {http} is not a loopback address, so telemetry needs a listener of its own: set admin"
-            ));
-        }
-        if admin == Some(http) && http.port() != 0 {
-            problems.push(format!("admin: {http} is the address of http already"));
-        }
+    fn resolve(mut self, problems: &mut Vec<String>) -> Config {
         let connections_max = self.connections_max.unwrap_or(1024);
         if !(1..=1_000_000).contains(&connections_max) {
             problems.push(format!("connections_max: {connections_max} is not between 1 and 1000000"));
         }
+        let (http, admin, listeners) = listeners::resolve(&mut self, connections_max, problems);
         let drain_s = self.drain_s.unwrap_or(10);
         if !(1..=600).contains(&drain_s) {
             problems.push(format!("drain_s: {drain_s} is not between 1 and 600"));
@@ -121,35 +114,11 @@ impl Settings {
             http,
             admin,
             connections_max,
+            listeners,
             drain_deadline: Duration::from_secs(drain_s),
             checkpoint_bytes: checkpoint_mib << 20,
             accept_clock: self.accept_clock.unwrap_or(false),
             log: Log { level, json },
-        }
-    }
-}
-
-fn is_loopback(address: SocketAddr) -> bool {
-    match address.ip() {
-        IpAddr::V4(ip) => ip.is_loopback(),
-        IpAddr::V6(ip) => ip.is_loopback() || ip.to_ipv4_mapped().is_some_and(|ip| ip.is_loopback()),
-    }
-}
-
-/// Reads a listener's address. Without TLS only loopback is safe, and anything else must be asked for.
-fn address(key: &str, text: &str, insecure: bool, problems: &mut Vec<String>) -> SocketAddr {
-    let fallback = SocketAddr::from(([127, 0, 0, 1], 0));
-    match text.parse::<SocketAddr>() {
-        Ok(address) if is_loopback(address) || insecure => address,
-        Ok(address) => {
-            problems.push(format!(
-                "{key}: {address} can be reached from other machines and has no TLS: give a loopback address, or --insecure if something in front protects it"
-            ));
-            fallback
-        }
-        Err(_) => {
-            problems.push(format!("{key}: \"{text}\" is not an address like {HTTP_DEFAULT} or [::1]:3000"));
-            fallback
         }
     }
 }
@@ -200,19 +169,5 @@ mod tests {
         {
             assert!(text.contains(part), "{part} not in:\n{text}");
         }
-    }
-
-    #[test]
-    fn other_machines_are_let_in_only_on_request() {
-        let flags = |insecure| Settings {
-            http: Some("0.0.0.0:3000".into()),
-            admin: Some("127.0.0.1:3001".into()),
-            insecure,
-            ..Settings::default()
-        };
-        assert!(load(flags(None), &[]).unwrap_err()[0].contains("--insecure"));
-        assert!(load(flags(Some(true)), &[]).is_ok());
-        let without_admin = Settings { admin: None, ..flags(Some(true)) };
-        assert!(load(without_admin, &[]).unwrap_err()[0].contains("set admin"));
     }
 }

@@ -164,7 +164,11 @@ impl Engine {
         self.application(catalog, key)?.ok_or(Refusal::UserKeyInvalid { key: user_key }.into())
     }
 
-    fn application<'r>(&self, catalog: &Catalog, key: Key<'_>) -> Result<Option<Lead>, Unresolved<Refusal<'r>>> {
+    fn application<'r>(
+        &self,
+        catalog: &Catalog,
+        key: Key<'_>,
+    ) -> Result<Option<Lead>, Unresolved<Refusal<'r>>> {
         let lead = self.directory.application(key);
         if lead.is_some_and(|lead| lead.since > catalog.version) { Err(Unresolved::Stale) } else { Ok(lead) }
     }

@@ -18,6 +18,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::CancellationToken;
 
+use super::peer::Peer;
 use super::routes::Routes;
 use super::server::Config;
 use super::telemetry::Telemetry;
@@ -34,6 +35,7 @@ pub(super) enum End {
 /// Serves one connection until it ends. Once `drain` is cancelled, what is in flight is still answered.
 pub(super) async fn serve<S>(
     stream: S,
+    peer: Peer,
     routes: Arc<Routes>,
     telemetry: Arc<Telemetry>,
     config: &Config,
@@ -46,7 +48,7 @@ where
     let service = service_fn(|request| {
         progress.begin();
         telemetry.requested();
-        let reply = routes.answer(request);
+        let reply = routes.answer(request, peer);
         // One that is there is not answering any more: hyper takes it before it does anything else.
         let later = (!reply.is_now()).then(|| Arc::clone(&progress));
         if later.is_none() {

@@ -2,10 +2,13 @@
 //!
 //! | File | What it holds |
 //! |---|---|
-//! | `server`, `connection` | sockets: accepting, the cap on connections, time limits, draining |
+//! | `server`, `connection` | sockets: accepting, the caps on connections, time limits, draining |
+//! | `tls` | certificates, and their replacement while the node runs |
+//! | `peer`, `guesses` | who is at the other end; budgets for wrong credentials |
 //! | `routes`, `health` | which path belongs to whom; `/healthz`, `/readyz`, `/metrics`; plugin routes |
 //! | `dialect`, `auth`, `report` | the calls of 3scale's API, each in the order of its checks |
 //! | `form`, `fields`, `body` | parameters: nested forms, the names that calls know, bodies (gzip, multipart) |
+//! | `bodies` | what all bodies together may take |
 //! | `options`, `timestamp` | the `3scale-options` header; the dates that reports carry |
 //! | `answer`, `xml` | answers, to the byte |
 //! | `telemetry` | counters of the layer |
@@ -15,18 +18,22 @@
 
 mod answer;
 mod auth;
-mod body;
+pub mod bodies;
+pub mod body;
 mod connection;
 mod dialect;
 mod fields;
 pub mod form;
+pub mod guesses;
 mod health;
 pub mod options;
+mod peer;
 mod report;
 mod routes;
 mod server;
 mod telemetry;
 pub mod timestamp;
+pub mod tls;
 mod xml;
 
 use std::sync::Arc;
@@ -36,8 +43,9 @@ use crate::model::time::UnixMillis;
 pub use answer::Response;
 pub use dialect::{API_VERSION, Dialect};
 pub use health::{Health, Readiness};
+pub use peer::Peer;
 pub use routes::{Answering, Extension, Routes};
-pub use server::{Config, serve};
+pub use server::{Config, HEADERS_MAX, serve};
 pub use telemetry::Telemetry;
 
 /// The wall clock, read once per request at this edge. Tests give one that stands still.

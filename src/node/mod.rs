@@ -4,6 +4,7 @@
 
 mod checkpointer;
 mod data_dir;
+mod listeners;
 mod recovery;
 mod sample;
 mod telemetry;
@@ -12,17 +13,21 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::engine::{Engine, NotDurable};
+use crate::http::bodies::Bodies;
+use crate::http::guesses::Guesses;
+use crate::http::tls::{self, TlsError};
 use crate::http::{self, Clock, Dialect, Health, Routes};
 use crate::journal::JournalError;
 use checkpointer::{Checkpointer, Last};
 use data_dir::DataDir;
 pub use data_dir::DataDirError;
+use listeners::{certificates, limits, listen};
 pub use recovery::RecoveryError;
 pub use sample::Sample;
 
@@ -43,6 +48,9 @@ pub enum NodeError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// A certificate or key cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The system gave something else that is needed no chance.
     #[error("cannot start {what}: {source}")]
     System {
@@ -66,6 +74,7 @@ pub struct Node {
     /// What was created, if the data directory was empty.
     pub sample: Option<Sample>,
     shutdown: CancellationToken,
+    reload: Arc<Notify>,
     tasks: TaskTracker,
     flusher: JoinHandle<Result<(), JournalError>>,
     checkpointer: Checkpointer,
@@ -80,6 +89,8 @@ impl Node {
     /// [`NodeError`]; nothing is left running.
     pub async fn start(config: &Config, clock: Clock) -> Result<Node, NodeError> {
         let metrics = telemetry::recorder();
+        let http_tls = certificates(config.listeners.http_tls.as_ref())?;
+        let admin_tls = certificates(config.listeners.admin_tls.as_ref())?;
         let data_dir = DataDir::open(&config.data_dir)?;
         // Before recovery, which may take a while: a busy address should not.
         let http = listen(config.http)?;
@@ -113,23 +124,26 @@ impl Node {
         let tasks = TaskTracker::new();
         let readiness = telemetry::readiness(Arc::clone(&engine), shutdown.clone());
         let layer = Arc::new(http::Telemetry::default());
-        let limits = http::Config {
-            connections_max: config.connections_max,
-            drain_timeout: config.drain_deadline,
-            ..http::Config::default()
-        };
-        let dialect = Dialect::new(Arc::clone(&engine), clock.clone(), Arc::clone(&layer), BODY_TIMEOUT);
+        let body_timeout = config.listeners.body_timeout;
+        let dialect = Dialect::new(Arc::clone(&engine), clock.clone(), Arc::clone(&layer), body_timeout)
+            .with_budgets(Arc::new(Bodies::default()), Arc::new(Guesses::new(false)));
         let health = Health::new(readiness);
         let with_metrics = health.clone().with_metrics(metrics.clone(), Arc::clone(&layer));
         let data = Routes::data(dialect, if admin.is_none() { with_metrics.clone() } else { health });
         let (http, http_address) = http;
-        let serve = |listener, routes| {
-            http::serve(listener, Arc::new(routes), Arc::clone(&layer), limits.clone(), shutdown.clone())
+        let serve = |listener, routes, tls: &Option<_>| {
+            let limits = limits(config, tls.clone());
+            http::serve(listener, Arc::new(routes), Arc::clone(&layer), limits, shutdown.clone())
         };
-        tasks.spawn(serve(http, data));
+        tasks.spawn(serve(http, data, &http_tls));
         let admin_address = admin.as_ref().map(|(_, address)| *address);
         if let Some((listener, _)) = admin {
-            tasks.spawn(serve(listener, Routes::admin(with_metrics)));
+            tasks.spawn(serve(listener, Routes::admin(with_metrics), &admin_tls));
+        }
+        let reload = Arc::new(Notify::new());
+        let watched: Vec<_> = http_tls.into_iter().chain(admin_tls).collect();
+        if !watched.is_empty() {
+            tasks.spawn(tls::watch(watched, Arc::clone(&reload), shutdown.clone()));
         }
         tasks.spawn(telemetry::publish(Arc::clone(&engine), metrics, shutdown.clone()));
         tasks.close();
@@ -139,6 +153,7 @@ impl Node {
             admin: admin_address,
             sample,
             shutdown,
+            reload,
             tasks,
             flusher,
             checkpointer,
@@ -150,6 +165,12 @@ impl Node {
     #[must_use]
     pub fn engine(&self) -> &Arc<Engine> {
         &self.engine
+    }
+
+    /// Reads certificates again, without waiting until their files are looked at next. What cannot be used is logged,
+    /// and the old stays.
+    pub fn reload(&self) {
+        self.reload.notify_one();
     }
 
     /// Stops: no new connections, what is in flight is answered, everything counted is on disk. Ends within the
@@ -181,22 +202,6 @@ impl Node {
 /// The system gives no threads.
 pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()
-}
-
-/// A request's body must arrive within this.
-const BODY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
-
-fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), NodeError> {
-    let bound = || {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        // A port whose last connections are still in TIME_WAIT is free all the same.
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        let listener = socket.listen(4096)?;
-        let address = listener.local_addr()?;
-        Ok((listener, address))
-    };
-    bound().map_err(|source| NodeError::Address { address, source })
 }
 
 fn spawn_flusher(

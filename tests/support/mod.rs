@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::Duration;
 
-use tollgate::config::{Config, Log};
+use tollgate::config::{Config, Listeners, Log};
 
 /// The configuration of a test's node: any free port, a directory of the test's own.
 pub(crate) fn config(data_dir: &Path) -> Config {
@@ -15,6 +15,7 @@ pub(crate) fn config(data_dir: &Path) -> Config {
         http: SocketAddr::from(([127, 0, 0, 1], 0)),
         admin: None,
         connections_max: 1024,
+        listeners: Listeners::default(),
         drain_deadline: Duration::from_secs(5),
         checkpoint_bytes: 64 << 20,
         accept_clock: false,
