@@ -30,12 +30,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use mutator::Mutator;
-use targets::TARGETS;
+use targets::{TARGETS, Target};
 
 /// An input that takes longer hangs: all are small.
 const HANGS_AFTER: Duration = Duration::from_secs(10);
-
-type Target = (&'static str, fn(&[u8]));
 
 /// What a thread is at, for whoever watches.
 type Watched = Mutex<Option<(Target, Vec<u8>, Instant)>>;

@@ -12,9 +12,12 @@ use std::time::{Duration, Instant};
 
 use common::{Client, Node, runtime};
 use flate2::{Compression, write::GzEncoder};
+use http_body_util::Full;
+use hyper::{Request, body::Incoming};
 use setup::Setup;
+use std::sync::Arc;
 use tokio::runtime::Runtime;
-use tollgate::http::Config;
+use tollgate::http::{Answering, Config, Extension, Health, Peer, Response, Routes};
 
 const CATALOG: [&str; 6] = [
     "tenant pk",
@@ -431,6 +434,30 @@ fn a_guesser_is_told_to_wait_and_nobody_else_is() {
     assert_eq!(ask(&mut other, "provider_key=wrong").0, 403);
     // Neither are other targets.
     assert_eq!(ask(&mut guesser, "service_token=wrong&service_id=1001").0, 403);
+}
+
+/// Says who asked.
+struct Echo;
+
+impl Extension for Echo {
+    fn owns(&self, path: &str) -> bool {
+        path == "/echo"
+    }
+
+    fn answer(&self, request: Request<Incoming>) -> Answering<'_> {
+        let peer = request.extensions().get::<Peer>().copied();
+        let body = peer.map_or_else(String::new, |peer| peer.to_string());
+        Box::pin(std::future::ready(Response::new(Full::new(body.into()))))
+    }
+}
+
+#[test]
+fn an_extension_is_told_who_asks() {
+    let runtime = runtime();
+    let routes = Routes::admin(Health::new(Arc::new(Vec::new))).with(Box::new(Echo));
+    let node = Node::start_with_routes(&runtime, Config::default(), |_| routes);
+    assert_eq!(node.connect().get("/echo").text(), "127.0.0.1");
+    assert_eq!(node.connect_from(&runtime, 7).get("/echo").text(), "127.0.0.7");
 }
 
 #[test]

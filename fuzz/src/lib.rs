@@ -14,9 +14,12 @@ pub mod piece;
 pub mod segment;
 pub mod timestamp;
 
-/// Every target by name.
+/// A target's name, and what is done with one input.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Every target.
 #[allow(dead_code, reason = "libFuzzer calls each by its own name")]
-pub const TARGETS: [(&str, fn(&[u8])); 9] = [
+pub const TARGETS: [Target; 9] = [
     ("body", body::run),
     ("catalog", catalog::run),
     ("config", config::run),

@@ -276,7 +276,8 @@ impl Guesses {
             Target::ProviderKey => hasher.write_u8(1),
             Target::Service(id) => {
                 hasher.write_u8(2);
-                hasher.write(id.as_bytes());
+                // The engine reads `x-y-10` as `10` too; each spelling must not be a target of its own.
+                hasher.write(id.rsplit('-').next().unwrap_or_default().as_bytes());
                 // No id has this byte, so no id and peer together look like another's.
                 hasher.write_u8(0xff);
             }

@@ -124,9 +124,11 @@ impl Node {
         let tasks = TaskTracker::new();
         let readiness = telemetry::readiness(Arc::clone(&engine), shutdown.clone());
         let layer = Arc::new(http::Telemetry::default());
+        // Of the whole node, not of one listener.
+        let (bodies, guesses) = (Arc::new(Bodies::default()), Arc::new(Guesses::new(false)));
         let body_timeout = config.listeners.body_timeout;
         let dialect = Dialect::new(Arc::clone(&engine), clock.clone(), Arc::clone(&layer), body_timeout)
-            .with_budgets(Arc::new(Bodies::default()), Arc::new(Guesses::new(false)));
+            .with_budgets(Arc::clone(&bodies), Arc::clone(&guesses));
         let health = Health::new(readiness);
         let with_metrics = health.clone().with_metrics(metrics.clone(), Arc::clone(&layer));
         let data = Routes::data(dialect, if admin.is_none() { with_metrics.clone() } else { health });

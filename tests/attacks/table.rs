@@ -16,7 +16,6 @@ fn row(name: &str, bytes: impl AsRef<[u8]>, answers: &[u16]) -> Attack {
 }
 
 pub(crate) fn attacks() -> Vec<Attack> {
-    // Some lines are long: a table is read by its columns.
     [lengths(), chunks(), lines(), heads(), targets(), forms(), encodings(), foreign()]
         .into_iter()
         .flatten()
@@ -188,9 +187,7 @@ fn heads() -> Vec<Attack> {
         row("an empty host", host("Host:"), &[200, 200]),
         row(
             "an overridden method",
-            format!(
-                "POST /check.txt HTTP/1.1\r\nHost: a\r\nX-HTTP-Method-Override: GET\r\nX-HTTP-Method: GET\r\nX-Method-Override: GET\r\nContent-Length: 11\r\n\r\n_method=GET"
-            ),
+            "POST /check.txt HTTP/1.1\r\nHost: a\r\nX-HTTP-Method-Override: GET\r\nX-HTTP-Method: GET\r\nX-Method-Override: GET\r\nContent-Length: 11\r\n\r\n_method=GET",
             &[404, 200],
         ),
         row(
@@ -200,9 +197,7 @@ fn heads() -> Vec<Attack> {
         ),
         row(
             "an overridden path",
-            format!(
-                "GET /nowhere HTTP/1.1\r\nHost: a\r\nX-Original-URL: /check.txt\r\nX-Rewrite-URL: /check.txt\r\n\r\n"
-            ),
+            "GET /nowhere HTTP/1.1\r\nHost: a\r\nX-Original-URL: /check.txt\r\nX-Rewrite-URL: /check.txt\r\n\r\n",
             &[404, 200],
         ),
         row(

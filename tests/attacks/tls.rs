@@ -14,7 +14,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion};
 
-use super::victim::{Victim, connect};
+use super::victim::{CONNECTIONS_MAX, Victim, connect};
 use super::{read_to_end, statuses};
 
 /// An authority, and what it has signed.
@@ -209,6 +209,21 @@ fn what_is_no_tls_ends_soon() {
     assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
     assert_eq!(ask(&mut Visitor::of(&server).connect(victim.http), "/check.txt"), Ok(200));
     victim.is_left_alone();
+}
+
+#[test]
+fn a_handshake_is_a_connection_too() {
+    let Fixture { server, victim, .. } = fixture();
+    let guests: Vec<_> = (0..CONNECTIONS_MAX).map(|_| connect(victim.http)).collect();
+    let started = Instant::now();
+    let visit = || ask(&mut Visitor::of(&server).connect(victim.http), "/check.txt");
+    assert!(visit().is_err(), "there is no room");
+    // Silent guests are shown out after the second that a handshake has here.
+    while visit() != Ok(200) {
+        assert!(started.elapsed() < Duration::from_secs(5), "the silent are never shown out");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    drop(guests);
 }
 
 #[test]

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tollgate::engine::{Engine, Recovery};
 use tollgate::http::bodies::{BODIES_BYTES_MAX, Bodies};
 use tollgate::http::guesses::Guesses;
-use tollgate::http::{Config, Dialect, Health, Routes, Telemetry, serve};
+use tollgate::http::{Clock, Config, Dialect, Health, Routes, Telemetry, serve};
 use tollgate::journal::{Journal, Options, Sequence};
 use tollgate::model::time::UnixMillis;
 
@@ -37,6 +37,13 @@ pub(crate) struct Node {
     _directory: tempfile::TempDir,
 }
 
+/// What routes are made of.
+pub(crate) struct Parts {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) wall: Clock,
+    pub(crate) telemetry: Arc<Telemetry>,
+}
+
 impl Node {
     /// Starts a node without any record.
     pub(crate) fn start(runtime: &Runtime, config: Config, body_timeout: Duration) -> Node {
@@ -50,6 +57,22 @@ impl Node {
         body_timeout: Duration,
         bodies_bytes_max: usize,
     ) -> Node {
+        let local_counts = config.local_counts;
+        Node::start_with_routes(runtime, config, |parts| {
+            let bodies = Bodies::new(bodies_bytes_max, local_counts);
+            let guesses = Guesses::new(local_counts);
+            let dialect = Dialect::new(parts.engine, parts.wall, parts.telemetry, body_timeout)
+                .with_budgets(Arc::new(bodies), Arc::new(guesses));
+            Routes::data(dialect, Health::new(Arc::new(Vec::new)))
+        })
+    }
+
+    /// The same with routes of the test's own.
+    pub(crate) fn start_with_routes(
+        runtime: &Runtime,
+        config: Config,
+        routes: impl FnOnce(Parts) -> Routes,
+    ) -> Node {
         let directory = tempfile::tempdir().unwrap();
         let nothing = |_, _, _| Ok::<(), std::convert::Infallible>(());
         let options = Options { now: UnixMillis(NOON), ..Options::default() };
@@ -57,7 +80,7 @@ impl Node {
             Journal::open(&directory.path().join("journal"), options, Sequence(0), nothing).unwrap();
         let engine = Arc::new(Recovery::default().finish(journal, [7; 16]));
         let clock = Arc::new(AtomicU64::new(NOON));
-        let wall = {
+        let wall: Clock = {
             let clock = Arc::clone(&clock);
             Arc::new(move || UnixMillis(clock.load(Ordering::Relaxed)))
         };
@@ -66,11 +89,8 @@ impl Node {
             std::thread::spawn(move || drop(engine.run_flusher(|| wall(), |_| {})))
         };
         let telemetry = Arc::new(Telemetry::default());
-        let bodies = Bodies::new(bodies_bytes_max, config.local_counts);
-        let guesses = Guesses::new(config.local_counts);
-        let dialect = Dialect::new(Arc::clone(&engine), wall, Arc::clone(&telemetry), body_timeout)
-            .with_budgets(Arc::new(bodies), Arc::new(guesses));
-        let routes = Arc::new(Routes::data(dialect, Health::new(Arc::new(Vec::new))));
+        let (engine_of, telemetry_of) = (Arc::clone(&engine), Arc::clone(&telemetry));
+        let routes = Arc::new(routes(Parts { engine: engine_of, wall, telemetry: telemetry_of }));
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();

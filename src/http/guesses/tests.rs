@@ -77,6 +77,16 @@ fn one_peers_failures_are_not_anothers_nor_one_services() {
 }
 
 #[test]
+fn a_service_spelt_otherwise_is_the_same_target() {
+    let guesses = Guesses::new(false);
+    guess(&guesses, peer(1), A_TARGET, PEER_BURST, 1);
+    for id in ["x-1001", "x-y-1001", "-1001"] {
+        assert!(!admits(&guesses, peer(1), Target::Service(id), "new", 1), "{id}");
+    }
+    assert!(admits(&guesses, peer(1), Target::Service("1001-x"), "new", 1));
+}
+
+#[test]
 fn the_same_wrong_credential_costs_once() {
     let guesses = Guesses::new(false);
     for _ in 0..10_000 {
