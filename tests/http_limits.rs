@@ -15,9 +15,8 @@ use flate2::{Compression, write::GzEncoder};
 use http_body_util::Full;
 use hyper::{Request, body::Incoming};
 use setup::Setup;
-use std::sync::Arc;
 use tokio::runtime::Runtime;
-use tollgate::http::{Answering, Config, Extension, Health, Peer, Response, Routes};
+use tollgate::http::{Answering, Config, Extension, Peer, Response};
 
 const CATALOG: [&str; 6] = [
     "tenant pk",
@@ -355,7 +354,7 @@ fn bodies_are_bounded_in_sum() {
     let runtime = runtime();
     let patient = Duration::from_secs(20);
     let room = 2 * (LARGE - SMALL_BODY_BYTES);
-    let node = Node::start_with_room(&runtime, Config::default(), patient, room);
+    let node = Node::start_with_room(&runtime, Config::default(), patient, |_, _, it| it, room);
     prepare(&node);
     let mut slow = [node.connect(), node.connect()];
     slow.iter_mut().for_each(|client| almost(client, LARGE));
@@ -377,7 +376,7 @@ fn bodies_are_bounded_in_sum() {
 
     // Of many peers, one has half.
     let config = Config { local_counts: true, ..Config::default() };
-    let node = Node::start_with_room(&runtime, config, patient, ROOM);
+    let node = Node::start_with_room(&runtime, config, patient, |_, _, it| it, ROOM);
     prepare(&node);
     let mut greedy = node.connect_from(&runtime, 2);
     almost(&mut greedy, LARGE);
@@ -454,8 +453,8 @@ impl Extension for Echo {
 #[test]
 fn an_extension_is_told_who_asks() {
     let runtime = runtime();
-    let routes = Routes::admin(Health::new(Arc::new(Vec::new))).with(Box::new(Echo));
-    let node = Node::start_with_routes(&runtime, Config::default(), |_| routes);
+    let node =
+        Node::start_with(&runtime, Config::default(), QUICK, |_, _, routes| routes.with(Box::new(Echo)));
     assert_eq!(node.connect().get("/echo").text(), "127.0.0.1");
     assert_eq!(node.connect_from(&runtime, 7).get("/echo").text(), "127.0.0.7");
 }

@@ -82,9 +82,7 @@ pub async fn read<B>(
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    let sink = Sink::for_encoding(headers, room)?;
-    let bytes =
-        tokio::time::timeout(timeout, collect(body, sink)).await.map_err(|_| BodyError::TooSlow)??;
+    let bytes = read_bytes(headers, body, timeout, BYTES_MAX, room).await?;
     match kind {
         Kind::Form => Ok(Form::parse(&bytes)?),
         Kind::Multipart => {
@@ -95,11 +93,27 @@ where
     }
 }
 
-async fn collect<B>(mut body: B, mut sink: Sink<'_>) -> Result<Vec<u8>, BodyError>
+/// Reads a body of at most `bytes_max` bytes, as sent and inflated.
+pub(super) async fn read_bytes<B>(
+    headers: &HeaderMap,
+    body: B,
+    timeout: Duration,
+    bytes_max: usize,
+    room: Hold<'_>,
+) -> Result<Vec<u8>, BodyError>
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    if body.size_hint().lower() > BYTES_MAX as u64 {
+    let sink = Sink::for_encoding(headers, bytes_max, room)?;
+    let collected = tokio::time::timeout(timeout, collect(body, sink, bytes_max)).await;
+    collected.map_err(|_| BodyError::TooSlow)?
+}
+
+async fn collect<B>(mut body: B, mut sink: Sink<'_>, bytes_max: usize) -> Result<Vec<u8>, BodyError>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    if body.size_hint().lower() > bytes_max as u64 {
         return Err(FormError::TooLarge.into());
     }
     let mut received = 0;
@@ -107,7 +121,7 @@ where
         let Ok(data) = frame.map_err(|_| BodyError::Broken)?.into_data() else { continue };
         // Bounds what is read even if it inflates to nothing.
         received += data.len();
-        if received > BYTES_MAX {
+        if received > bytes_max {
             return Err(FormError::TooLarge.into());
         }
         sink.write(&data)?;
@@ -122,8 +136,8 @@ enum Sink<'b> {
 }
 
 impl<'b> Sink<'b> {
-    fn for_encoding(headers: &HeaderMap, room: Hold<'b>) -> Result<Sink<'b>, BodyError> {
-        let bounded = Bounded { bytes: Vec::new(), received: 0, room, stopped: None };
+    fn for_encoding(headers: &HeaderMap, bytes_max: usize, room: Hold<'b>) -> Result<Sink<'b>, BodyError> {
+        let bounded = Bounded { bytes: Vec::new(), bytes_max, received: 0, room, stopped: None };
         let mut encodings = headers.get_all(CONTENT_ENCODING).iter();
         let is = |value: &[u8], name: &str| value.trim_ascii().eq_ignore_ascii_case(name.as_bytes());
         match (encodings.next().map(hyper::header::HeaderValue::as_bytes), encodings.next()) {
@@ -168,6 +182,7 @@ impl<'b> Sink<'b> {
 /// Bytes in memory that refuse to become too many: a bomb is stopped while it inflates.
 struct Bounded<'b> {
     bytes: Vec<u8>,
+    bytes_max: usize,
     /// What they came from.
     received: usize,
     room: Hold<'b>,
@@ -177,14 +192,14 @@ struct Bounded<'b> {
 impl Bounded<'_> {
     fn make_room(&mut self, more: usize) -> Result<(), BodyError> {
         let len = self.bytes.len() + more;
-        if len > BYTES_MAX {
+        if len > self.bytes_max {
             return Err(FormError::TooLarge.into());
         }
         if len > INFLATION_FREE_BYTES && len / INFLATION_MAX > self.received {
             return Err(BodyError::Inflates);
         }
         if len > self.bytes.capacity() {
-            let capacity = len.next_power_of_two().min(BYTES_MAX);
+            let capacity = len.next_power_of_two().min(self.bytes_max);
             if !self.room.grow_to(capacity) {
                 return Err(BodyError::NoRoom);
             }
@@ -300,6 +315,7 @@ mod tests {
         let bodies = Bodies::default();
         let mut at_the_bound = Bounded {
             bytes: vec![0; INFLATION_FREE_BYTES],
+            bytes_max: BYTES_MAX,
             received: 1000,
             room: bodies.hold(Peer::of([127, 0, 0, 1].into())),
             stopped: None,

@@ -30,7 +30,8 @@ pub struct Config {
     /// From a connection's start, or the first byte of a request, to the end of its head.
     pub head_timeout: Duration,
     /// Between two requests of a connection. Longer than gateways keep idle connections (60 s for APIcast), or
-    /// they would now and then send on one that was just closed.
+    /// they would now and then send on one that was just closed. A client that does not take its answers has as
+    /// long: nothing more of it is read until it does.
     pub idle_timeout: Duration,
     /// From a connection's start to the end of its TLS handshake.
     pub handshake_timeout: Duration,

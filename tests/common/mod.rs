@@ -26,6 +26,9 @@ pub(crate) const NOON: u64 = 1_795_355_130_000;
 /// How long a client of a test waits for an answer before the test fails.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Adds to what a node answers.
+pub(crate) type Extend = fn(&Arc<Engine>, &Clock, Routes) -> Routes;
+
 /// An engine on a journal in a directory of its own, served on a loopback port.
 pub(crate) struct Node {
     pub(crate) engine: Arc<Engine>,
@@ -37,17 +40,20 @@ pub(crate) struct Node {
     _directory: tempfile::TempDir,
 }
 
-/// What routes are made of.
-pub(crate) struct Parts {
-    pub(crate) engine: Arc<Engine>,
-    pub(crate) wall: Clock,
-    pub(crate) telemetry: Arc<Telemetry>,
-}
-
 impl Node {
     /// Starts a node without any record.
     pub(crate) fn start(runtime: &Runtime, config: Config, body_timeout: Duration) -> Node {
-        Node::start_with_room(runtime, config, body_timeout, BODIES_BYTES_MAX)
+        Node::start_with(runtime, config, body_timeout, |_, _, routes| routes)
+    }
+
+    /// Starts a node without any record that answers more than the API.
+    pub(crate) fn start_with(
+        runtime: &Runtime,
+        config: Config,
+        body_timeout: Duration,
+        extend: Extend,
+    ) -> Node {
+        Node::start_with_room(runtime, config, body_timeout, extend, BODIES_BYTES_MAX)
     }
 
     /// The same with so much room for all bodies together.
@@ -55,23 +61,8 @@ impl Node {
         runtime: &Runtime,
         config: Config,
         body_timeout: Duration,
+        extend: Extend,
         bodies_bytes_max: usize,
-    ) -> Node {
-        let local_counts = config.local_counts;
-        Node::start_with_routes(runtime, config, |parts| {
-            let bodies = Bodies::new(bodies_bytes_max, local_counts);
-            let guesses = Guesses::new(local_counts);
-            let dialect = Dialect::new(parts.engine, parts.wall, parts.telemetry, body_timeout)
-                .with_budgets(Arc::new(bodies), Arc::new(guesses));
-            Routes::data(dialect, Health::new(Arc::new(Vec::new)))
-        })
-    }
-
-    /// The same with routes of the test's own.
-    pub(crate) fn start_with_routes(
-        runtime: &Runtime,
-        config: Config,
-        routes: impl FnOnce(Parts) -> Routes,
     ) -> Node {
         let directory = tempfile::tempdir().unwrap();
         let nothing = |_, _, _| Ok::<(), std::convert::Infallible>(());
@@ -80,17 +71,23 @@ impl Node {
             Journal::open(&directory.path().join("journal"), options, Sequence(0), nothing).unwrap();
         let engine = Arc::new(Recovery::default().finish(journal, [7; 16]));
         let clock = Arc::new(AtomicU64::new(NOON));
-        let wall: Clock = {
+        let wall = {
             let clock = Arc::clone(&clock);
-            Arc::new(move || UnixMillis(clock.load(Ordering::Relaxed)))
+            let wall: Clock = Arc::new(move || UnixMillis(clock.load(Ordering::Relaxed)));
+            wall
         };
         let flusher = {
             let (engine, wall) = (Arc::clone(&engine), Arc::clone(&wall));
             std::thread::spawn(move || drop(engine.run_flusher(|| wall(), |_| {})))
         };
         let telemetry = Arc::new(Telemetry::default());
-        let (engine_of, telemetry_of) = (Arc::clone(&engine), Arc::clone(&telemetry));
-        let routes = Arc::new(routes(Parts { engine: engine_of, wall, telemetry: telemetry_of }));
+        let bodies = Bodies::new(bodies_bytes_max, config.local_counts);
+        let guesses = Guesses::new(config.local_counts);
+        let dialect = Dialect::new(Arc::clone(&engine), wall.clone(), Arc::clone(&telemetry), body_timeout)
+            .with_budgets(Arc::new(bodies), Arc::new(guesses));
+        let routes = Routes::data(dialect, Health::new(Arc::new(Vec::new)));
+        // What an extension does in the background belongs to the runtime.
+        let routes = Arc::new(runtime.block_on(async { extend(&engine, &wall, routes) }));
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
@@ -108,7 +105,7 @@ impl Node {
 
     /// A connection to the node.
     pub(crate) fn connect(&self) -> Client {
-        self.client(TcpStream::connect(self.address).unwrap())
+        Client::connect(self.address)
     }
 
     /// A connection from another address of this machine, 127.0.0.`last`.
@@ -120,13 +117,7 @@ impl Node {
         });
         let stream = connected.unwrap();
         stream.set_nonblocking(false).unwrap();
-        self.client(stream)
-    }
-
-    fn client(&self, stream: TcpStream) -> Client {
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_nodelay(true).unwrap();
-        Client { stream, unread: Vec::new() }
+        Client::on(stream)
     }
 }
 
@@ -166,6 +157,16 @@ pub(crate) struct Client {
 }
 
 impl Client {
+    pub(crate) fn connect(address: SocketAddr) -> Client {
+        Client::on(TcpStream::connect(address).unwrap())
+    }
+
+    fn on(stream: TcpStream) -> Client {
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Client { stream, unread: Vec::new() }
+    }
+
     pub(crate) fn send(&mut self, bytes: &[u8]) {
         // A server that has answered already may have closed; what it said counts.
         let _ = self.stream.write_all(bytes);
