@@ -79,9 +79,8 @@ impl Victim {
 
     /// An authrep of so many hits, as it is sent.
     pub(crate) fn authrep(&self, hits: u32) -> String {
-        let query = self.call.replace("=1", &format!("={hits}"));
-        let query = if self.call.ends_with("=1") { query } else { self.call.clone() };
-        format!("GET /transactions/authrep.xml?{query} HTTP/1.1\r\nHost: a\r\n\r\n")
+        let query = self.call.strip_suffix("=1").expect("the printed call is of one hit");
+        format!("GET /transactions/authrep.xml?{query}={hits} HTTP/1.1\r\nHost: a\r\n\r\n")
     }
 
     /// What its sample application has used this minute.
