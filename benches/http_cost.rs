@@ -22,6 +22,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 
 use bytes::Bytes;
+#[global_allocator]
+static A: mimalloc::MiMalloc = mimalloc::MiMalloc;
 use http_body_util::Full;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -62,6 +64,7 @@ fn serve_node() {
         drain_deadline: std::time::Duration::from_secs(1),
         checkpoint_bytes: 1 << 30,
         accept_clock: false,
+        internal_api: Vec::new(),
         log: Log { level: "warn".into(), json: false },
     };
     let runtime = node::runtime().unwrap();

@@ -9,11 +9,12 @@
 //! | [`model`] | the pure domain: ids, time, metrics, usage, limits, catalog, decisions | nothing of ours |
 //! | [`counter`] | the counter store: the truth while the node runs | model |
 //! | [`journal`] | every change in order, on disk: the truth across restarts | model |
-//! | [`store`] | write-once checkpoints (sled) | model, journal, counter's images |
+//! | [`store`] | write-once checkpoints (sled), plugins' shelves (redb) | model, journal, counter's images |
 //! | [`engine`] | decisions, reports, commands: the only way to change usage or catalog | model, counter, journal |
-//! | [`http`] | listeners, 3scale's dialect, health, telemetry | engine, model |
+//! | [`plugin`] | what is derived from the journal beside the decisions: events, integration errors | model, journal, store's shelves, engine |
+//! | [`http`] | listeners, 3scale's dialect, its internal API, health, telemetry | engine, model, plugin |
 //! | [`config`] | flags, variables and file, checked | nothing of ours |
-//! | [`node`] | assembly: opens, recovers, starts, stops | all |
+//! | [`node`] | assembly: opens, recovers, starts, stops, hands over, shows what it holds | all |
 //! | [`cli`] | the command line | config, node, http's clock |
 //!
 //! `tests/architecture.rs` holds these arrows and what else of the plan can be held mechanically.
@@ -27,7 +28,7 @@
 //! 6. Numbers on disk are explicit and never reused.
 //! 7. Every limit on what comes from outside has a name, a reason and a test.
 //! 8. Nothing of one tenant is ever felt by another.
-//! 9. Only `store` names sled; only `node` starts a runtime.
+//! 9. Only `store` names sled and redb; only `node` starts a runtime.
 //!
 //! # Glossary
 //! - *node*: this process. *Tenant*: 3scale's provider account. *Service*: product.
@@ -45,4 +46,5 @@ pub mod http;
 pub mod journal;
 pub mod model;
 pub mod node;
+pub mod plugin;
 pub mod store;

@@ -7,15 +7,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room of `src` and the rooms it may import.
-const MAY_IMPORT: [(&str, &[&str]); 9] = [
+const MAY_IMPORT: [(&str, &[&str]); 10] = [
     ("model", &[]),
     ("counter", &["model"]),
     ("journal", &["model"]),
     ("store", &["model", "journal", "counter"]),
     ("engine", &["model", "counter", "journal"]),
-    ("http", &["engine", "model"]),
+    ("plugin", &["model", "journal", "store", "engine"]),
+    ("http", &["engine", "model", "plugin"]),
     ("config", &[]),
-    ("node", &["model", "counter", "journal", "store", "engine", "http", "config"]),
+    ("node", &["model", "counter", "journal", "store", "engine", "plugin", "http", "config"]),
     ("cli", &["config", "node", "http"]),
 ];
 

@@ -1,6 +1,6 @@
 //! Payloads of journal entries. The first two bytes are kind and version.
 
-use tollgate::journal::entry::{Entry, Kind, decode};
+use tollgate::journal::entry::{Entry, Kind, decode, encode_reached};
 
 /// One input.
 pub fn run(bytes: &[u8]) {
@@ -19,6 +19,10 @@ pub fn run(bytes: &[u8]) {
         Entry::Command(command) => {
             command.encode(&mut encoded);
             Kind::Command
+        }
+        Entry::Reached(reached) => {
+            encode_reached(reached.iter(), &mut encoded);
+            Kind::Reached
         }
     };
     assert_eq!(Some(its_kind), Kind::from_number(*kind));

@@ -9,6 +9,7 @@ pub mod catalog;
 pub mod config;
 pub mod entry;
 pub mod form;
+pub mod internal_json;
 pub mod options;
 pub mod piece;
 pub mod segment;
@@ -19,12 +20,13 @@ pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
 #[allow(dead_code, reason = "libFuzzer calls each by its own name")]
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     ("body", body::run),
     ("catalog", catalog::run),
     ("config", config::run),
     ("entry", entry::run),
     ("form", form::run),
+    ("internal_json", internal_json::run),
     ("options", options::run),
     ("piece", piece::run),
     ("segment", segment::run),

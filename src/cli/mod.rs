@@ -1,7 +1,12 @@
 //! The command line.
 
+mod check;
+mod inspect;
 mod serve;
+mod service;
+mod table;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -22,7 +27,7 @@ pub enum Exit {
     Config = 3,
     /// An address cannot be listened on.
     Address = 4,
-    /// Another node has the data directory.
+    /// Another node has the data directory, and does not hand it over.
     Locked = 5,
     /// The data directory cannot be used: missing rights, not a directory, no space.
     DataDir = 6,
@@ -43,7 +48,7 @@ Every flag can be given as a variable (--data-dir is TOLLGATE_DATA_DIR) or as a 
 names (data_dir); flags win over variables, those over the file.
 
 Exit codes: 0 stopped as asked, 1 other failure, 2 unknown flag, 3 bad configuration, 4 address not usable, \
-5 data directory in use by another node, 6 data directory not usable, 7 data damaged or of a newer version, \
+5 data directory in use by another node that does not hand it over, 6 data directory not usable, 7 data damaged or of a newer version, \
 8 clock behind the data.";
 
 /// Answers \"may this application make this call?\" and counts it: a rate-limit, counter and metering daemon.
@@ -61,12 +66,22 @@ enum Command {
     /// Run a node (the default)
     #[command(after_help = AFTER_HELP)]
     Serve(Serve),
+    /// Check the configuration and show what a node would run with; nothing is started or touched
+    #[command(after_help = AFTER_HELP)]
+    Check(check::Check),
+    /// Show the catalog, a service, or an application's counters, of a running or stopped node
+    Inspect(inspect::Inspect),
 }
 
 #[derive(Args, Debug)]
 struct Serve {
     #[command(flatten)]
     settings: Settings,
+
+    /// Take the listening sockets and the data directory over from the node that runs there, without a failed
+    /// request; if none runs, just start
+    #[arg(long)]
+    take_over: bool,
 }
 
 /// Runs what the command line asks for.
@@ -80,11 +95,30 @@ pub fn run() -> ExitCode {
             return if error.use_stderr() { Exit::Usage } else { Exit::Done }.into();
         }
     };
-    let serve = match arguments.command {
-        Some(Command::Serve(serve)) => serve,
-        None => arguments.serve,
+    let exit = match arguments.command {
+        Some(Command::Serve(serve)) => serve::run(serve),
+        Some(Command::Check(check)) => check::run(check),
+        Some(Command::Inspect(inspect)) => inspect::run(inspect),
+        None => serve::run(arguments.serve),
     };
-    serve::run(serve.settings).into()
+    exit.into()
+}
+
+/// One line on standard error, for whoever started the process.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "tollgate: {text}");
+}
+
+/// Text on standard output.
+fn show(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// The environment, as far as it is text by name.
+fn variables() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
 }
 
 #[cfg(test)]

@@ -1,23 +1,26 @@
 //! `tollgate serve`: the life of a node, from its configuration to its exit code.
+//!
+//! Signals: TERM and INT stop it, USR2 starts the program that is now in this one's place to take over from it, HUP has
+//! it read its certificates again.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
+use std::process::Command;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use super::Exit;
-use crate::config::{Config, Log, Settings, Tls};
+use super::service::ServiceManager;
+use super::{Exit, Serve, say, show};
+use crate::config::{Config, Log, Tls};
 use crate::http::system_clock;
-use crate::node::{DataDirError, Node, NodeError, RecoveryError, Sample};
+use crate::node::{DataDirError, HandOver, Node, NodeError, RecoveryError, Sample, Successor};
 
 /// What a stop may take beyond the drain deadline: the last flush on a slow disk.
 const LAST_FLUSH: Duration = Duration::from_secs(10);
 
-pub(super) fn run(flags: Settings) -> Exit {
-    let variables = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())));
-    let config = match Config::load(flags, variables) {
+pub(super) fn run(serve: Serve) -> Exit {
+    let config = match Config::load(serve.settings, super::variables()) {
         Ok(config) => config,
         Err(errors) => {
             for problem in errors.0 {
@@ -34,22 +37,48 @@ pub(super) fn run(flags: Settings) -> Exit {
             return Exit::Failed;
         }
     };
-    let exit = runtime.block_on(serve(&config));
+    let exit = runtime.block_on(live(&config, serve.take_over));
     // A thread that hangs on a dead disk must not keep the process.
     runtime.shutdown_timeout(Duration::from_secs(1));
     exit
 }
 
-async fn serve(config: &Config) -> Exit {
-    let signals = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
-    let (mut term, mut int, hangup) = match all_of(signals) {
+struct Signals {
+    term: Signal,
+    int: Signal,
+    usr2: Signal,
+    hup: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Signals> {
+        Ok(Signals {
+            term: signal(SignalKind::terminate())?,
+            int: signal(SignalKind::interrupt())?,
+            usr2: signal(SignalKind::user_defined2())?,
+            hup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn stop(&mut self) {
+        either(&mut self.term, &mut self.int).await;
+    }
+}
+
+async fn live(config: &Config, take_over: bool) -> Exit {
+    let mut signals = match Signals::listen() {
         Ok(signals) => signals,
         Err(error) => {
             say(&format!("cannot listen for signals: {error}"));
             return Exit::Failed;
         }
     };
-    let node = match Node::start(config, system_clock()).await {
+    let started = if take_over {
+        Node::take_over(config, system_clock()).await
+    } else {
+        Node::start(config, system_clock()).await
+    };
+    let node = match started {
         Ok(node) => node,
         Err(error) => {
             say(&error.to_string());
@@ -57,10 +86,41 @@ async fn serve(config: &Config) -> Exit {
         }
     };
     announce(&node, config);
+    let manager = ServiceManager::from_environment();
+    manager.ready();
     tokio::select! {
-        () = either(&mut term, &mut int) => {}
-        () = reload(&node, hangup) => {}
+        exit = serve(node, config, &mut signals, &manager) => exit,
+        () = manager.reassure() => Exit::Failed,
     }
+}
+
+/// Serves until a signal, or another process, ends it.
+async fn serve(mut node: Node, config: &Config, signals: &mut Signals, manager: &ServiceManager) -> Exit {
+    loop {
+        let successor = tokio::select! {
+            () = either(&mut signals.term, &mut signals.int) => {
+                manager.stopping();
+                return stop(node, config, signals).await;
+            }
+            _ = signals.usr2.recv() => {
+                start_successor();
+                continue;
+            }
+            _ = signals.hup.recv() => {
+                tracing::info!("reading certificates again");
+                node.reload();
+                continue;
+            }
+            successor = node.successor() => successor,
+        };
+        match hand_over(node, successor, manager).await {
+            Ok(stays) => node = *stays,
+            Err(exit) => return exit,
+        }
+    }
+}
+
+async fn stop(node: Node, config: &Config, signals: &mut Signals) -> Exit {
     tracing::info!("stopping; a second signal ends at once");
     tokio::select! {
         stopped = tokio::time::timeout(config.drain_deadline + LAST_FLUSH, node.stop()) => match stopped {
@@ -77,25 +137,61 @@ async fn serve(config: &Config) -> Exit {
                 Exit::Failed
             }
         },
-        () = either(&mut term, &mut int) => {
+        () = signals.stop() => {
             say("ended at once: usage of the last 50 ms may be lost");
             Exit::Failed
         }
     }
 }
 
-fn all_of(signals: [std::io::Result<Signal>; 3]) -> std::io::Result<(Signal, Signal, Signal)> {
-    let [term, int, hangup] = signals;
-    Ok((term?, int?, hangup?))
+/// Hands over to `successor`. The node, if it goes on after all; else what the process ends with.
+async fn hand_over(node: Node, successor: Successor, manager: &ServiceManager) -> Result<Box<Node>, Exit> {
+    tracing::info!(pid = ?successor.pid(), version = successor.version(), "handing over to a new process");
+    manager.reloading();
+    match tokio::time::timeout(node.hand_over_within(), node.hand_over(successor)).await {
+        Ok(Ok(HandOver::Done(successor))) => {
+            // Before the successor says that it is ready: until then nobody listens to it.
+            successor.pid().into_iter().for_each(|pid| manager.main_is(pid));
+            successor.release().await;
+            tracing::info!("handed over");
+            Err(Exit::Done)
+        }
+        Ok(Ok(HandOver::Stays(node, reason))) => {
+            tracing::error!(reason, "not handed over, going on");
+            manager.ready();
+            Ok(node)
+        }
+        Ok(Err(error)) => {
+            say(&error.to_string());
+            Err(Exit::Failed)
+        }
+        Err(_) => {
+            say("could not hand over in time: usage of the last moments may be lost");
+            Err(Exit::Failed)
+        }
+    }
 }
 
-/// Has certificates read again with each hang-up, for as long as the node runs.
-async fn reload(node: &Node, mut hangup: Signal) {
-    while hangup.recv().await.is_some() {
-        tracing::info!("reading certificates again");
-        node.reload();
+/// Starts the program that now lies where this one was started from, with the same arguments, to take over.
+fn start_successor() {
+    let mut arguments = std::env::args_os();
+    let Some(program) = arguments.next() else { return };
+    let arguments = arguments.filter(|argument| argument != "--take-over");
+    let mut command = Command::new(program);
+    // The watchdog is then for whoever is the service.
+    command.args(arguments).arg("--take-over").env_remove("WATCHDOG_PID");
+    match command.spawn() {
+        Ok(mut child) => {
+            tracing::info!(pid = child.id(), "started a new process to take over");
+            // It is waited for as long as this process is there to do so.
+            std::thread::spawn(move || {
+                if let Ok(status) = child.wait() {
+                    tracing::error!(%status, "the new process ended");
+                }
+            });
+        }
+        Err(error) => tracing::error!(%error, "no new process can be started"),
     }
-    std::future::pending().await
 }
 
 async fn either(term: &mut Signal, int: &mut Signal) {
@@ -107,21 +203,23 @@ async fn either(term: &mut Signal, int: &mut Signal) {
 
 fn exit_of(error: &NodeError) -> Exit {
     match error {
-        NodeError::DataDir(DataDirError::Locked { .. }) => Exit::Locked,
-        NodeError::DataDir(DataDirError::Unusable { .. } | DataDirError::Foreign { .. }) => Exit::DataDir,
-        NodeError::DataDir(DataDirError::Format { .. }) => Exit::Data,
+        NodeError::DataDir(error) => exit_of_data_dir(error),
+        NodeError::HandOver(_) => Exit::Locked,
         NodeError::Tls(_) => Exit::Config,
         NodeError::Address { .. } => Exit::Address,
         NodeError::Recovery(RecoveryError::ClockBehind { .. }) => Exit::Clock,
         NodeError::Recovery(error) if error.is_io() => Exit::DataDir,
-        NodeError::Recovery(_) => Exit::Data,
+        NodeError::Recovery(_) | NodeError::Shelf(_) => Exit::Data,
         NodeError::System { .. } | NodeError::LastFlush(_) => Exit::Failed,
     }
 }
 
-/// One line on standard error, for whoever started the process.
-fn say(text: &str) {
-    let _ = writeln!(std::io::stderr(), "tollgate: {text}");
+pub(super) fn exit_of_data_dir(error: &DataDirError) -> Exit {
+    match error {
+        DataDirError::Locked { .. } => Exit::Locked,
+        DataDirError::Unusable { .. } | DataDirError::Foreign { .. } => Exit::DataDir,
+        DataDirError::Format { .. } => Exit::Data,
+    }
 }
 
 fn start_logging(log: &Log) {
@@ -146,8 +244,7 @@ fn announce(node: &Node, config: &Config) {
         text += &describe(sample, &http);
     }
     text += &format!("Stop with Ctrl-C; everything is kept in {}\n", config.data_dir.display());
-    let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    show(&text);
 }
 
 fn describe(sample: &Sample, http: &str) -> String {

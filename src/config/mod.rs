@@ -5,6 +5,8 @@
 
 mod file;
 mod listeners;
+mod login;
+mod origin;
 mod settings;
 
 use std::net::SocketAddr;
@@ -12,6 +14,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use listeners::{Listeners, Tls};
+pub use login::{Login, Password};
+use origin::Origins;
+pub use origin::{Effective, Origin};
 pub use settings::Settings;
 
 /// What a node runs with.
@@ -33,6 +38,8 @@ pub struct Config {
     pub checkpoint_bytes: u64,
     /// Go on although the clock is behind the data by more than an hour.
     pub accept_clock: bool,
+    /// Who may use the internal API: any of these. None turns it off.
+    pub internal_api: Vec<Login>,
     /// What is logged.
     pub log: Log,
 }
@@ -68,17 +75,68 @@ impl Config {
         flags: Settings,
         variables: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Config, ConfigErrors> {
+        Config::load_explained(flags, variables).map(|(config, _)| config)
+    }
+
+    /// As [`Config::load`], and tells what each key is and where that comes from.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn load_explained(
+        flags: Settings,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<(Config, Vec<Effective>), ConfigErrors> {
         let mut problems = Vec::new();
+        let mut origins = Origins::default();
         let written = settings::from_variables(variables, &mut problems);
+        origins.note(&flags, |key| Some(Origin::Flag(format!("--{}", key.replace('_', "-")))));
+        origins.note(&written, |key| Some(Origin::Variable(format!("TOLLGATE_{}", key.to_uppercase()))));
         let mut settings = flags.or(written);
         if let Some(path) = settings.config.clone() {
-            match file::read(&path) {
-                Ok(from_file) => settings = settings.or(from_file),
-                Err(problem) => problems.push(problem),
-            }
+            let from_file = file::read(&path, &mut problems);
+            let line = |key: &str| from_file.lines.get(key).copied();
+            origins.note(&from_file.settings, |key| Some(Origin::File(path.clone(), line(key)?)));
+            settings = settings.or(from_file.settings);
         }
-        let config = settings.resolve(&mut problems);
-        if problems.is_empty() { Ok(config) } else { Err(ConfigErrors(problems)) }
+        let mut senseless = Vec::new();
+        let config = settings.clone().resolve(&mut senseless);
+        problems.extend(senseless.iter().map(|problem| origins.locate(problem)));
+        if !problems.is_empty() {
+            return Err(ConfigErrors(problems));
+        }
+        let effective = origins.effective(&settings.or(config.defaults()));
+        Ok((config, effective))
+    }
+
+    /// What stands for keys that nobody wrote; absent where that is nothing.
+    fn defaults(&self) -> Settings {
+        Settings {
+            config: None,
+            data_dir: Some(self.data_dir.clone()),
+            http: Some(self.http.to_string()),
+            admin: self.admin.map(|address| address.to_string()),
+            http_tls_cert: None,
+            http_tls_key: None,
+            http_tls_client_ca: None,
+            admin_tls_cert: None,
+            admin_tls_key: None,
+            admin_tls_client_ca: None,
+            insecure: Some(false),
+            connections_max: Some(self.connections_max),
+            connections_per_peer_max: Some(self.listeners.connections_per_peer_max),
+            head_timeout_s: Some(self.listeners.head_timeout.as_secs()),
+            body_timeout_s: Some(self.listeners.body_timeout.as_secs()),
+            idle_timeout_s: Some(self.listeners.idle_timeout.as_secs()),
+            drain_s: Some(self.drain_deadline.as_secs()),
+            checkpoint_mib: Some(self.checkpoint_bytes >> 20),
+            accept_clock: Some(self.accept_clock),
+            log: Some(self.log.level.clone()),
+            log_format: Some(if self.log.json { "json" } else { "text" }.to_owned()),
+            internal_api_user: None,
+            internal_api_password: None,
+            internal_api_user_2: None,
+            internal_api_password_2: None,
+        }
     }
 }
 
@@ -97,6 +155,18 @@ impl Settings {
         if !(1..=65_536).contains(&checkpoint_mib) {
             problems.push(format!("checkpoint_mib: {checkpoint_mib} is not between 1 and 65536"));
         }
+        let internal_api = [
+            Login::of(
+                ("internal_api_user", self.internal_api_user),
+                ("internal_api_password", self.internal_api_password),
+                problems,
+            ),
+            Login::of(
+                ("internal_api_user_2", self.internal_api_user_2),
+                ("internal_api_password_2", self.internal_api_password_2),
+                problems,
+            ),
+        ];
         let json = match self.log_format.as_deref().unwrap_or("text") {
             "text" => false,
             "json" => true,
@@ -118,6 +188,7 @@ impl Settings {
             drain_deadline: Duration::from_secs(drain_s),
             checkpoint_bytes: checkpoint_mib << 20,
             accept_clock: self.accept_clock.unwrap_or(false),
+            internal_api: internal_api.into_iter().flatten().collect(),
             log: Log { level, json },
         }
     }
@@ -169,5 +240,84 @@ mod tests {
         {
             assert!(text.contains(part), "{part} not in:\n{text}");
         }
+    }
+
+    #[test]
+    fn the_internal_api_takes_no_one_or_two_logins() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("t.toml");
+        std::fs::write(&path, "internal_api_user_2 = 'new'\ninternal_api_password_2 = 'hush2'\n").unwrap();
+        let flags = || Settings { config: Some(path.clone()), ..Settings::default() };
+        let first = [("TOLLGATE_INTERNAL_API_USER", "old"), ("TOLLGATE_INTERNAL_API_PASSWORD", "hush1")];
+        assert_eq!(load(Settings::default(), &[]).unwrap().internal_api, []);
+        let blank = [("TOLLGATE_INTERNAL_API_USER", ""), ("TOLLGATE_INTERNAL_API_PASSWORD", "")];
+        assert_eq!(load(Settings::default(), &blank).unwrap().internal_api, []);
+
+        let config = load(flags(), &first).unwrap();
+        let login = |user: &str, password| Login { user: user.into(), password: Password::new(password) };
+        assert_eq!(config.internal_api, [login("old", "hush1"), login("new", "hush2")]);
+        assert_eq!(load(flags(), &[]).unwrap().internal_api, [login("new", "hush2")]);
+        assert!(!format!("{config:?}").contains("hush"));
+    }
+
+    #[test]
+    fn half_a_login_is_a_problem_and_no_password_is_shown() {
+        for (name, value, problem) in [
+            ("USER", "u", "internal_api_password: missing, although internal_api_user is set"),
+            ("PASSWORD", "hush", "internal_api_user: missing, although internal_api_password is set"),
+            ("USER_2", "u", "internal_api_password_2: missing, although internal_api_user_2 is set"),
+            ("USER", "u:v", "internal_api_user: HTTP basic authentication allows no colon in a user name"),
+        ] {
+            let name = format!("TOLLGATE_INTERNAL_API_{name}");
+            let problems = load(Settings::default(), &[(&name, value)]).unwrap_err();
+            assert!(problems.len() == 1 && problems[0].ends_with(problem), "{problems:?}");
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("t.toml");
+        std::fs::write(&path, "internal_api_user = 'u'\ninternal_api_password = 271828\n").unwrap();
+        let problems = load(Settings { config: Some(path), ..Settings::default() }, &[]).unwrap_err();
+        assert!(problems[0].ends_with("line 2: a password must be a text in quotes"), "{problems:?}");
+    }
+
+    #[test]
+    fn a_file_tells_all_its_problems_with_their_lines() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("t.toml");
+        let text = "drain_s = 'soon'\nhttpp = 1\n\nhttp = 'nowhere'\nconnections_max = 0\n";
+        std::fs::write(&path, text).unwrap();
+        let file = || Settings { config: Some(path.clone()), ..Settings::default() };
+        let problems = load(file(), &[("TOLLGATE_LOG_FORMAT", "xml")]).unwrap_err();
+        assert_eq!(problems.len(), 5, "{problems:#?}");
+        for (line, key) in [(1, "drain_s"), (2, "httpp"), (4, "http"), (5, "connections_max")] {
+            let place = format!("t.toml: line {line}: {key}: ");
+            assert!(problems.iter().any(|problem| problem.contains(&place)), "{place} not in {problems:#?}");
+        }
+        assert!(problems.iter().any(|problem| problem.starts_with("TOLLGATE_LOG_FORMAT: log_format: ")));
+        // Broken lines are all told, and nothing else of the file.
+        std::fs::write(&path, "http = \n[\nhttpp = 1\n").unwrap();
+        let problems = load(file(), &[]).unwrap_err();
+        assert!(
+            problems.len() >= 2 && problems.iter().all(|it| it.contains("t.toml: line ")),
+            "{problems:#?}"
+        );
+    }
+
+    #[test]
+    fn each_setting_knows_where_it_comes_from() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("t.toml");
+        std::fs::write(&path, "\ndrain_s = 3\nhttp = '127.0.0.1:1'\n").unwrap();
+        let flags =
+            Settings { config: Some(path.clone()), data_dir: Some("/d".into()), ..Settings::default() };
+        let variables = [("TOLLGATE_HTTP".to_owned(), "127.0.0.1:2".to_owned())];
+        let (_, effective) = Config::load_explained(flags, variables).unwrap();
+        let of = |key: &str| effective.iter().find(|it| it.key == key).unwrap();
+        assert_eq!(
+            (of("http").value.as_str(), of("http").origin.to_string()),
+            ("\"127.0.0.1:2\"", "TOLLGATE_HTTP".into())
+        );
+        assert_eq!((of("drain_s").value.as_str(), &of("drain_s").origin), ("3", &Origin::File(path, 2)));
+        assert_eq!(of("data_dir").origin.to_string(), "--data-dir");
+        assert_eq!(of("connections_max").origin, Origin::Default);
     }
 }

@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+
+use super::Password;
 
 /// Every key, by flag, variable or file; absent where nothing was written.
-#[derive(Clone, Default, PartialEq, Eq, Debug, Deserialize, clap::Args)]
+#[derive(Clone, Default, PartialEq, Eq, Debug, Deserialize, Serialize, clap::Args)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// Configuration file (TOML) with the same keys as these flags, `-` written `_`
@@ -85,6 +87,23 @@ pub struct Settings {
     #[arg(long, num_args = 0..=1, default_missing_value = "true")]
     pub accept_clock: Option<bool>,
 
+    /// User of 3scale's internal API, which is off without it. The password is given as
+    /// TOLLGATE_INTERNAL_API_PASSWORD or in the file: flags can be read by everybody on the machine
+    #[arg(long, value_name = "USER")]
+    pub internal_api_user: Option<String>,
+
+    /// Its password. Not a flag.
+    #[arg(skip)]
+    pub internal_api_password: Option<Password>,
+
+    /// A second user, valid beside the first while a password is being changed
+    #[arg(long, value_name = "USER")]
+    pub internal_api_user_2: Option<String>,
+
+    /// Its password. Not a flag.
+    #[arg(skip)]
+    pub internal_api_password_2: Option<Password>,
+
     /// What is logged on standard error: error, warn, info, debug or trace [default: info]
     #[arg(long, value_name = "LEVEL")]
     pub log: Option<String>,
@@ -118,6 +137,10 @@ impl Settings {
             drain_s: self.drain_s.or(other.drain_s),
             checkpoint_mib: self.checkpoint_mib.or(other.checkpoint_mib),
             accept_clock: self.accept_clock.or(other.accept_clock),
+            internal_api_user: self.internal_api_user.or(other.internal_api_user),
+            internal_api_password: self.internal_api_password.or(other.internal_api_password),
+            internal_api_user_2: self.internal_api_user_2.or(other.internal_api_user_2),
+            internal_api_password_2: self.internal_api_password_2.or(other.internal_api_password_2),
             log: self.log.or(other.log),
             log_format: self.log_format.or(other.log_format),
         }
@@ -143,6 +166,10 @@ pub(super) fn from_variables(
             "ADMIN_TLS_CERT" => settings.admin_tls_cert = Some(value.into()),
             "ADMIN_TLS_KEY" => settings.admin_tls_key = Some(value.into()),
             "ADMIN_TLS_CLIENT_CA" => settings.admin_tls_client_ca = Some(value.into()),
+            "INTERNAL_API_USER" => settings.internal_api_user = Some(value),
+            "INTERNAL_API_PASSWORD" => settings.internal_api_password = Some(Password::new(&value)),
+            "INTERNAL_API_USER_2" => settings.internal_api_user_2 = Some(value),
+            "INTERNAL_API_PASSWORD_2" => settings.internal_api_password_2 = Some(Password::new(&value)),
             "LOG" => settings.log = Some(value),
             "LOG_FORMAT" => settings.log_format = Some(value),
             "INSECURE" => settings.insecure = switch(&name, &value, problems),

@@ -5,16 +5,23 @@ use crate::model::amount::{COUNT_MAX, Effect, add};
 use crate::model::id::MetricSlot;
 use crate::model::time::{Minute, Period, Windows};
 
-/// All periods of one metric: one cache line.
+/// All periods of one metric: 64 bytes.
 #[derive(Clone, Copy, Debug)]
-#[repr(C, align(64))]
+#[repr(C)]
 struct Cell {
     slot: MetricSlot,
     minute: Minute,
     counts: [u64; Period::COUNT],
 }
 
+/// The slot of no metric, above all others.
+const VACANT: MetricSlot = MetricSlot(u32::MAX);
+
 impl Cell {
+    fn new(slot: MetricSlot, minute: Minute) -> Cell {
+        Cell { slot, minute, counts: [0; Period::COUNT] }
+    }
+
     fn count(&self, period: Period, windows: &Windows) -> u64 {
         if windows.contains_past(period, self.minute) { self.counts[period as usize] } else { 0 }
     }
@@ -30,16 +37,25 @@ impl Cell {
     }
 }
 
-/// A subject's cells, by ascending slot.
-#[derive(Default, Debug)]
+/// A subject's cells, by ascending slot. The first lies here itself: most subjects count one or two metrics, and
+/// what lies beside the place is read with it.
+#[derive(Debug)]
+#[repr(C)]
 pub(super) struct Block {
-    cells: Vec<Cell>,
+    rest: Vec<Cell>,
+    first: Cell,
+}
+
+impl Default for Block {
+    fn default() -> Self {
+        Block { first: Cell::new(VACANT, Minute(0)), rest: Vec::new() }
+    }
 }
 
 impl Block {
     /// What `slot` counted in the window of `period` that is open in `windows`.
     pub(super) fn count(&self, slot: MetricSlot, period: Period, windows: &Windows) -> u64 {
-        self.find(slot).map_or(0, |at| self.cells[at].count(period, windows))
+        self.find(slot).map_or(0, |cell| cell.count(period, windows))
     }
 
     /// Applies `effect` to the open windows of those periods that `wanted` picks.
@@ -50,15 +66,7 @@ impl Block {
         windows: &Windows,
         wanted: impl Fn(Period) -> bool,
     ) {
-        let at = match self.find(slot) {
-            Ok(at) => at,
-            Err(at) => {
-                self.grow();
-                self.cells.insert(at, Cell { slot, minute: windows.minute(), counts: [0; Period::COUNT] });
-                at
-            }
-        };
-        let cell = &mut self.cells[at];
+        let cell = self.find_or_add(slot, windows);
         cell.advance(windows);
         for period in Period::ALL.into_iter().filter(|period| wanted(*period)) {
             let count = &mut cell.counts[period as usize];
@@ -71,7 +79,8 @@ impl Block {
 
     /// Sets the cells back to an earlier time: counts of windows that are not open then are dropped.
     pub(super) fn rewind(&mut self, windows: &Windows) {
-        for cell in self.cells.iter_mut().filter(|cell| cell.minute > windows.minute()) {
+        let cells = std::iter::once(&mut self.first).chain(&mut self.rest);
+        for cell in cells.filter(|cell| cell.minute > windows.minute()) {
             let were = Windows::at(cell.minute);
             for period in Period::ALL {
                 if were.start(period) != windows.start(period) {
@@ -84,38 +93,73 @@ impl Block {
 
     /// Puts cells as a checkpoint has them in place of what is here.
     pub(super) fn restore(&mut self, cells: &[CellImage]) {
-        self.cells = cells
+        let mut cells: Vec<_> = cells
             .iter()
             .map(|image| Cell { slot: image.slot, minute: image.minute, counts: image.counts })
             .collect();
-        self.cells.sort_unstable_by_key(|cell| cell.slot);
+        cells.sort_unstable_by_key(|cell| cell.slot);
+        let mut cells = cells.into_iter();
+        *self = Block::default();
+        if let Some(first) = cells.next() {
+            *self = Block { first, rest: cells.collect() };
+        }
     }
 
     pub(super) fn images(&self) -> Vec<CellImage> {
         let image = |cell: &Cell| CellImage { slot: cell.slot, minute: cell.minute, counts: cell.counts };
-        self.cells.iter().map(image).collect()
+        let first = (self.first.slot != VACANT).then_some(&self.first);
+        first.into_iter().chain(&self.rest).map(image).collect()
     }
 
     /// Bytes of memory the cells take.
     pub(super) fn bytes(&self) -> usize {
-        self.cells.len() * size_of::<Cell>()
+        (1 + self.rest.len()) * size_of::<Cell>()
     }
 
-    fn find(&self, slot: MetricSlot) -> Result<usize, usize> {
+    fn find(&self, slot: MetricSlot) -> Option<&Cell> {
+        if self.first.slot == slot {
+            return Some(&self.first);
+        }
+        self.place(slot).ok().map(|at| &self.rest[at])
+    }
+
+    fn find_or_add(&mut self, slot: MetricSlot, windows: &Windows) -> &mut Cell {
+        if self.first.slot > slot {
+            let before = std::mem::replace(&mut self.first, Cell::new(slot, windows.minute()));
+            if before.slot != VACANT {
+                self.insert(0, before);
+            }
+        }
+        if self.first.slot == slot {
+            return &mut self.first;
+        }
+        let at = match self.place(slot) {
+            Ok(at) => at,
+            Err(at) => {
+                self.insert(at, Cell::new(slot, windows.minute()));
+                at
+            }
+        };
+        &mut self.rest[at]
+    }
+
+    /// Where in `rest` the slot is, or would be.
+    fn place(&self, slot: MetricSlot) -> Result<usize, usize> {
         // Most services have a handful of metrics, and the line of each is read anyway.
-        if self.cells.len() <= 8 {
-            let at = self.cells.iter().position(|cell| cell.slot >= slot).unwrap_or(self.cells.len());
-            return if self.cells.get(at).is_some_and(|cell| cell.slot == slot) { Ok(at) } else { Err(at) };
+        if self.rest.len() <= 8 {
+            let at = self.rest.iter().position(|cell| cell.slot >= slot).unwrap_or(self.rest.len());
+            return if self.rest.get(at).is_some_and(|cell| cell.slot == slot) { Ok(at) } else { Err(at) };
         }
-        self.cells.binary_search_by_key(&slot, |cell| cell.slot)
+        self.rest.binary_search_by_key(&slot, |cell| cell.slot)
     }
 
-    /// Makes room for one more cell, without the doubling of `Vec`: a million blocks would waste half their memory.
-    fn grow(&mut self) {
-        if self.cells.len() == self.cells.capacity() {
-            let more = if self.cells.len() < 8 { 1 } else { self.cells.len() / 4 };
-            self.cells.reserve_exact(more);
+    /// Inserts into `rest` without the doubling of `Vec`: a million blocks would waste half their memory.
+    fn insert(&mut self, at: usize, cell: Cell) {
+        if self.rest.len() == self.rest.capacity() {
+            let more = if self.rest.len() < 8 { 1 } else { self.rest.len() / 4 };
+            self.rest.reserve_exact(more);
         }
+        self.rest.insert(at, cell);
     }
 }
 
@@ -124,8 +168,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cell_is_one_cache_line() {
-        assert_eq!((size_of::<Cell>(), align_of::<Cell>()), (64, 64));
+    fn a_cell_takes_as_much_as_a_cache_line() {
+        assert_eq!(size_of::<Cell>(), 64);
     }
 
     #[test]

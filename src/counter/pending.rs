@@ -1,5 +1,6 @@
 //! What was counted since the last cut, aggregated, in the order that each subject's effects had.
 
+use crate::model::alert::Reached;
 use crate::model::amount::{COUNT_MAX, Effect};
 use crate::model::id::{ApplicationId, MetricSlot};
 use crate::model::time::Minute;
@@ -11,6 +12,7 @@ const NONE: u32 = u32::MAX;
 pub struct Batch {
     records: Vec<Record>,
     deltas: Vec<Delta>,
+    reached: Vec<Reached>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -72,7 +74,7 @@ impl Batch {
     /// Whether nothing was counted.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.records.is_empty()
+        self.records.is_empty() && self.reached.is_empty()
     }
 
     /// Forgets everything but the memory. A burst's memory is given back: keeps what a usual cut needs.
@@ -80,6 +82,8 @@ impl Batch {
         const KEPT: usize = 4096;
         self.records.clear();
         self.deltas.clear();
+        self.reached.clear();
+        self.reached.shrink_to(KEPT);
         self.records.shrink_to(KEPT);
         self.deltas.shrink_to(KEPT * 4);
     }
@@ -95,6 +99,16 @@ impl Batch {
             batch: self,
             head: record.head,
         })
+    }
+
+    /// The alert levels that counts have reached.
+    #[must_use]
+    pub fn reached(&self) -> &[Reached] {
+        &self.reached
+    }
+
+    pub(super) fn reach(&mut self, reached: Reached) {
+        self.reached.push(reached);
     }
 
     /// Adds effects of one request. `open` is where the subject's last record is, if it has one in this batch;

@@ -4,6 +4,7 @@ use super::block::Block;
 use super::pending::{Batch, Usage};
 use super::snapshot::SubjectImage;
 use super::waiting::{Waiting, is_open};
+use crate::model::alert::Reached;
 use crate::model::amount::Effect;
 use crate::model::id::{ApplicationId, MetricSlot};
 use crate::model::time::{Minute, Period, Windows};
@@ -20,16 +21,26 @@ pub(super) struct Shard {
     waiting: Waiting,
 }
 
-/// The place of a subject: one cache line.
+/// The place of a subject: two neighbouring cache lines, which are fetched as a pair, with its first cell in them.
 #[derive(Debug)]
-#[repr(align(64))]
+#[repr(C, align(128))]
 struct Place {
     generation: u32,
     /// The last record of this subject in the pending batch, if `open_epoch` is the shard's epoch.
     open: u32,
     open_epoch: u32,
+    /// The catalog version (its lower bits) under which alert levels were last looked at: after a change of the
+    /// catalog, limits and levels may be others.
+    levels_of: u32,
     application: Option<ApplicationId>,
     block: Block,
+}
+
+impl Place {
+    fn new(generation: u32, application: Option<ApplicationId>) -> Place {
+        let (open, open_epoch, levels_of, block) = (0, 0, 0, Block::default());
+        Place { generation, open, open_epoch, levels_of, application, block }
+    }
 }
 
 impl Shard {
@@ -52,13 +63,10 @@ impl Shard {
     /// Gives a place to a subject. Whatever was there before is gone.
     pub(super) fn occupy(&mut self, place: u32, generation: u32, application: ApplicationId) {
         let at = place as usize;
-        while self.places.len() <= at {
-            let (open, open_epoch) = (0, 0);
-            let block = Block::default();
-            self.places.push(Place { generation: u32::MAX, open, open_epoch, application: None, block });
+        if self.places.len() <= at {
+            self.places.resize_with(at + 1, || Place::new(u32::MAX, None));
         }
-        let application = Some(application);
-        self.places[at] = Place { generation, open: 0, open_epoch: 0, application, block: Block::default() };
+        self.places[at] = Place::new(generation, Some(application));
     }
 
     /// Takes a subject out. Returns how many waiting items went with it.
@@ -146,6 +154,29 @@ impl Shard {
         waits
     }
 
+    /// Notes under which catalog alert levels are looked at; false if it was another one the last time.
+    pub(super) fn keeps_levels(&mut self, place: u32, contract: u64) -> bool {
+        let Some(it) = self.places.get_mut(place as usize) else { return true };
+        // Four thousand million commands later the same bits mean another catalog; nobody waits for that alert.
+        #[expect(clippy::cast_possible_truncation, reason = "the lower bits are meant")]
+        let version = contract as u32;
+        std::mem::replace(&mut it.levels_of, version) == version
+    }
+
+    /// Keeps for the next cut that a count reached a level.
+    pub(super) fn reach(
+        &mut self,
+        place: u32,
+        contract: u64,
+        (slot, period): (MetricSlot, Period),
+        (level, count, max): (u16, u64, u64),
+    ) {
+        let Some(application) = self.places.get(place as usize).and_then(|it| it.application) else { return };
+        let (window, counted) = (self.windows.start(period), self.windows.minute());
+        let reached = Reached { application, contract, slot, period, window, level, count, max, counted };
+        self.pending.reach(reached);
+    }
+
     /// Takes what is pending and leaves `spare` in its place.
     pub(super) fn cut(&mut self, floor: u64, spare: Batch) -> Batch {
         self.floor = self.floor.max(floor);
@@ -197,3 +228,5 @@ impl Shard {
         waits
     }
 }
+
+const _: () = assert!(size_of::<Place>() == 128);

@@ -217,6 +217,17 @@ impl SubjectGuard<'_> {
         self.shard.count(self.place, slot, period)
     }
 
+    /// Notes under which catalog alert levels are looked at: whether that is the same as when they were last.
+    pub fn keeps_levels(&mut self) -> bool {
+        self.shard.keeps_levels(self.place, self.contract)
+    }
+
+    /// Keeps for the next cut that the count of a slot in the open window of a period has reached a level (percent)
+    /// of its maximum.
+    pub fn reach(&mut self, slot: MetricSlot, period: Period, level: u16, count: u64, max: u64) {
+        self.shard.reach(self.place, self.contract, (slot, period), (level, count, max));
+    }
+
     /// Counts `effects`, dated now or, if given, at another minute. `claimed` is the room that the caller claimed
     /// ([`Counters::reserve_waiting`]) because that minute may lie ahead; what is not needed of it is given back.
     pub fn apply(&mut self, dated: Option<Minute>, effects: &[(MetricSlot, Effect)], claimed: usize) {

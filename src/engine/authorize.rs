@@ -3,7 +3,7 @@
 use super::Engine;
 use std::sync::atomic::Ordering;
 
-use super::limits::{Reports, hold, read_reports, show_effects, status};
+use super::limits::{Reports, hold, reach, read_reports, show_effects, status};
 use super::request::{Answer, AuthRequest, Call, LimitStatus};
 use super::resolve::{Case, check_metrics, named_effects};
 use super::validate;
@@ -101,6 +101,7 @@ impl Engine {
             let counted = counted(&effects, request.log_code);
             if !counted.is_empty() {
                 subject.apply(None, &counted, 0);
+                reach(&mut subject, &case.service.alert_limits, case.plan, reports);
             }
             drop(subject);
             show_effects(reports, &effects);

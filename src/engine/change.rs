@@ -40,6 +40,8 @@ impl Engine {
     /// Carries out one command: `build` drafts it, and all of it binds every request that comes after this
     /// returned. Answer the one who asked for it only when [`Engine::durable`] says so for the ticket.
     ///
+    /// A draft without changes is no command; its ticket stands for those before it, on which it may be built.
+    ///
     /// # Errors
     /// What `build` says, or that the command is too large, or that the disk takes no writes. Nothing changed.
     pub fn change<R>(
@@ -53,6 +55,9 @@ impl Engine {
         let current = self.catalog.load_full();
         let mut draft = Draft::new(Catalog::clone(&current), &self.directory);
         let result = build(&mut draft)?;
+        if draft.is_empty() {
+            return Ok((result, self.ticket()));
+        }
         let (mut changes, next_id) = draft.into_changes();
         let mut core = Vec::new();
         codec::encode(&changes, next_id, &mut core);

@@ -3,12 +3,15 @@
 use super::Engine;
 use crate::counter::{Batch, PendingKind, PendingUsage, SHARDS};
 use crate::journal::Sequence;
-use crate::journal::entry::{Kind, Set};
+use crate::journal::entry::{Kind, Set, encode_reached};
 use crate::journal::usage::UsageEncoder;
 
 /// The bytes from which on a usage entry takes no more items. An item is at most MAX_SLOTS amounts of a dozen bytes,
 /// below a mebibyte, so no entry comes near the journal's bound.
 const ENTRY_BYTES: usize = 4 << 20;
+
+/// The most alert levels in one entry. Each takes at most 70 bytes, so no entry comes near the journal's bound.
+const REACHED_MAX: usize = 65_536;
 
 /// Held while the order of things is decided. Owns the batches that are not in a shard.
 pub(super) struct Sequencer {
@@ -124,7 +127,18 @@ impl Engine {
                 debug_assert!(false, "a usage entry is too long");
             }
         }
+        self.append_reached(cut, wanted);
         self.journal.last_appended()
+    }
+
+    fn append_reached(&self, cut: &Cut, wanted: impl Fn(u64) -> bool) {
+        let all: Vec<_> =
+            cut.batches.iter().flat_map(Batch::reached).filter(|reached| wanted(reached.contract)).collect();
+        for part in all.chunks(REACHED_MAX) {
+            let appended =
+                self.journal.append(Kind::Reached, |out| encode_reached(part.iter().copied(), out));
+            debug_assert!(appended.is_ok(), "the length is bounded by REACHED_MAX");
+        }
     }
 }
 

@@ -112,6 +112,7 @@ impl Directory {
             Key::Plan { service, text } => (4, service.0, text, ""),
             Key::AppId { service, text } => (5, service.0, text, ""),
             Key::UserKey { service, text } => (6, service.0, text, ""),
+            Key::ExternalService(text) => (7, 0, text, ""),
         };
         // The length of the first text tells where the second begins: ("ab", "c") is not ("a", "bc").
         hasher.write(&[kind]);

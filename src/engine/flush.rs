@@ -204,17 +204,30 @@ impl Engine {
     /// # Errors
     /// As [`Engine::durable`].
     pub fn durable_blocking(&self, ticket: Ticket) -> Result<(), NotDurable> {
+        self.wait_for(ticket, || true)
+    }
+
+    /// As [`Engine::durable_blocking`], but no longer than until `deadline`.
+    ///
+    /// # Errors
+    /// As [`Engine::durable`], or the deadline has passed.
+    pub fn durable_until(&self, ticket: Ticket, deadline: Instant) -> Result<(), NotDurable> {
+        self.wait_for(ticket, || Instant::now() < deadline)
+    }
+
+    fn wait_for(&self, ticket: Ticket, go_on: impl Fn() -> bool) -> Result<(), NotDurable> {
         self.want(ticket);
-        loop {
+        while go_on() {
             let progress = *self.flush.progress.borrow();
             if progress.flushed >= ticket.0 {
                 return Ok(());
             }
             if progress.failed >= ticket.0 {
-                return Err(NotDurable);
+                break;
             }
             std::thread::sleep(Duration::from_millis(1));
         }
+        Err(NotDurable)
     }
 
     /// How the flusher fares.

@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 
 use super::request::{LimitStatus, UsageReport};
 use crate::counter::SubjectGuard;
+use crate::model::alert::level;
 use crate::model::amount::Effect;
 use crate::model::id::MetricSlot;
 use crate::model::record::{Limit, Plan};
@@ -38,6 +39,29 @@ pub(super) fn hold(reports: &[UsageReport], effects: &Effects) -> bool {
         Some(effect) => effect.apply(report.current) <= report.limit.max,
         None => !effects.is_empty() || !report.exceeded,
     })
+}
+
+/// Keeps which alert levels the counts have reached since `reports` were read; those of all the plan's limits, if the
+/// catalog has changed since levels were last looked at.
+pub(super) fn reach(subject: &mut SubjectGuard<'_>, levels: &[u16], plan: &Plan, reports: &[UsageReport]) {
+    if levels.is_empty() {
+        return;
+    }
+    if !subject.keeps_levels() {
+        plan.limits.iter().for_each(|limit| reach_one(subject, levels, limit, 0));
+        return;
+    }
+    for UsageReport { limit, current, .. } in reports {
+        reach_one(subject, levels, limit, level(levels, *current, limit.max));
+    }
+}
+
+fn reach_one(subject: &mut SubjectGuard<'_>, levels: &[u16], limit: &Limit, before: u16) {
+    let count = subject.count(limit.slot, limit.period);
+    let now = level(levels, count, limit.max);
+    if now > before {
+        subject.reach(limit.slot, limit.period, now, count, limit.max);
+    }
 }
 
 /// Shows what an authorized authrep adds.

@@ -34,6 +34,7 @@ mod limits;
 mod recover;
 mod report;
 pub mod request;
+mod reset;
 mod resolve;
 #[cfg(test)]
 mod tests;
@@ -54,7 +55,7 @@ use crate::counter::{Counters, SHARDS};
 use crate::journal::Journal;
 use crate::model::catalog::{Catalog, Key, KeyIndex};
 use crate::model::decision::Refusal;
-use crate::model::id::ApplicationId;
+use crate::model::id::{ApplicationId, ServiceId};
 use crate::model::time::UnixMillis;
 use cut::{Gate, Sequencer};
 use directory::Directory;
@@ -118,6 +119,12 @@ impl Engine {
     /// No credentials, a token without a service id, or a token that is not that service's.
     pub fn authenticate<'r>(&self, credentials: &Credentials<'r>) -> Result<(), Refusal<'r>> {
         self.check_credentials(credentials)
+    }
+
+    /// The service that the credentials give access to, if any: whose error it is when a call goes wrong.
+    #[must_use]
+    pub fn service_of(&self, credentials: &Credentials<'_>) -> Option<ServiceId> {
+        self.service(&self.catalog.load(), credentials).ok().map(|service| service.id)
     }
 
     /// Whether a lookup that failed after `publishing` read `seen` should be made again, once no command is half-way.

@@ -133,6 +133,8 @@ impl Recovery {
                 let effects = item.deltas.iter().map(add).collect::<Result<Vec<_>, RecoverError>>()?;
                 self.usage(at, item.application, item.minute, item.counted, &effects)
             }),
+            // Follows from what was replayed; for those who follow the journal.
+            Entry::Reached(_) => Ok(()),
             Entry::Set(set) => {
                 let effects: Vec<_> =
                     set.values.iter().map(|(slot, value)| (*slot, Effect::Set(*value))).collect();

@@ -5,12 +5,13 @@ use std::sync::atomic::Ordering;
 use smallvec::SmallVec;
 
 use super::authorize::counted;
+use super::limits::{Reports, reach, read_reports};
 use super::request::{ReportError, ReportRequest, Transaction};
 use super::resolve::{Unresolved, named_effects};
 use super::{Engine, Ticket};
 use crate::model::catalog::Catalog;
 use crate::model::decision::{REPORT_AGE_MAX_S, REPORT_AHEAD_MAX_S, Refusal};
-use crate::model::id::Subject;
+use crate::model::id::{PlanId, Subject};
 use crate::model::record::Service;
 use crate::model::time::{Minute, UnixMillis};
 use crate::model::usage::{Effects, propagate};
@@ -18,6 +19,7 @@ use crate::model::usage::{Effects, propagate};
 /// A transaction with its names resolved.
 struct Resolved {
     subject: Subject,
+    plan: PlanId,
     /// `None` is now.
     dated: Option<Minute>,
     effects: Effects,
@@ -50,8 +52,8 @@ impl Engine {
         loop {
             let seen = self.publishing.load(Ordering::Acquire);
             let catalog = self.catalog.load();
-            let batch = match self.resolve_report(&catalog, request, now) {
-                Ok(batch) => batch,
+            let (service, batch) = match self.resolve_report(&catalog, request, now) {
+                Ok(resolved) => resolved,
                 Err(unresolved) => {
                     self.start_again(unresolved, seen)?;
                     continue;
@@ -61,7 +63,7 @@ impl Engine {
             if !self.counters.reserve_waiting(claimed) {
                 return Err(ReportError::Refused(Refusal::TooMuchFutureUsage));
             }
-            if let Some(ticket) = self.count(&catalog, &batch, now) {
+            if let Some(ticket) = self.count(&catalog, &service.alert_limits, &batch, now) {
                 return Ok(ticket);
             }
             self.counters.release_waiting(claimed);
@@ -69,12 +71,13 @@ impl Engine {
     }
 
     /// Counts a batch, or nothing if a command has replaced the catalog meanwhile.
-    fn count(&self, catalog: &Catalog, batch: &Batch, now: UnixMillis) -> Option<Ticket> {
+    fn count(&self, catalog: &Catalog, levels: &[u16], batch: &Batch, now: UnixMillis) -> Option<Ticket> {
         // While the gate is open no cut and no command can come: the batch reaches the journal as one.
         let gate = self.gate.read();
         if catalog.version < gate.floor {
             return None;
         }
+        let mut reports = Reports::new();
         for it in batch {
             let Ok(mut subject) = self.counters.lock(it.subject, catalog.version, now.minute()) else {
                 // Only a command takes subjects away or moves a shard on, and the gate keeps commands out.
@@ -82,22 +85,31 @@ impl Engine {
                 debug_assert!(false, "a subject of the current catalog is gone");
                 continue;
             };
+            // Most services have no alert limits, and then their reports read no limit at all.
+            let plan = catalog.plans.get(it.plan.0).filter(|_| !levels.is_empty());
+            if let Some(plan) = plan {
+                read_reports(&mut reports, plan, None, &subject);
+            }
             subject.apply(it.dated, &it.effects, it.claims(now));
+            if let Some(plan) = plan {
+                reach(&mut subject, levels, plan, &reports);
+            }
         }
         Some(gate.next_ticket())
     }
 
-    fn resolve_report<'r>(
+    fn resolve_report<'c, 'r>(
         &self,
-        catalog: &Catalog,
+        catalog: &'c Catalog,
         request: &ReportRequest<'r>,
         now: UnixMillis,
-    ) -> Result<Batch, Unresolved<ReportError<'r>>> {
+    ) -> Result<(&'c Service, Batch), Unresolved<ReportError<'r>>> {
         let service = self.service(catalog, &request.credentials).map_err(ReportError::Refused)?;
-        self.resolve_all(catalog, service, request, now).map_err(|unresolved| match unresolved {
-            Unresolved::Refused(refusal) => ReportError::Dropped(refusal).into(),
-            Unresolved::Stale => Unresolved::Stale,
-        })
+        match self.resolve_all(catalog, service, request, now) {
+            Ok(batch) => Ok((service, batch)),
+            Err(Unresolved::Refused(refusal)) => Err(ReportError::Dropped(refusal).into()),
+            Err(Unresolved::Stale) => Err(Unresolved::Stale),
+        }
     }
 
     fn resolve_all<'r>(
@@ -109,7 +121,7 @@ impl Engine {
     ) -> Result<Batch, Unresolved<Refusal<'r>>> {
         let mut batch = Batch::with_capacity(request.transactions.len());
         for transaction in request.transactions {
-            let application = match (transaction.app_id, transaction.user_key) {
+            let lead = match (transaction.app_id, transaction.user_key) {
                 (Some(_), Some(_)) => return Err(Refusal::AppIdAndUserKey.into()),
                 (None, Some(_)) => self.by_user_key(catalog, service, transaction.user_key)?,
                 (app_id, None) => self.by_app_id(catalog, service, app_id)?,
@@ -119,7 +131,7 @@ impl Engine {
             let dated = dated(transaction, now)?;
             let effects = counted(&effects, transaction.log_code);
             if !effects.is_empty() {
-                batch.push(Resolved { subject: application.subject, dated, effects });
+                batch.push(Resolved { subject: lead.subject, plan: lead.plan, dated, effects });
             }
         }
         Ok(batch)

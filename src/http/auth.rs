@@ -57,6 +57,7 @@ fn decide(dialect: &Dialect, call: telemetry::Call, peer: Peer, form: &Form, opt
     fields.read(form);
     let no_body = options.no_body.unwrap_or(fields.no_body);
     if !form.is_utf8() {
+        dialect.note(&fields.credentials(), &Refusal::NotValidData);
         return refuse(&Refusal::NotValidData, no_body);
     }
     let usage = match fields.usage {
@@ -97,7 +98,10 @@ fn decide(dialect: &Dialect, call: telemetry::Call, peer: Peer, form: &Form, opt
     let wall = (dialect.clock)();
     let decided = dialect.engine.authorize(&request, wall, |answer| render(answer, shown, no_body));
     dialect.learn(attempt.as_ref(), decided.as_ref().err());
-    decided.unwrap_or_else(|refusal| refuse(&refusal, no_body))
+    decided.unwrap_or_else(|refusal| {
+        dialect.note(&request.credentials, &refusal);
+        refuse(&refusal, no_body)
+    })
 }
 
 /// Requests that are wrong in themselves are told so only once it is known who asks.
@@ -113,6 +117,7 @@ fn misused(dialect: &Dialect, peer: Peer, fields: &Fields<'_>, no_body: bool) ->
         return refuse(&refusal, no_body);
     }
     if fields.user_id().is_some() {
+        dialect.note(&fields.credentials(), &Refusal::EndUsersNoLongerSupported);
         return refuse(&Refusal::EndUsersNoLongerSupported, no_body);
     }
     ("usage_not_a_hash", answer::empty(StatusCode::FORBIDDEN))

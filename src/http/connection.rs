@@ -12,12 +12,14 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::CancellationToken;
 
+use super::departure::Departure;
 use super::peer::Peer;
 use super::routes::Routes;
 use super::server::Config;
@@ -32,6 +34,10 @@ pub(super) enum End {
     CutOff,
 }
 
+/// How long, after the order to stop, a connection is left open that the client is about to use: one that was
+/// just accepted, above all. Only while clients are sent away, when each answer ends its connection anyway.
+const LAST_CHANCE: Duration = Duration::from_millis(250);
+
 /// Serves one connection until it ends. Once `drain` is cancelled, what is in flight is still answered.
 pub(super) async fn serve<S>(
     stream: S,
@@ -45,6 +51,8 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let progress = Arc::new(Progress::default());
+    let departure = &config.departure;
+    let _stay = departure.arrive();
     let service = service_fn(|request| {
         progress.begin();
         telemetry.requested();
@@ -55,7 +63,10 @@ where
             progress.finish();
         }
         async move {
-            let response = reply.await;
+            let mut response = reply.await;
+            if departure.is_on() {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             if let Some(progress) = later {
                 progress.finish();
             }
@@ -75,17 +86,26 @@ where
     let mut ticks = tokio::time::interval(patience.tick);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut draining = false;
+    let mut closing = pin!(last_chance(&drain, departure));
     loop {
         tokio::select! {
             biased;
             // An error here is the client's doing: it hung up, or hyper refused what it sent and said so.
             _ = connection.as_mut() => return End::Closed,
-            () = drain.cancelled(), if !draining => {
+            () = closing.as_mut(), if !draining => {
                 draining = true;
                 connection.as_mut().graceful_shutdown();
             }
             _ = ticks.tick() => if patience.is_over(&progress) { return End::CutOff },
         }
+    }
+}
+
+/// Waits until `drain` is cancelled and whoever was about to use a connection has had the time to.
+pub(super) async fn last_chance(drain: &CancellationToken, departure: &Departure) {
+    drain.cancelled().await;
+    if departure.is_on() {
+        tokio::time::sleep(LAST_CHANCE).await;
     }
 }
 

@@ -20,6 +20,7 @@ use super::{Clock, auth, report};
 use crate::engine::Engine;
 use crate::engine::request::Credentials;
 use crate::model::decision::Refusal;
+use crate::plugin::errors::IntegrationErrors;
 
 /// The version of the API that is spoken here: that of the 3scale backend whose behaviour it is.
 pub const API_VERSION: &str = "3.4.3";
@@ -35,6 +36,7 @@ pub struct Dialect {
     pub(super) body_timeout: Duration,
     pub(super) bodies: Arc<Bodies>,
     pub(super) guesses: Arc<Guesses>,
+    errors: Option<Arc<IntegrationErrors>>,
 }
 
 enum Target {
@@ -78,13 +80,26 @@ impl Dialect {
         body_timeout: Duration,
     ) -> Dialect {
         let (bodies, guesses) = (Arc::new(Bodies::default()), Arc::new(Guesses::new(false)));
-        Dialect { engine, clock, telemetry, body_timeout, bodies, guesses }
+        Dialect { engine, clock, telemetry, body_timeout, bodies, guesses, errors: None }
     }
 
     /// The same with budgets that it shares with others: what bodies take, and wrong credentials.
     #[must_use]
     pub fn with_budgets(self, bodies: Arc<Bodies>, guesses: Arc<Guesses>) -> Dialect {
         Dialect { bodies, guesses, ..self }
+    }
+
+    /// Keeps in `errors` what goes wrong with calls of known services.
+    pub(super) fn note_errors(&mut self, errors: Arc<IntegrationErrors>) {
+        self.errors = Some(errors);
+    }
+
+    /// Keeps why a call was refused, if it is known for which service.
+    pub(super) fn note(&self, credentials: &Credentials<'_>, refusal: &Refusal<'_>) {
+        let Some(errors) = &self.errors else { return };
+        if let Some(service) = self.engine.service_of(credentials) {
+            errors.note(service, refusal.code(), refusal.to_string(), (self.clock)().secs());
+        }
     }
 
     /// Answers a request that needs neither its body nor the disk: all but reports. `None` for a report.

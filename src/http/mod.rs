@@ -5,10 +5,12 @@
 //! | `server`, `connection` | sockets: accepting, the caps on connections, time limits, draining |
 //! | `tls` | certificates, and their replacement while the node runs |
 //! | `peer`, `guesses` | who is at the other end; budgets for wrong credentials |
+//! | `departure` | sending clients away before another process serves their socket |
 //! | `routes`, `health` | which path belongs to whom; `/healthz`, `/readyz`, `/metrics`; plugin routes |
 //! | `dialect`, `auth`, `report` | the calls of 3scale's API, each in the order of its checks |
 //! | `form`, `fields`, `body` | parameters: nested forms, the names that calls know, bodies (gzip, multipart) |
 //! | `bodies` | what all bodies together may take |
+//! | `internal` | 3scale's internal API, by which another system pushes its configuration |
 //! | `options`, `timestamp` | the `3scale-options` header; the dates that reports carry |
 //! | `answer`, `xml` | answers, to the byte |
 //! | `telemetry` | counters of the layer |
@@ -21,11 +23,13 @@ mod auth;
 pub mod bodies;
 pub mod body;
 mod connection;
+mod departure;
 mod dialect;
 mod fields;
 pub mod form;
 pub mod guesses;
 mod health;
+pub mod internal;
 pub mod options;
 mod peer;
 mod report;
@@ -41,6 +45,7 @@ use std::sync::Arc;
 use crate::model::time::UnixMillis;
 
 pub use answer::Response;
+pub use departure::Departure;
 pub use dialect::{API_VERSION, Dialect};
 pub use health::{Health, Readiness};
 pub use peer::Peer;

@@ -1,6 +1,8 @@
 //! The `3scale-options` request header: extensions of the calls, as a query string.
 
-use super::form::{Form, Value};
+use memchr::{memchr, memchr_iter, memchr2, memchr3};
+
+use super::form::{Form, PARAMETERS_MAX, Value};
 
 /// What a caller asked for. By default nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -25,10 +27,16 @@ impl Options {
     #[must_use]
     pub fn parse(header: &[u8]) -> Options {
         let mut options = Options::default();
-        // Gateways send plain names and digits with every call, so those are read in place.
-        if header.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'=' | b'&')) {
-            for pair in header.split(|byte| *byte == b'&') {
-                let equals = pair.iter().position(|byte| *byte == b'=');
+        // Gateways send plain names and digits with every call: without escapes or nesting they are read in place.
+        let is_plain = header.len() <= PARAMETERS_MAX
+            && memchr3(b'%', b'+', b'[', header).is_none()
+            && memchr2(b']', b' ', header).is_none();
+        if is_plain {
+            let mut start = 0;
+            for end in memchr_iter(b'&', header).chain([header.len()]) {
+                let pair = &header[start..end];
+                start = end + 1;
+                let equals = memchr(b'=', pair);
                 let name = &pair[..equals.unwrap_or(pair.len())];
                 options.set(name, equals.map(|at| &pair[at + 1..]));
             }

@@ -123,6 +123,7 @@ fn count(
         ReportError::Dropped(refusal) => {
             tracing::debug!(code = refusal.code(), "a report counted nothing");
             dialect.telemetry.dropped(refusal.code());
+            dialect.note(&credentials, &refusal);
             Box::new(("accepted", answer::empty(StatusCode::ACCEPTED)))
         }
     })

@@ -16,6 +16,7 @@ use super::answer::{self, Response};
 use super::dialect::Dialect;
 use super::health::Health;
 use super::peer::Peer;
+use crate::plugin::errors::IntegrationErrors;
 
 /// A future that borrows what answers.
 pub type Answering<'a> = Pin<Box<dyn Future<Output = Response> + Send + 'a>>;
@@ -49,11 +50,25 @@ impl Routes {
         Routes { dialect: None, health, extensions: Vec::new() }
     }
 
+    /// The same, keeping in `errors` what goes wrong with calls of known services.
+    #[must_use]
+    pub fn noting(mut self, errors: Arc<IntegrationErrors>) -> Routes {
+        if let Some(dialect) = &mut self.dialect {
+            dialect.note_errors(errors);
+        }
+        self
+    }
+
     /// The same with the paths of a plugin.
     #[must_use]
     pub fn with(mut self, extension: Box<dyn Extension>) -> Routes {
-        self.extensions.push(extension);
+        self.extend(extension);
         self
+    }
+
+    /// Adds the paths of a plugin.
+    pub fn extend(&mut self, extension: Box<dyn Extension>) {
+        self.extensions.push(extension);
     }
 
     /// Answers one request, at once if it can be.

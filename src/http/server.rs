@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{self, End};
+use super::departure::Departure;
 use super::peer::{Peer, Seat, Seats};
 use super::routes::Routes;
 use super::telemetry::Telemetry;
@@ -41,6 +42,8 @@ pub struct Config {
     pub tls: Option<Arc<Certificates>>,
     /// Loopback addresses are peers like others: each of 127.0.0.0/8 stands for a machine, in tests for one.
     pub local_counts: bool,
+    /// Shared with whoever hands the listening socket over to another process.
+    pub departure: Departure,
 }
 
 impl Default for Config {
@@ -55,6 +58,7 @@ impl Default for Config {
             drain_timeout: Duration::from_secs(10),
             tls: None,
             local_counts: false,
+            departure: Departure::default(),
         }
     }
 }
@@ -138,7 +142,7 @@ async fn converse(
     let handshake = tokio::time::timeout(config.handshake_timeout, certificates.acceptor().accept(stream));
     let shaken = tokio::select! {
         shaken = handshake => shaken,
-        () = drain.cancelled() => return End::Closed,
+        () = connection::last_chance(&drain, &config.departure) => return End::Closed,
     };
     match shaken {
         // Apart, so that plain connections do not carry its size.

@@ -1,5 +1,6 @@
 //! 3scale's XML answers, written straight into a byte buffer.
 
+use std::cell::RefCell;
 use std::fmt::{self, Write as _};
 
 use jiff::{Timestamp, tz::TimeZone};
@@ -7,7 +8,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use super::options::Options;
 use crate::engine::request::{Answer, UsageReport};
 use crate::model::decision::{Denial, Refusal};
-use crate::model::time::{Period, window_secs};
+use crate::model::time::{Minute, Period, Windows, window_secs};
 
 const PROLOGUE: &[u8] = b"<?xml version=\"1.0\" encoding=\"UTF-8\"?>";
 
@@ -86,18 +87,8 @@ impl Xml {
         let _ = write!(Escaped(&mut self.bytes), "{value}");
     }
 
-    fn number(&mut self, mut number: u64) {
-        let mut digits = [0_u8; 20];
-        let mut at = digits.len();
-        loop {
-            at -= 1;
-            digits[at] = b'0' + u8::try_from(number % 10).unwrap_or(0);
-            number /= 10;
-            if number == 0 {
-                break;
-            }
-        }
-        self.bytes.extend_from_slice(&digits[at..]);
+    fn number(&mut self, number: u64) {
+        self.raw(itoa::Buffer::new().format(number));
     }
 
     fn element(&mut self, name: &str, text: &str) {
@@ -130,17 +121,13 @@ impl Xml {
         if answer.reports.is_empty() {
             return;
         }
-        // Most plans limit several metrics over few periods: a date is worked out once per period.
-        let mut windows: [Option<[u8; WINDOW_LEN]>; Period::COUNT] = [None; Period::COUNT];
         self.raw("<usage_reports>");
-        for report in answer.reports {
-            let period = report.limit.period;
-            let cached = &mut windows[period as usize];
-            if cached.is_none() {
-                *cached = window_secs(period, answer.windows).map(window);
+        SHOWN_WINDOWS.with_borrow_mut(|shown| {
+            for report in answer.reports {
+                let window = shown.element(report.limit.period, answer.windows);
+                self.usage_report(answer, report, window);
             }
-            self.usage_report(answer, report, cached.as_ref());
-        }
+        });
         self.raw("</usage_reports>");
     }
 
@@ -186,7 +173,7 @@ impl Xml {
             self.raw("<metric name=\"");
             self.attribute(&metric.name);
             self.raw("\" children=\"");
-            for (place, child) in metrics.children(metric.slot).enumerate() {
+            for (place, child) in metrics.children(metric.slot).into_iter().enumerate() {
                 self.raw(if place == 0 { "" } else { " " });
                 self.attribute(&child.name);
             }
@@ -227,6 +214,32 @@ const WINDOW: &[u8; WINDOW_LEN] = b"<period_start>0000-00-00 00:00:00 +0000</per
 const WINDOW_LEN: usize = 104;
 const START_AT: usize = 14;
 const END_AT: usize = 66;
+
+thread_local! {
+    /// The windows of a minute are shown in thousands of answers: their dates are worked out once.
+    static SHOWN_WINDOWS: RefCell<ShownWindows> = const {
+        RefCell::new(ShownWindows { minute: Minute(0), elements: [None; Period::COUNT] })
+    };
+}
+
+/// What is shown of the windows that are open at one minute.
+struct ShownWindows {
+    minute: Minute,
+    elements: [Option<[u8; WINDOW_LEN]>; Period::COUNT],
+}
+
+impl ShownWindows {
+    fn element(&mut self, period: Period, windows: &Windows) -> Option<&[u8; WINDOW_LEN]> {
+        if self.minute != windows.minute() {
+            *self = ShownWindows { minute: windows.minute(), elements: [None; Period::COUNT] };
+        }
+        let element = &mut self.elements[period as usize];
+        if element.is_none() {
+            *element = window_secs(period, windows).map(window);
+        }
+        element.as_ref()
+    }
+}
 
 /// The elements that say from when to when a window lasts; its end is exclusive.
 fn window((start_s, end_s): (u64, u64)) -> [u8; WINDOW_LEN] {

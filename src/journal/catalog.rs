@@ -10,10 +10,10 @@
 //!              20 next id: what the node's id sequence has reached at least
 //! Tenant       1 id, 2 name, 3 provider keys, 4 default service (0: none)
 //! Account      1 id, 2 tenant, 3 name
-//! Service      1 id, 2 tenant, 3 external id, 4 name, 5 state (0 active, 1 suspended),
+//! Service      1 id, 2 tenant, 3 external id, 4 name, 5 state (0 active, 1 suspended, 2 retired),
 //!              6 backend version (1 user key, 2 app id, 3 oauth), 7 referrer filters required, 8 tokens,
-//!              9 metrics, 10 slots given out
-//! Metric       1 id, 2 slot, 3 name, 4 slot of the parent plus one (0: none)
+//!              9 metrics, 10 slots given out, 11 alert limits (percent), 12 stats erasure (0: none)
+//! Metric       1 id, 2 slot, 3 name, 4 slot of the parent plus one (0: none), 5 external id
 //! Plan         1 id, 2 service, 3 external id, 4 name, 5 limits
 //! Limit        1 id, 2 metric, 3 slot, 4 period (0 eternity .. 6 minute), 5 max
 //! Application  1 id, 2 service, 3 account (0: none), 4 app id, 5 name, 6 plan, 7 state, 8 app keys,
@@ -148,6 +148,10 @@ struct ServiceRecord {
     metrics: Vec<MetricRecord>,
     #[prost(uint32, tag = "10")]
     slots: u32,
+    #[prost(uint32, repeated, tag = "11")]
+    alert_limits: Vec<u32>,
+    #[prost(uint64, tag = "12")]
+    stats_erasure: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -160,6 +164,8 @@ struct MetricRecord {
     name: String,
     #[prost(uint32, tag = "4")]
     parent: u32,
+    #[prost(string, optional, tag = "5")]
+    external_id: Option<String>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -248,6 +254,7 @@ fn service_record(service: &Service) -> ServiceRecord {
         slot: metric.slot.0,
         name: metric.name.clone(),
         parent: metric.parent.map_or(0, |slot| slot.0 + 1),
+        external_id: metric.external_id.clone(),
     });
     ServiceRecord {
         id: service.id.0,
@@ -257,6 +264,7 @@ fn service_record(service: &Service) -> ServiceRecord {
         state: match service.state {
             ServiceState::Active => 0,
             ServiceState::Suspended => 1,
+            ServiceState::Retired => 2,
         },
         backend_version: match service.backend_version {
             BackendVersion::UserKey => 1,
@@ -267,6 +275,8 @@ fn service_record(service: &Service) -> ServiceRecord {
         tokens: exposed(&service.tokens),
         metrics: metrics.collect(),
         slots: service.metrics.slots(),
+        alert_limits: service.alert_limits.iter().copied().map(u32::from).collect(),
+        stats_erasure: service.stats_erasure.unwrap_or(0),
     }
 }
 
@@ -329,10 +339,14 @@ fn change_of(record: ChangeRecord) -> Result<Change, CatalogError> {
 fn service_of(record: ServiceRecord) -> Result<Service, CatalogError> {
     let metrics = record.metrics.into_iter().map(|it| Metric {
         id: MetricId(it.id),
+        external_id: it.external_id,
         slot: MetricSlot(it.slot),
         name: it.name,
         parent: it.parent.checked_sub(1).map(MetricSlot),
     });
+    let alert_limit = |number: u32| {
+        u16::try_from(number).map_err(|_| CatalogError::Unknown { what: "alert limit", number })
+    };
     Ok(Service {
         id: ServiceId(record.id),
         tenant: TenantId(record.tenant),
@@ -341,6 +355,7 @@ fn service_of(record: ServiceRecord) -> Result<Service, CatalogError> {
         state: match record.state {
             0 => ServiceState::Active,
             1 => ServiceState::Suspended,
+            2 => ServiceState::Retired,
             number => return Err(CatalogError::Unknown { what: "service state", number }),
         },
         backend_version: match record.backend_version {
@@ -352,6 +367,8 @@ fn service_of(record: ServiceRecord) -> Result<Service, CatalogError> {
         referrer_filters_required: record.referrer_filters_required,
         tokens: secrets(&record.tokens),
         metrics: MetricTree::from_metrics(record.slots, metrics.collect())?,
+        alert_limits: record.alert_limits.into_iter().map(alert_limit).collect::<Result<_, _>>()?,
+        stats_erasure: (record.stats_erasure != 0).then_some(record.stats_erasure),
     })
 }
 
@@ -419,7 +436,8 @@ mod tests {
         let service = NewService { tenant, external_id: Some("ext"), name: "api", backend_version };
         let service = draft.create_service(&service).unwrap();
         let hits = draft.create_metric(service, "hits", None).unwrap();
-        let search = draft.create_metric(service, "search", Some(hits)).unwrap();
+        let search = draft.create_external_metric(service, "m-7", "search", Some(hits)).unwrap();
+        draft.edit_service(service, |it| it.alert_limits = vec![300, 0, 80, 80]).unwrap();
         let gone = draft.create_metric(service, "gone", None).unwrap();
         draft.delete_metric(service, gone).unwrap();
         let plan = draft.create_plan(service, Some("7"), "Basic").unwrap();
@@ -436,7 +454,8 @@ mod tests {
             it.redirect_url = Some("http://example.org/".into());
         };
         draft.edit_application(application, edit).unwrap();
-        draft.edit_service(service, |it| it.state = ServiceState::Suspended).unwrap();
+        let edit = |it: &mut Service| (it.state, it.stats_erasure) = (ServiceState::Suspended, Some(9));
+        draft.edit_service(service, edit).unwrap();
         draft.delete_service(service).unwrap();
         draft.into_changes()
     }

@@ -9,6 +9,9 @@
 //!               varint number of values, then per value: varint slot, varint value
 //! 3 command     varint catalog version, bytes core, varint number of parts,
 //!               then per part: bytes plugin name (UTF-8), bytes content
+//! 8 reached     varint number of alert levels that counts reached, then per level: varint contract,
+//!               varint application, varint slot, varint period (0 eternity .. 6 minute), varint first minute of
+//!               the window, varint level (percent), varint count, varint max, varint the engine's minute
 //! 4 meter event, 5 correction, 6 reservation, 7 follower position    reserved
 //! ```
 //!
@@ -17,8 +20,9 @@
 
 use super::usage::Usage;
 use super::varint::{self, Reader};
+use crate::model::alert::Reached;
 use crate::model::id::{ApplicationId, MetricSlot};
-use crate::model::time::Minute;
+use crate::model::time::{Minute, Period};
 
 /// What sort of change an entry is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,13 +34,15 @@ pub enum Kind {
     Set = 2,
     /// A change of the catalog.
     Command = 3,
+    /// Counts that reached an alert level.
+    Reached = 8,
 }
 
 impl Kind {
     /// The kind of that number, unless it is reserved or unknown.
     #[must_use]
     pub fn from_number(number: u8) -> Option<Kind> {
-        [Kind::Usage, Kind::Set, Kind::Command].into_iter().find(|kind| *kind as u8 == number)
+        [Kind::Usage, Kind::Set, Kind::Command, Kind::Reached].into_iter().find(|kind| *kind as u8 == number)
     }
 
     /// The payload version that this release writes, and the highest that it reads.
@@ -55,6 +61,9 @@ pub enum Entry {
     Set(Set),
     /// A change of the catalog.
     Command(Command),
+    /// Counts that reached an alert level. They follow from usage and catalog, and are written down because the
+    /// moment is gone when the usage is read again.
+    Reached(Vec<Reached>),
 }
 
 /// Counters of one application replaced by values (`usage[hits]=#5`).
@@ -120,6 +129,7 @@ pub fn decode(kind: u8, version: u8, payload: &[u8]) -> Result<Entry, DecodeErro
         Kind::Usage => Entry::Usage(Usage::read(&mut reader)?),
         Kind::Set => Entry::Set(Set::read(&mut reader)?),
         Kind::Command => Entry::Command(Command::read(&mut reader)?),
+        Kind::Reached => Entry::Reached(read_reached(&mut reader)?),
     };
     reader.finish().map(|()| entry)
 }
@@ -149,6 +159,42 @@ impl Set {
             .collect::<Result<_, DecodeError>>()?;
         Ok(Set { contract, application, minute: Minute(minute), counted, values })
     }
+}
+
+/// Appends the payload of [`Entry::Reached`] to `out`.
+pub fn encode_reached<'a>(reached: impl Iterator<Item = &'a Reached> + Clone, out: &mut Vec<u8>) {
+    varint::put(out, reached.clone().count() as u64);
+    for it in reached {
+        varint::put(out, it.contract);
+        varint::put(out, it.application.0);
+        varint::put(out, u64::from(it.slot.0));
+        varint::put(out, it.period as u64);
+        varint::put(out, u64::from(it.window.0));
+        varint::put(out, u64::from(it.level));
+        varint::put(out, it.count);
+        varint::put(out, it.max);
+        varint::put(out, u64::from(it.counted.0));
+    }
+}
+
+fn read_reached(reader: &mut Reader<'_>) -> Result<Vec<Reached>, DecodeError> {
+    let mut all = Vec::new();
+    // Each takes nine varints.
+    for _ in 0..reader.count(9)? {
+        let contract = reader.varint()?;
+        let application = ApplicationId(reader.varint()?);
+        let slot = MetricSlot(reader.narrow()?);
+        let at = reader.position();
+        let period = u8::try_from(reader.varint()?).ok().and_then(Period::from_number);
+        let period = period.ok_or(DecodeError::OutOfRange { at })?;
+        let window = Minute(reader.narrow()?);
+        let at = reader.position();
+        let level = u16::try_from(reader.varint()?).map_err(|_| DecodeError::OutOfRange { at })?;
+        let (count, max) = (reader.varint()?, reader.varint()?);
+        let counted = Minute(reader.narrow()?);
+        all.push(Reached { application, contract, slot, period, window, level, count, max, counted });
+    }
+    Ok(all)
 }
 
 impl Command {
@@ -198,6 +244,10 @@ pub(crate) mod tests {
                 command.encode(&mut out);
                 Kind::Command
             }
+            Entry::Reached(reached) => {
+                encode_reached(reached.iter(), &mut out);
+                Kind::Reached
+            }
         };
         (kind, out)
     }
@@ -220,10 +270,26 @@ pub(crate) mod tests {
             core,
             parts,
         });
+        let counts = (any::<u64>(), any::<u64>(), any::<u16>());
+        let places = (any::<u64>(), any::<u64>(), any::<u32>(), prop::sample::select(&Period::ALL[..]));
+        let reached = (places, any::<u32>(), counts, any::<u32>()).prop_map(
+            |((contract, application, slot, period), window, (count, max, level), counted)| Reached {
+                application: ApplicationId(application),
+                contract,
+                slot: MetricSlot(slot),
+                period,
+                window: Minute(window),
+                level,
+                count,
+                max,
+                counted: Minute(counted),
+            },
+        );
         prop_oneof![
             usages().prop_map(Entry::Usage),
             sets.prop_map(Entry::Set),
-            commands.prop_map(Entry::Command)
+            commands.prop_map(Entry::Command),
+            prop::collection::vec(reached, 0..3).prop_map(Entry::Reached),
         ]
     }
 
@@ -242,7 +308,7 @@ pub(crate) mod tests {
 
         #[test]
         fn any_bytes_decode_or_fail_but_never_panic_and_have_one_encoding(
-            kind in 0..8u8, version in 0..3u8, bytes in prop::collection::vec(any::<u8>(), 0..80),
+            kind in 0..10u8, version in 0..3u8, bytes in prop::collection::vec(any::<u8>(), 0..80),
         ) {
             if let Ok(entry) = decode(kind, version, &bytes) {
                 prop_assert_eq!(encode(&entry).1, bytes);
@@ -273,6 +339,21 @@ pub(crate) mod tests {
     fn golden_payloads_of_version_1_stay_readable() {
         let set = [7, 42, 100, 1, 1, 3, 5];
         let command = [9, 2, 0xAA, 0xBB, 1, 1, b'x', 1, 0xCC];
+        let reached = [1, 7, 42, 3, 6, 100, 80, 8, 10, 99];
+        assert_eq!(
+            decode(8, 1, &reached),
+            Ok(Entry::Reached(vec![Reached {
+                application: ApplicationId(42),
+                contract: 7,
+                slot: MetricSlot(3),
+                period: Period::Minute,
+                window: Minute(100),
+                level: 80,
+                count: 8,
+                max: 10,
+                counted: Minute(99),
+            }]))
+        );
         assert_eq!(
             decode(2, 1, &set),
             Ok(Entry::Set(Set {

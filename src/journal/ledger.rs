@@ -62,6 +62,20 @@ impl Ledger {
         self.files.iter().any(|held| held.name == file)
     }
 
+    pub(super) fn files_since(&self, sequence: Sequence) -> usize {
+        self.files.iter().filter(|held| held.end > sequence.next()).count()
+    }
+
+    /// The file that holds `sequence`, or the oldest if it was deleted; none if it is not synced yet.
+    pub(super) fn file_with(&self, sequence: Sequence) -> Option<String> {
+        self.files.iter().find(|held| held.end > sequence).map(|held| held.name.clone())
+    }
+
+    /// The sequence after the last that counts of that file.
+    pub(super) fn end_of(&self, file: &str) -> Option<Sequence> {
+        self.files.iter().find(|held| held.name == file).map(|held| held.end)
+    }
+
     /// Drops a file that was deleted.
     pub(super) fn forget(&mut self, name: &str) {
         if let Some(held) = self.files.pop_front_if(|held| held.name == name) {

@@ -42,8 +42,10 @@ pub mod catalog;
 mod disk;
 #[cfg(test)]
 pub(crate) mod disk_memory;
+mod disk_read_only;
 pub mod entry;
 mod error;
+mod follow;
 mod format;
 mod ledger;
 mod open;
@@ -60,8 +62,10 @@ mod damage_tests;
 
 use batch::Batch;
 pub use disk::{Directory, Disk, DiskFile};
+pub use disk_read_only::ReadOnlyDirectory;
 use entry::Kind;
 pub use error::{JournalError, OpenError};
+pub use follow::{FollowError, Follower};
 pub use format::NodeId;
 use ledger::Ledger;
 pub use open::{Options, Recovery, Torn};
@@ -203,6 +207,12 @@ impl Journal {
     #[must_use]
     pub fn bytes_since(&self, sequence: Sequence) -> u64 {
         self.ledger.lock().bytes_since(sequence)
+    }
+
+    /// How many segments have entries after `sequence`. Each start begins one, and the next start reads them whole.
+    #[must_use]
+    pub fn segments_since(&self, sequence: Sequence) -> usize {
+        self.ledger.lock().files_since(sequence)
     }
 
     /// Deletes the segments whose entries are all before `keep_from`, oldest first, but never the one being written.

@@ -32,7 +32,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Options {
-            segment_bytes: 64 << 20,
+            segment_bytes: 16 << 20,
             group_bytes_max: 64 << 20,
             node_id: None,
             term_after: 0,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::id::{AccountId, ApplicationId, PlanId, ServiceId, TenantId};
 use super::id_map::IdMap;
-use super::record::{Account, Application, Plan, Service, Tenant};
+use super::record::{Account, Application, Plan, Service, ServiceState, Tenant};
 
 /// All records of a node.
 #[derive(Clone, Default, Debug)]
@@ -50,8 +50,10 @@ pub enum Change {
 pub enum Key<'a> {
     /// Leads to a tenant.
     ProviderKey(&'a str),
-    /// Leads to a service: what a tenant calls it (its decimal id, or its external id).
+    /// Leads to a service: what a tenant calls it (its external id, or else its decimal id).
     Service { tenant: TenantId, text: &'a str },
+    /// Leads to a service by its external id alone: for the one who pushed it, who names no tenant.
+    ExternalService(&'a str),
     /// Leads to a service: a service token together with what the service is called.
     ServiceToken { token: &'a str, service: &'a str },
     /// Leads to a plan by its external id.
@@ -150,14 +152,27 @@ impl Catalog {
 }
 
 impl Service {
-    /// Calls `visit` with each key that leads to this service: its names, and its tokens with each name.
+    /// Calls `visit` with each key that leads to this service: what it is called, and its tokens with that. One that
+    /// another system knows is called as there, and not by its own id, which may well be what that system calls
+    /// another.
     pub fn keys(&self, mut visit: impl FnMut(Key<'_>)) {
-        let decimal = self.id.to_string();
-        for text in std::iter::once(&decimal).chain(&self.external_id) {
-            visit(Key::Service { tenant: self.tenant, text });
-            for token in &self.tokens {
-                visit(Key::ServiceToken { token: token.expose(), service: text });
+        if self.state == ServiceState::Retired {
+            return;
+        }
+        let decimal;
+        let text = match &self.external_id {
+            Some(id) => {
+                visit(Key::ExternalService(id));
+                id
             }
+            None => {
+                decimal = self.id.to_string();
+                &decimal
+            }
+        };
+        visit(Key::Service { tenant: self.tenant, text });
+        for token in &self.tokens {
+            visit(Key::ServiceToken { token: token.expose(), service: text });
         }
     }
 }

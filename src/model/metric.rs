@@ -9,6 +9,8 @@ use super::id::{MetricId, MetricSlot};
 pub struct Metric {
     /// Identity.
     pub id: MetricId,
+    /// The id another system knows it by; unique within the service.
+    pub external_id: Option<String>,
     /// Where it counts in every application of the service.
     pub slot: MetricSlot,
     /// The system name that requests use; unique within the service.
@@ -17,12 +19,36 @@ pub struct Metric {
     pub parent: Option<MetricSlot>,
 }
 
+impl Metric {
+    /// Sorts metrics as answers list them: as the other system does, by the number it knows each by, ascending (for
+    /// what has no id of another system that is its own); ids that are no numbers come last.
+    #[must_use]
+    pub fn order(&self) -> (u64, &str, MetricId) {
+        match self.external_id.as_deref() {
+            None => (self.id.0, "", self.id),
+            Some(text) => match canonical_number(text) {
+                Some(number) => (number, "", self.id),
+                None => (u64::MAX, text, self.id),
+            },
+        }
+    }
+}
+
+/// The number that `text` is the decimal of, without sign, leading zero or blank: no two texts are one number.
+#[must_use]
+pub fn canonical_number(text: &str) -> Option<u64> {
+    let number = text.parse::<u64>().ok()?;
+    (text.starts_with(|first: char| first.is_ascii_digit()) && (text.len() == 1 || !text.starts_with('0')))
+        .then_some(number)
+}
+
 /// The metrics of one service, found by name or slot, with ancestors worked out once.
 #[derive(Clone, Default, Debug)]
 pub struct MetricTree {
     /// By slot; a deleted metric leaves its place empty for good, since old counts may lie there.
     nodes: Vec<Option<Node>>,
     by_name: HashMap<String, MetricSlot>,
+    by_external_id: HashMap<String, MetricSlot>,
 }
 
 #[derive(Clone, Debug)]
@@ -38,6 +64,9 @@ pub enum TreeError {
     /// Another metric of the service has the name.
     #[error("another metric of the service has this name")]
     NameTaken,
+    /// Another metric of the service has the external id.
+    #[error("another metric of the service has this id")]
+    IdTaken,
     /// The parent does not exist.
     #[error("the parent metric does not exist in the service")]
     ParentUnknown,
@@ -100,15 +129,27 @@ impl MetricTree {
         self.iter().find(|metric| metric.id == id)
     }
 
+    /// The metric that another system knows by `text`; one that no other system knows is called by its own id.
+    #[must_use]
+    pub fn by_text(&self, text: &str) -> Option<&Metric> {
+        match self.by_external_id.get(text) {
+            Some(slot) => self.get(*slot),
+            None => self.by_id(MetricId(canonical_number(text)?)).filter(|it| it.external_id.is_none()),
+        }
+    }
+
     /// The ancestors of a metric, nearest first.
     #[must_use]
     pub fn ancestors(&self, slot: MetricSlot) -> &[MetricSlot] {
         self.node(slot).map_or(&[], |node| &node.ancestors)
     }
 
-    /// The metrics directly below one, by ascending id.
-    pub fn children(&self, slot: MetricSlot) -> impl Iterator<Item = &Metric> {
-        self.iter().filter(move |metric| metric.parent == Some(slot))
+    /// The metrics directly below one, in the order of answers.
+    #[must_use]
+    pub fn children(&self, slot: MetricSlot) -> Vec<&Metric> {
+        let mut children: Vec<_> = self.iter().filter(|metric| metric.parent == Some(slot)).collect();
+        children.sort_by_key(|metric| metric.order());
+        children
     }
 
     /// Puts a metric at its slot: a new one at the end, or a changed one (name, parent) in its place.
@@ -141,6 +182,10 @@ impl MetricTree {
         if self.by_name.get(&metric.name).is_some_and(|taken| *taken != metric.slot) {
             return Err(TreeError::NameTaken);
         }
+        let external_id = metric.external_id.as_ref();
+        if external_id.and_then(|id| self.by_external_id.get(id)).is_some_and(|taken| *taken != metric.slot) {
+            return Err(TreeError::IdTaken);
+        }
         Ok(())
     }
 
@@ -154,10 +199,13 @@ impl MetricTree {
     /// Puts a metric at its slot; ancestors are for [`MetricTree::link`] to work out.
     fn place(&mut self, metric: Metric) {
         let slot = metric.slot;
-        if let Some(old) = self.get(slot).map(|old| old.name.clone()) {
-            self.by_name.remove(&old);
+        if let Some(old) = self.nodes.get_mut(slot.0 as usize).and_then(Option::take) {
+            self.forget(&old.metric);
         }
         self.by_name.insert(metric.name.clone(), slot);
+        if let Some(id) = &metric.external_id {
+            self.by_external_id.insert(id.clone(), slot);
+        }
         let place = slot.0 as usize;
         if self.nodes.len() <= place {
             self.nodes.resize(place + 1, None);
@@ -165,18 +213,25 @@ impl MetricTree {
         self.nodes[place] = Some(Node { metric, ancestors: Box::default() });
     }
 
+    fn forget(&mut self, metric: &Metric) {
+        self.by_name.remove(&metric.name);
+        if let Some(id) = &metric.external_id {
+            self.by_external_id.remove(id);
+        }
+    }
+
     /// Takes a metric out; its slot stays empty.
     ///
     /// # Errors
     /// The metric has others below it.
     pub fn remove(&mut self, slot: MetricSlot) -> Result<Option<Metric>, TreeError> {
-        if self.children(slot).next().is_some() {
+        if self.iter().any(|metric| metric.parent == Some(slot)) {
             return Err(TreeError::HasChildren);
         }
         let Some(node) = self.nodes.get_mut(slot.0 as usize).and_then(Option::take) else {
             return Ok(None);
         };
-        self.by_name.remove(&node.metric.name);
+        self.forget(&node.metric);
         Ok(Some(node.metric))
     }
 
@@ -244,6 +299,7 @@ mod tests {
     fn metric(slot: u32, name: &str, parent: Option<u32>) -> Metric {
         Metric {
             id: MetricId(u64::from(slot) + 100),
+            external_id: None,
             slot: MetricSlot(slot),
             name: name.into(),
             parent: parent.map(MetricSlot),
@@ -259,7 +315,7 @@ mod tests {
         }
         let chain: Vec<_> = (0..49).rev().map(MetricSlot).collect();
         assert_eq!(tree.ancestors(MetricSlot(49)), chain);
-        assert_eq!(tree.children(MetricSlot(0)).map(|child| child.slot.0).collect::<Vec<_>>(), [1]);
+        assert_eq!(tree.children(MetricSlot(0)).iter().map(|child| child.slot.0).collect::<Vec<_>>(), [1]);
     }
 
     #[test]
@@ -272,6 +328,29 @@ mod tests {
         assert_eq!(tree.put(metric(0, "hits", Some(1))), Err(TreeError::Cycle));
         assert_eq!(tree.put(metric(1, "search", Some(1))), Err(TreeError::Cycle));
         assert_eq!(tree.remove(MetricSlot(0)), Err(TreeError::HasChildren));
+    }
+
+    #[test]
+    fn metrics_are_found_by_the_other_systems_id_and_listed_in_its_order() {
+        let mut tree = MetricTree::default();
+        tree.put(metric(0, "own", None)).unwrap();
+        for (slot, id) in [(1, "100"), (2, "x"), (3, "20"), (4, "007"), (5, "3")] {
+            let external_id = Some(id.to_owned());
+            tree.put(Metric { external_id, ..metric(slot, &format!("m{slot}"), Some(0)) }).unwrap();
+        }
+        let found = |text: &str| tree.by_text(text).map(|metric| metric.slot.0);
+        // What another system calls 100 hides what has that id of its own.
+        let texts = ["100", "101", "x", "20", "007", "7", "3", "+3"].map(found);
+        assert_eq!(texts, [Some(1), None, Some(2), Some(3), Some(4), None, Some(5), None]);
+        let order: Vec<_> = tree.children(MetricSlot(0)).iter().map(|it| it.slot.0).collect();
+        assert_eq!(order, [5, 3, 1, 4, 2]);
+
+        let again = Metric { external_id: Some("20".into()), ..metric(6, "other", None) };
+        assert_eq!(tree.put(again.clone()), Err(TreeError::IdTaken));
+        tree.remove(MetricSlot(3)).unwrap();
+        tree.put(again).unwrap();
+        assert_eq!(tree.by_text("20").map(|it| it.slot.0), Some(6));
+        assert_eq!(MetricTree::from_metrics(tree.slots(), tree.iter().cloned().collect()), Ok(tree));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! *metrics* and *plans*; a plan holds *limits* per metric and period; an *application* is on a plan and calls
 //! with an app id or a user key.
 
+pub mod alert;
 pub mod amount;
 pub mod catalog;
 pub mod decision;

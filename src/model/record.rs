@@ -90,6 +90,8 @@ pub enum ServiceState {
     Active,
     /// Every call is denied with `service_not_active`; reports still count.
     Suspended,
+    /// Deleted: no key leads to it and nobody is shown it. The record stays until all that it owns is taken away.
+    Retired,
 }
 
 /// A service (product): metrics, and the rules that hold for all its applications.
@@ -99,7 +101,7 @@ pub struct Service {
     pub id: ServiceId,
     /// Its tenant.
     pub tenant: TenantId,
-    /// The id another system knows it by; unique within the tenant.
+    /// The id another system knows it by; unique on the node, since who pushes services names no tenant.
     pub external_id: Option<String>,
     /// Display name.
     pub name: String,
@@ -113,7 +115,15 @@ pub struct Service {
     pub tokens: Vec<Secret>,
     /// What is counted.
     pub metrics: MetricTree,
+    /// The percentages of a limit whose crossing is told: some of [`ALERT_LEVELS`], ascending.
+    pub alert_limits: Vec<u16>,
+    /// Somebody asked for all counters of its applications to begin again at zero, and that is not done yet. The
+    /// number tells one such wish from the next.
+    pub stats_erasure: Option<u64>,
 }
+
+/// The percentages of a limit that can be told of (3scale's).
+pub const ALERT_LEVELS: [u16; 9] = [0, 50, 80, 90, 100, 120, 150, 200, 300];
 
 /// A limit: the most that a metric may count in a window of a period. Zero disables the metric.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -137,12 +147,28 @@ pub struct Plan {
     pub id: PlanId,
     /// Its service.
     pub service: ServiceId,
-    /// The id another system knows it by; unique within the service.
+    /// The id another system knows it by; unique within the service. [`Plan::NONE`] is no plan of the other system.
     pub external_id: Option<String>,
-    /// Display name, shown in every answer.
+    /// Display name, shown in every answer. Blank only if another system pushed the plan without it.
     pub name: String,
-    /// In the order of answers: by metric id, then longest period first. At most one per metric and period.
+    /// In the order of answers: by [`Metric::order`](super::metric::Metric::order), then longest period first. At most one per metric and period.
     pub limits: Vec<Limit>,
+}
+
+impl Plan {
+    /// The external id of the plan of those applications that another system pushed without one: it has no name and
+    /// no limits, and nobody is shown its id.
+    pub const NONE: &str = "";
+
+    /// What another system calls this plan; `None` if it has no name for it.
+    #[must_use]
+    pub fn text(&self) -> Option<String> {
+        match &self.external_id {
+            Some(id) if id == Plan::NONE => None,
+            Some(id) => Some(id.clone()),
+            None => Some(self.id.to_string()),
+        }
+    }
 }
 
 /// The state of an application. Only [`ApplicationState::Active`] may call.

@@ -111,6 +111,7 @@ mod tests {
         let mut tree = MetricTree::default();
         for (slot, parent) in [(0, None), (1, Some(0)), (2, Some(1)), (3, Some(0))] {
             tree.put(Metric {
+                external_id: None,
                 id: MetricId(slot.into()),
                 slot: MetricSlot(slot),
                 name: format!("m{slot}"),

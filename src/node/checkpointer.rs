@@ -14,6 +14,10 @@ use crate::http::Clock;
 use crate::journal::{JournalError, Sequence};
 use crate::store::{CheckpointWriter, Finished, Meta, StoreError};
 
+/// The most segments after a checkpoint: four full ones, and some that were hardly begun when the node was restarted.
+/// A start reads each of them whole.
+const SEGMENTS_MAX: usize = 8;
+
 /// How often the journal's size is looked at.
 const INTERVAL: Duration = Duration::from_millis(250);
 
@@ -28,6 +32,9 @@ pub(super) struct Last {
     /// The generation it is, known to be whole: the next one leaves it in place.
     pub(super) generation: Option<u64>,
 }
+
+/// The first sequence that those who follow the journal still need.
+pub(super) type Needed = Arc<dyn Fn() -> Sequence + Send + Sync>;
 
 /// Why a checkpoint was not made.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +59,7 @@ struct Shared {
     clock: Clock,
     root: PathBuf,
     bytes_max: u64,
+    needed: Needed,
     stop: Mutex<bool>,
     wake: Condvar,
 }
@@ -64,12 +72,14 @@ impl Checkpointer {
         last: Last,
         config: &Config,
         clock: &Clock,
+        needed: Needed,
     ) -> std::io::Result<Checkpointer> {
         let shared = Arc::new(Shared {
             engine: Arc::clone(engine),
             clock: clock.clone(),
             root: dir.checkpoints(),
             bytes_max: config.checkpoint_bytes,
+            needed,
             stop: Mutex::new(false),
             wake: Condvar::new(),
         });
@@ -98,14 +108,19 @@ impl Shared {
         let mut interval = INTERVAL;
         while self.wait(interval) {
             interval = INTERVAL;
-            let small = self.engine.journal().bytes_since(last.begin) < self.bytes_max;
+            let journal = self.engine.journal();
+            let needless = journal.bytes_since(last.begin) < self.bytes_max
+                && journal.segments_since(last.begin) <= SEGMENTS_MAX;
             // A disk that takes no journal is no place for a checkpoint.
-            if small || self.engine.flush_health().failing {
+            if needless || self.engine.flush_health().failing {
                 continue;
             }
             let settle = || self.engine.durable_blocking(self.engine.ticket());
             let stopping = || *self.stop.lock();
-            match checkpoint(&self.engine, &self.root, last.generation, &self.clock, settle, stopping) {
+            let root = &self.root;
+            let made_one =
+                checkpoint(&self.engine, root, last.generation, &self.clock, &self.needed, settle, stopping);
+            match made_one {
                 Ok(this) => {
                     made.increment(1);
                     last = this;
@@ -138,6 +153,7 @@ pub(super) fn checkpoint(
     root: &Path,
     whole: Option<u64>,
     clock: &Clock,
+    needed: &Needed,
     settle: impl FnOnce() -> Result<(), NotDurable>,
     stopping: impl Fn() -> bool,
 ) -> Result<Last, CheckpointError> {
@@ -169,7 +185,7 @@ pub(super) fn checkpoint(
         node_id: engine.journal().node_id(),
         term: engine.journal().term(),
     })?;
-    let pruned = engine.journal().prune(keep_from)?;
+    let pruned = engine.journal().prune(keep_from.min(needed()))?;
     tracing::info!(generation, begin = begin.0, records = total, pruned, "checkpoint made");
     Ok(Last { begin, generation: Some(generation) })
 }

@@ -2,18 +2,27 @@
 //!
 //! ```text
 //! lock          held by the running node
+//! control.sock  where the running node is spoken to; see `control`
 //! FORMAT        the version of the directory's layout: a decimal number
 //! journal/      see `journal`
 //! checkpoints/  see `store`
+//! shelves/      see `store::shelf`: a file for each plugin
 //! ```
 
 use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// The layout this version writes, and the newest it reads.
 const FORMAT: u32 = 1;
+
+/// How long a lock may be held by who only looks whether it is free ([`is_held`]).
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Between two tries to lock.
+const LOCK_STEP: Duration = Duration::from_millis(5);
 
 /// Why a data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +79,11 @@ impl Drop for DataDir {
 impl DataDir {
     /// Creates the directory if need be, and takes it.
     pub(super) fn open(path: &Path) -> Result<DataDir, DataDirError> {
+        DataDir::open_within(path, LOOK)
+    }
+
+    /// As [`DataDir::open`], and waits as long as `patience` for a node that is ending.
+    pub(super) fn open_within(path: &Path, patience: Duration) -> Result<DataDir, DataDirError> {
         let unusable = |what| move |source| DataDirError::Unusable { path: path.to_owned(), what, source };
         // Provider keys and tokens lie in here in the clear: whatever is created is its owner's alone.
         rustix::process::umask(rustix::fs::Mode::from_bits_truncate(0o077));
@@ -85,12 +99,18 @@ impl DataDir {
             .mode(0o600)
             .open(path.join("lock"))
             .map_err(unusable("open its lock file"))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(DataDirError::Locked { path: path.to_owned() }),
-            Err(TryLockError::Error(source)) => return Err(unusable("lock")(source)),
+        let began = Instant::now();
+        loop {
+            match lock.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if began.elapsed() < patience => std::thread::sleep(LOCK_STEP),
+                Err(TryLockError::WouldBlock) => return Err(DataDirError::Locked { path: path.to_owned() }),
+                Err(TryLockError::Error(source)) => return Err(unusable("lock")(source)),
+            }
         }
-        check_format(path)?;
+        if !check_format(path)? {
+            write_format(path).map_err(unusable("write FORMAT"))?;
+        }
         let mode = std::fs::metadata(path).map_err(unusable("look at"))?.permissions().mode();
         if mode & 0o077 != 0 {
             tracing::warn!(path = %path.display(), "others could read the data directory: taking their rights away");
@@ -99,12 +119,51 @@ impl DataDir {
         Ok(DataDir { path: path.to_owned(), lock })
     }
 
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     pub(super) fn journal(&self) -> PathBuf {
-        self.path.join("journal")
+        journal(&self.path)
+    }
+
+    /// Where a plugin's shelf lies.
+    pub(super) fn shelf(&self, plugin: &str) -> Result<PathBuf, DataDirError> {
+        let shelves = self.path.join("shelves");
+        let create = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&shelves);
+        create.map_err(|source| DataDirError::Unusable {
+            path: self.path.clone(),
+            what: "create the plugins' shelves",
+            source,
+        })?;
+        Ok(shelves.join(plugin))
     }
 
     pub(super) fn checkpoints(&self) -> PathBuf {
-        self.path.join("checkpoints")
+        checkpoints(&self.path)
+    }
+}
+
+/// Where a data directory's journal lies.
+pub(super) fn journal(path: &Path) -> PathBuf {
+    path.join("journal")
+}
+
+/// Where a data directory's checkpoints lie.
+pub(super) fn checkpoints(path: &Path) -> PathBuf {
+    path.join("checkpoints")
+}
+
+/// Whether a node has the directory. Looking takes the lock for an instant, for which a starting node waits.
+pub(super) fn is_held(path: &Path) -> io::Result<bool> {
+    let lock = match File::open(path.join("lock")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        opened => opened?,
+    };
+    match lock.try_lock_shared() {
+        Ok(()) => lock.unlock().map(|()| false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(error)) => Err(error),
     }
 }
 
@@ -120,18 +179,20 @@ fn is_ours(path: &Path) -> io::Result<bool> {
     Ok(true)
 }
 
-fn check_format(path: &Path) -> Result<(), DataDirError> {
+/// Whether the directory has a FORMAT yet. Changes nothing.
+///
+/// # Errors
+/// It is one that this version does not know.
+pub(super) fn check_format(path: &Path) -> Result<bool, DataDirError> {
     let unusable = |what| move |source| DataDirError::Unusable { path: path.to_owned(), what, source };
     let mut text = String::new();
     match File::open(path.join("FORMAT")) {
         Ok(mut file) => drop(file.read_to_string(&mut text).map_err(unusable("read FORMAT"))?),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return write_format(path).map_err(unusable("write FORMAT"));
-        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(source) => return Err(unusable("read FORMAT")(source)),
     }
     match text.trim().parse::<u32>() {
-        Ok(found) if (1..=FORMAT).contains(&found) => Ok(()),
+        Ok(found) if (1..=FORMAT).contains(&found) => Ok(true),
         _ => Err(DataDirError::Format { path: path.to_owned(), found: format!("{:?}", text.trim()) }),
     }
 }

@@ -1,37 +1,36 @@
-//! Listeners from their configuration: sockets, certificates, limits.
+//! Listeners from their configuration: certificates and limits. Their sockets are in [`front`](super::front).
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::net::{TcpListener, TcpSocket};
-
 use super::NodeError;
-use crate::config::{Config, Tls};
-use crate::http;
+use crate::config::{Config, Listeners, Tls};
 use crate::http::tls::{Certificates, TlsFiles};
+use crate::http::{self, Departure};
 
-/// Listens on an address; with port 0 on any that is free, which is the one returned.
-pub(super) fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), NodeError> {
-    let bound = || {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        // A port whose last connections are still in TIME_WAIT is free all the same.
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        let listener = socket.listen(4096)?;
-        let address = listener.local_addr()?;
-        Ok((listener, address))
-    };
-    bound().map_err(|source| NodeError::Address { address, source })
+/// The certificates that the listeners show, where they have one.
+pub(super) struct Shown {
+    pub(super) http: Option<Arc<Certificates>>,
+    pub(super) admin: Option<Arc<Certificates>>,
 }
 
-/// The certificate of a listener, if it has one.
-pub(super) fn certificates(tls: Option<&Tls>) -> Result<Option<Arc<Certificates>>, NodeError> {
-    let Some(Tls { cert, key, client_ca }) = tls.cloned() else { return Ok(None) };
-    Ok(Some(Arc::new(Certificates::load(TlsFiles { chain: cert, key, client_ca })?)))
+impl Shown {
+    /// Reads the files that `listeners` name.
+    pub(super) fn load(listeners: &Listeners) -> Result<Shown, NodeError> {
+        let load = |tls: &Option<Tls>| {
+            let Some(Tls { cert, key, client_ca }) = tls.clone() else { return Ok(None) };
+            Certificates::load(TlsFiles { chain: cert, key, client_ca }).map(|it| Some(Arc::new(it)))
+        };
+        Ok(Shown { http: load(&listeners.http_tls)?, admin: load(&listeners.admin_tls)? })
+    }
+
+    /// All of them.
+    pub(super) fn all(self) -> Vec<Arc<Certificates>> {
+        self.http.into_iter().chain(self.admin).collect()
+    }
 }
 
-/// The limits of a listener.
-pub(super) fn limits(config: &Config, tls: Option<Arc<Certificates>>) -> http::Config {
+/// The limits of a listener, from which `departure` sends clients away.
+pub(super) fn limits(config: &Config, tls: Option<Arc<Certificates>>, departure: Departure) -> http::Config {
     http::Config {
         connections_max: config.connections_max,
         connections_per_peer_max: config.listeners.connections_per_peer_max,
@@ -40,6 +39,7 @@ pub(super) fn limits(config: &Config, tls: Option<Arc<Certificates>>) -> http::C
         idle_timeout: config.listeners.idle_timeout,
         drain_timeout: config.drain_deadline,
         tls,
+        departure,
         ..http::Config::default()
     }
 }

@@ -1,10 +1,16 @@
 //! Assembly: configuration -> data directory -> recovery -> engine -> listeners -> drain. Only calls constructors.
 //!
 //! Stopping goes the other way round: listeners drain, the checkpointer ends, the flusher writes a last time.
+//! Instead of stopping, a node can hand its listening sockets over to another process ([`hand_over`]).
 
 mod checkpointer;
+mod control;
 mod data_dir;
+mod front;
+pub mod hand_over;
+pub mod inspect;
 mod listeners;
+mod plugins;
 mod recovery;
 mod sample;
 mod telemetry;
@@ -12,8 +18,9 @@ mod telemetry;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -21,13 +28,19 @@ use crate::config::Config;
 use crate::engine::{Engine, NotDurable};
 use crate::http::bodies::Bodies;
 use crate::http::guesses::Guesses;
+use crate::http::internal::{InternalApi, Logins};
 use crate::http::tls::{self, TlsError};
-use crate::http::{self, Clock, Dialect, Health, Routes};
+use crate::http::{self, Clock, Departure, Dialect, Health, Routes};
 use crate::journal::JournalError;
+use crate::store::ShelfError;
 use checkpointer::{Checkpointer, Last};
+use control::server::{self as control_server, Control};
 use data_dir::DataDir;
 pub use data_dir::DataDirError;
-use listeners::{certificates, limits, listen};
+use front::{Front, Role, Socket, Sockets};
+pub use hand_over::{HandOver, Successor};
+use listeners::{Shown, limits};
+use plugins::Plugins;
 pub use recovery::RecoveryError;
 pub use sample::Sample;
 
@@ -59,6 +72,12 @@ pub enum NodeError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// What a plugin keeps cannot be used.
+    #[error("{0}; moved away, it begins anew, without what it held")]
+    Shelf(#[from] ShelfError),
+    /// The node that runs on the directory does not hand it over.
+    #[error("cannot take over from the running node: {0}")]
+    HandOver(String),
     /// The last flush failed.
     #[error("stopped, but the last usage could not be written: {0}")]
     LastFlush(#[from] JournalError),
@@ -76,8 +95,13 @@ pub struct Node {
     shutdown: CancellationToken,
     reload: Arc<Notify>,
     tasks: TaskTracker,
+    front: Front,
+    departure: Departure,
+    drain_deadline: Duration,
+    successors: mpsc::Receiver<Successor>,
     flusher: JoinHandle<Result<(), JournalError>>,
     checkpointer: Checkpointer,
+    plugins: Plugins,
     /// Keeps other nodes out until the last thread is done.
     data_dir: DataDir,
 }
@@ -88,29 +112,62 @@ impl Node {
     /// # Errors
     /// [`NodeError`]; nothing is left running.
     pub async fn start(config: &Config, clock: Clock) -> Result<Node, NodeError> {
-        let metrics = telemetry::recorder();
-        let http_tls = certificates(config.listeners.http_tls.as_ref())?;
-        let admin_tls = certificates(config.listeners.admin_tls.as_ref())?;
+        let shown = Shown::load(&config.listeners)?;
         let data_dir = DataDir::open(&config.data_dir)?;
         // Before recovery, which may take a while: a busy address should not.
-        let http = listen(config.http)?;
-        let admin = config.admin.map(listen).transpose()?;
+        let sockets = Sockets::open(config, Vec::new())?;
+        Node::run(config, clock, data_dir, sockets, shown)
+    }
 
+    /// Starts a node with the listening sockets of the one that runs on the same directory, which ends; no client
+    /// notices ([`hand_over`]). If none runs, this is [`Node::start`].
+    ///
+    /// # Errors
+    /// As there, and what keeps the other node from handing over; it goes on then.
+    pub async fn take_over(config: &Config, clock: Clock) -> Result<Node, NodeError> {
+        // The running node should not be bothered by a version that cannot read its data, or has no good certificate.
+        data_dir::check_format(&config.data_dir)?;
+        let shown = Shown::load(&config.listeners)?;
+        let Some(sockets) = hand_over::take(config).await? else {
+            return Node::start(config, clock).await;
+        };
+        let data_dir = DataDir::open_within(&config.data_dir, ENDING)?;
+        Node::run(config, clock, data_dir, sockets, shown)
+    }
+
+    fn run(
+        config: &Config,
+        clock: Clock,
+        data_dir: DataDir,
+        sockets: Sockets,
+        shown: Shown,
+    ) -> Result<Node, NodeError> {
+        let metrics = telemetry::recorder();
+        let Sockets { http, admin } = sockets;
         let recovered = recovery::recover(&data_dir, config, clock())?;
         let engine = Arc::new(recovered.engine);
+        let plugins = Plugins::start(&engine, &data_dir)?;
         let wall = clock();
         let mut last = Last { begin: recovered.checkpoint, generation: recovered.generation };
         if recovered.clock_set_back {
             // Before anything is counted: a replay would go through the time that was taken back.
             let settle = || engine.flush(wall).map_err(|_| NotDurable);
             let root = data_dir.checkpoints();
-            last = checkpointer::checkpoint(&engine, &root, last.generation, &clock, settle, || false)
-                .map_err(|error| {
-                    NodeError::system("from the clock's time", std::io::Error::other(error.to_string()))
-                })?;
+            last = checkpointer::checkpoint(
+                &engine,
+                &root,
+                last.generation,
+                &clock,
+                &plugins.needed(),
+                settle,
+                || false,
+            )
+            .map_err(|error| {
+                NodeError::system("from the clock's time", std::io::Error::other(error.to_string()))
+            })?;
         }
         let sample = sample::create_if_empty(&engine, wall)?;
-        let checkpointer = Checkpointer::start(&engine, &data_dir, last, config, &clock)
+        let checkpointer = Checkpointer::start(&engine, &data_dir, last, config, &clock, plugins.needed())
             .map_err(|source| NodeError::system("the checkpointer", source))?;
         let flusher = match spawn_flusher(&engine, &clock) {
             Ok(flusher) => flusher,
@@ -124,6 +181,7 @@ impl Node {
         let tasks = TaskTracker::new();
         let readiness = telemetry::readiness(Arc::clone(&engine), shutdown.clone());
         let layer = Arc::new(http::Telemetry::default());
+        let departure = Departure::default();
         // Of the whole node, not of one listener.
         let (bodies, guesses) = (Arc::new(Bodies::default()), Arc::new(Guesses::new(false)));
         let body_timeout = config.listeners.body_timeout;
@@ -131,19 +189,45 @@ impl Node {
             .with_budgets(Arc::clone(&bodies), Arc::clone(&guesses));
         let health = Health::new(readiness);
         let with_metrics = health.clone().with_metrics(metrics.clone(), Arc::clone(&layer));
-        let data = Routes::data(dialect, if admin.is_none() { with_metrics.clone() } else { health });
-        let (http, http_address) = http;
-        let serve = |listener, routes, tls: &Option<_>| {
-            let limits = limits(config, tls.clone());
-            http::serve(listener, Arc::new(routes), Arc::clone(&layer), limits, shutdown.clone())
+        let health_of_data = if admin.is_none() { with_metrics.clone() } else { health };
+        let mut data = Routes::data(dialect, health_of_data).noting(Arc::clone(&plugins.errors));
+        let mut administration = Routes::admin(with_metrics);
+        tasks.spawn(Arc::clone(&plugins.errors).run(shutdown.clone()));
+        if let Some(internal) = internal_api(config, &engine, &clock, &plugins) {
+            let internal = internal.with_budgets(bodies, guesses);
+            tasks.spawn(internal.background(shutdown.clone()));
+            let owner = if admin.is_none() { &mut data } else { &mut administration };
+            owner.extend(Box::new(internal));
+        }
+        let (http_address, admin_address) = (http.address, admin.as_ref().map(|it| it.address));
+        let mut front = Front::default();
+        let mut serve = |role, socket: Socket, routes, tls: &Option<_>| {
+            let (routes, layer) = (Arc::new(routes), Arc::clone(&layer));
+            let limits = limits(config, tls.clone(), departure.clone());
+            front.add(role, socket, move |listener, stop| {
+                http::serve(listener, Arc::clone(&routes), Arc::clone(&layer), limits.clone(), stop)
+            });
         };
-        tasks.spawn(serve(http, data, &http_tls));
-        let admin_address = admin.as_ref().map(|(_, address)| *address);
-        if let Some((listener, _)) = admin {
-            tasks.spawn(serve(listener, Routes::admin(with_metrics), &admin_tls));
+        serve(Role::Data, http, data, &shown.http);
+        if let Some(socket) = admin {
+            serve(Role::Admin, socket, administration, &shown.admin);
+        }
+        if let Err(error) = front.open() {
+            engine.stop_flusher();
+            checkpointer.stop();
+            return Err(error);
+        }
+        let (for_successors, successors) = mpsc::channel(1);
+        let control = Control { engine: Arc::clone(&engine), clock, successors: for_successors };
+        match control_server::bind(&data_dir) {
+            Ok(listener) => drop(tasks.spawn(control.serve(listener, shutdown.clone()))),
+            // Some network file systems have no sockets; decisions do not need one.
+            Err(error) => {
+                tracing::warn!(%error, "no control socket: inspect and --take-over cannot reach this node")
+            }
         }
         let reload = Arc::new(Notify::new());
-        let watched: Vec<_> = http_tls.into_iter().chain(admin_tls).collect();
+        let watched = shown.all();
         if !watched.is_empty() {
             tasks.spawn(tls::watch(watched, Arc::clone(&reload), shutdown.clone()));
         }
@@ -157,8 +241,13 @@ impl Node {
             shutdown,
             reload,
             tasks,
+            front,
+            departure,
+            drain_deadline: config.drain_deadline,
+            successors,
             flusher,
             checkpointer,
+            plugins,
             data_dir,
         })
     }
@@ -180,14 +269,18 @@ impl Node {
     ///
     /// # Errors
     /// The last flush failed.
-    pub async fn stop(self) -> Result<(), NodeError> {
+    pub async fn stop(mut self) -> Result<(), NodeError> {
         self.shutdown.cancel();
+        self.front.close_for_good().await;
         self.tasks.wait().await;
-        let Node { engine, flusher, checkpointer, data_dir, .. } = self;
+        let Node { engine, flusher, checkpointer, plugins, data_dir, .. } = self;
         let stopped = tokio::task::spawn_blocking(move || {
             checkpointer.stop();
             engine.stop_flusher();
             let flushed = flusher.join();
+            // After the last flush: they take in what it wrote.
+            plugins.stop();
+            control_server::unbind(&data_dir);
             drop(data_dir);
             flushed
         });
@@ -205,6 +298,27 @@ impl Node {
 pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()
 }
+
+/// 3scale's internal API, if anybody may use it.
+fn internal_api(
+    config: &Config,
+    engine: &Arc<Engine>,
+    clock: &Clock,
+    plugins: &Plugins,
+) -> Option<InternalApi> {
+    let logins = config.internal_api.iter().map(|login| (login.user.as_str(), login.password.expose()));
+    let logins = Logins::new(logins);
+    if logins.is_empty() {
+        tracing::info!("the internal API is off: it has no user and password");
+        return None;
+    }
+    let (alerts, errors) = (Arc::clone(&plugins.alerts), Arc::clone(&plugins.errors));
+    let body_timeout = config.listeners.body_timeout;
+    Some(InternalApi::new(Arc::clone(engine), clock.clone(), alerts, errors, logins, body_timeout))
+}
+
+/// How long a node that has handed over may take to end and let go of its lock.
+const ENDING: Duration = Duration::from_secs(10);
 
 fn spawn_flusher(
     engine: &Arc<Engine>,

@@ -3,7 +3,7 @@
 use super::data_dir::DataDir;
 use crate::config::Config;
 use crate::engine::{Engine, RecoverError, Recovery};
-use crate::journal::{Journal, JournalError, OpenError, Options, Sequence};
+use crate::journal::{Directory, Disk, Journal, JournalError, OpenError, Options, Sequence, Torn};
 use crate::model::time::UnixMillis;
 use crate::store::{Checkpoint, StoreError, open_latest};
 
@@ -71,24 +71,73 @@ const CLOCK_BEHIND_MAX_MS: u64 = 3_600_000;
 const CLOCK_AHEAD_NOTE_MS: u64 = 30 * 86_400_000;
 
 pub(super) fn recover(dir: &DataDir, config: &Config, wall: UnixMillis) -> Result<Recovered, RecoveryError> {
-    let mut recovery = Recovery::default();
     let checkpoint = open_latest(&dir.checkpoints())?;
+    let journal = dir.journal();
+    let disk = Directory::open(&journal).map_err(|source| JournalError::Io {
+        verb: "open",
+        file: journal.display().to_string(),
+        source,
+    })?;
+    let mut replayed = replay(checkpoint, Box::new(disk), wall)?;
+    let clock_set_back = check_clock(&mut replayed.recovery, config, wall)?;
+    let (checkpoint, generation) = (replayed.checkpoint, replayed.generation);
+    Ok(Recovered { engine: replayed.finish()?, checkpoint, generation, clock_set_back })
+}
+
+/// Checkpoint and journal put together, before anything is decided.
+pub(super) struct Replayed {
+    recovery: Recovery,
+    journal: Journal,
+    torn: Option<Torn>,
+    passed_over: Vec<String>,
+    checkpoint: Sequence,
+    generation: Option<u64>,
+}
+
+impl Replayed {
+    /// The engine.
+    pub(super) fn finish(self) -> Result<Engine, RecoveryError> {
+        let mut seed = [0; 16];
+        getrandom::fill(&mut seed).map_err(RecoveryError::Random)?;
+        Ok(self.recovery.finish(self.journal, seed))
+    }
+
+    /// What was not as a clean stop leaves it.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let torn = self.torn.iter().map(|torn| {
+            let Torn { file, offset, bytes } = torn;
+            format!("{file}: {bytes} bytes from {offset} on are a torn tail, never acknowledged")
+        });
+        let passed_over =
+            self.passed_over.iter().map(|error| format!("a checkpoint was passed over: {error}"));
+        torn.chain(passed_over).collect()
+    }
+}
+
+/// Reads a checkpoint and the journal on `disk` after it.
+pub(super) fn replay(
+    checkpoint: Option<Checkpoint>,
+    disk: Box<dyn Disk>,
+    wall: UnixMillis,
+) -> Result<Replayed, RecoveryError> {
+    let mut recovery = Recovery::default();
     let mut options = Options { now: wall, ..Options::default() };
     let mut after = Sequence(0);
+    let mut passed_over = Vec::new();
     if let Some(checkpoint) = &checkpoint {
         take_checkpoint(&mut recovery, checkpoint)?;
         after = checkpoint.meta().begin;
         options.node_id = Some(checkpoint.meta().node_id);
         options.term_after = checkpoint.meta().term;
+        passed_over.extend(checkpoint.passed_over().iter().map(|it| it.error.to_string()));
     }
     let generation = checkpoint.as_ref().map(Checkpoint::generation);
     drop(checkpoint);
     let visit = |at, time, entry| recovery.entry(at, time, &entry);
-    let (journal, found) =
-        Journal::open(&dir.journal(), options, after, visit).map_err(|error| match error {
-            OpenError::Journal(error) => RecoveryError::Journal(error),
-            OpenError::Visit { sequence, error } => RecoveryError::Entry { sequence, error },
-        })?;
+    let (journal, found) = Journal::open_on(disk, options, after, visit).map_err(|error| match error {
+        OpenError::Journal(error) => RecoveryError::Journal(error),
+        OpenError::Visit { sequence, error } => RecoveryError::Entry { sequence, error },
+    })?;
     if let Some(torn) = &found.torn {
         tracing::warn!(
             file = torn.file,
@@ -104,10 +153,7 @@ pub(super) fn recover(dir: &DataDir, config: &Config, wall: UnixMillis) -> Resul
         term = found.term,
         "recovered"
     );
-    let clock_set_back = check_clock(&mut recovery, config, wall)?;
-    let mut seed = [0; 16];
-    getrandom::fill(&mut seed).map_err(RecoveryError::Random)?;
-    Ok(Recovered { engine: recovery.finish(journal, seed), checkpoint: after, generation, clock_set_back })
+    Ok(Replayed { recovery, journal, torn: found.torn, passed_over, checkpoint: after, generation })
 }
 
 fn take_checkpoint(recovery: &mut Recovery, checkpoint: &Checkpoint) -> Result<(), RecoveryError> {

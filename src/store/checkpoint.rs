@@ -179,6 +179,15 @@ pub struct PassedOver {
 /// # Errors
 /// When there are generations but none is whole, when a newer release wrote them, and storage errors.
 pub fn open_latest(root: &Path) -> Result<Option<Checkpoint>, StoreError> {
+    open_latest_in(root, &root.join(READING))
+}
+
+/// As [`open_latest`], with the copy at `reading` instead of in `root`, where nothing is changed then. What is at
+/// that place is removed.
+///
+/// # Errors
+/// As there.
+pub fn open_latest_in(root: &Path, reading: &Path) -> Result<Option<Checkpoint>, StoreError> {
     if !root.is_dir() {
         return Ok(None);
     }
@@ -208,7 +217,7 @@ pub fn open_latest(root: &Path) -> Result<Option<Checkpoint>, StoreError> {
         }
     }
     for (generation, crc) in candidates {
-        match open(root, generation, crc) {
+        match open(root, generation, crc, reading) {
             Ok((manifest, db)) => return Ok(Some(Checkpoint { manifest, passed_over, db: Some(db) })),
             // What cannot be read is damaged; this is the copy that cannot be written, whatever it is a copy of.
             Err(error @ (StoreError::Format { .. } | StoreError::Io { .. })) => return Err(error),
@@ -232,16 +241,20 @@ fn read_manifest(root: &Path, generation: u64) -> Result<(Manifest, u32), StoreE
 }
 
 /// Opens a copy of a generation and decodes all of it once.
-fn open(root: &Path, generation: u64, crc: Option<u32>) -> Result<(Manifest, Database), StoreError> {
+fn open(
+    root: &Path,
+    generation: u64,
+    crc: Option<u32>,
+    copy: &Path,
+) -> Result<(Manifest, Database), StoreError> {
     let (manifest, sum) = read_manifest(root, generation)?;
     let path = generation::path_of(root, generation);
     if crc.is_some_and(|crc| crc != sum) {
         return Err(StoreError::damaged(&path.join(MANIFEST), "it is not the one that CURRENT names"));
     }
-    let copy = root.join(READING);
-    files::remove_tree(&copy)?;
-    files::copy_checked(&path.join(DATABASE), &copy, &manifest.files)?;
-    let db = Database::open(&copy)?;
+    files::remove_tree(copy)?;
+    files::copy_checked(&path.join(DATABASE), copy, &manifest.files)?;
+    let db = Database::open(copy)?;
     let mut joiner = Joiner::default();
     for index in 0..manifest.catalog_pieces {
         read_piece(&manifest, &db, Stream::Catalog, index)?;

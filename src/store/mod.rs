@@ -1,6 +1,7 @@
-//! What is kept beside the journal: checkpoints, so that opening does not replay from the beginning.
+//! What is kept beside the journal: checkpoints, so that opening does not replay from the beginning, and shelves, on
+//! which plugins keep records of their own.
 //!
-//! Only this module names sled.
+//! Only this module names sled and redb.
 
 pub mod checkpoint;
 mod error;
@@ -8,10 +9,12 @@ mod files;
 mod generation;
 mod manifest;
 mod piece;
+pub mod shelf;
 #[cfg(test)]
 mod tests;
 
-pub use checkpoint::{Checkpoint, CheckpointWriter, Finished, PassedOver, open_latest};
+pub use checkpoint::{Checkpoint, CheckpointWriter, Finished, PassedOver, open_latest, open_latest_in};
 pub use error::StoreError;
 pub use manifest::Meta;
 pub use piece::{PIECE_BYTES_MAX, Piece, PieceError, decode_piece};
+pub use shelf::{Shelf, ShelfError, Table};

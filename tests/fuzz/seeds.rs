@@ -5,8 +5,11 @@ use std::sync::OnceLock;
 
 use flate2::{Compression, write::GzEncoder};
 use tollgate::http::system_clock;
-use tollgate::journal::entry::Entry;
+use tollgate::journal::entry::{Entry, Kind, encode_reached};
 use tollgate::journal::read_segment;
+use tollgate::model::alert::Reached;
+use tollgate::model::id::{ApplicationId, MetricSlot};
+use tollgate::model::time::{Minute, Period};
 use tollgate::node::{self, Node};
 
 use crate::support::{self, Client};
@@ -16,6 +19,7 @@ pub(crate) fn of(name: &str) -> Vec<Vec<u8>> {
     match name {
         "body" => bodies(),
         "form" => texts(FORMS),
+        "internal_json" => texts(JSONS),
         "options" => {
             texts(&["no_body=1&limit_headers=1", "rejection_reason_header=1", "hierarchy=1&flat_usage=0"])
         }
@@ -54,6 +58,21 @@ pub(crate) fn words(name: &str) -> &'static [&'static str] {
             "filename=b",
             "&a[b]=",
         ],
+        "internal_json" => &[
+            "null",
+            "true",
+            "\"\"",
+            "{\"a\":",
+            "}",
+            "[",
+            "]",
+            ",",
+            "1e999",
+            "-0",
+            "\\ud800",
+            "\\u0041",
+            "18446744073709551616",
+        ],
         "options" => &["no_body", "limit_headers", "=1", "&", "%3D", "[x]="],
         "timestamp" => &["T", "Z", "+00:00", "-2359", ":60", "24:00:00", "02-29", "99999", " "],
         "config" => &[
@@ -76,6 +95,13 @@ const FORMS: &[&str] = &[
     "provider_key=p&app_id=a&app_key=k&usage%5Bhits%5D=%231&log[code]=200&log[request]=x+y",
     "transactions[0][app_id]=a&transactions[0][usage][hits]=1&transactions[0][timestamp]=2026-11-22",
     "a[][b]=1&a[]=2&a[b][][c]=3&b&=&c=%e2%82%ac",
+];
+
+const JSONS: &[&str] = &[
+    r#"{"service":{"provider_key":"pk","backend_version":"2","default_service":true}}"#,
+    r#"{"applications":[{"id":"a","state":"active","plan_id":7,"application_keys":["k\u00e9y"],"x":null}]}"#,
+    r#"{"usagelimit":{"eternity":"1000000"},"flag":"0","n":-1.5e3,"deep":[[[{"a":[]}]]]}"#,
+    r#" {"events":[{"id":1},{"id":2}],"":" ","same":1,"same":2} "#,
 ];
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -105,6 +131,19 @@ struct Journal {
     catalogs: Vec<Vec<u8>>,
 }
 
+/// What the node below has no reason to write.
+const REACHED: Reached = Reached {
+    application: ApplicationId(3),
+    contract: 2,
+    slot: MetricSlot(0),
+    period: Period::Day,
+    window: Minute(29_922_585),
+    level: 80,
+    count: 8,
+    max: 10,
+    counted: Minute(29_922_600),
+};
+
 /// The journal of a node that made its sample and was called once.
 fn journal() -> &'static Journal {
     static JOURNAL: OnceLock<Journal> = OnceLock::new();
@@ -121,6 +160,7 @@ fn journal() -> &'static Journal {
         assert_eq!(Client::connect(node.http).get(&call).status, 200);
         runtime.block_on(node.stop()).unwrap();
         let mut journal = Journal { segments: Vec::new(), entries: Vec::new(), catalogs: Vec::new() };
+        journal.add(&Entry::Reached(vec![REACHED]));
         for entry in std::fs::read_dir(dir.path().join("journal")).unwrap() {
             let entry = entry.unwrap();
             let (name, bytes) =
@@ -142,18 +182,22 @@ impl Journal {
         let kind = match entry {
             Entry::Usage(usage) => {
                 usage.encode(&mut payload);
-                1
+                Kind::Usage
             }
             Entry::Set(set) => {
                 set.encode(&mut payload);
-                2
+                Kind::Set
             }
             Entry::Command(command) => {
                 command.encode(&mut payload);
-                3
+                Kind::Command
+            }
+            Entry::Reached(reached) => {
+                encode_reached(reached.iter(), &mut payload);
+                Kind::Reached
             }
         };
-        self.entries.push([&[kind, 1], payload.as_slice()].concat());
+        self.entries.push([&[kind as u8, kind.version()], payload.as_slice()].concat());
         if let Entry::Command(command) = entry {
             self.catalogs.push(command.core.clone());
         }

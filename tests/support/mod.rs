@@ -1,6 +1,8 @@
 //! What integration tests share: a node of their own, and a bare HTTP client that shows exact bytes.
 #![allow(dead_code)] // Each test binary uses its part.
 
+pub(crate) mod process;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -19,6 +21,7 @@ pub(crate) fn config(data_dir: &Path) -> Config {
         drain_deadline: Duration::from_secs(5),
         checkpoint_bytes: 64 << 20,
         accept_clock: false,
+        internal_api: Vec::new(),
         log: Log { level: "warn".into(), json: false },
     }
 }

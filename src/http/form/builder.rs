@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
 
+use memchr::memchr_iter;
+
 use super::{
     BYTES_MAX, Children, Content, DEPTH_MAX, Form, FormError, NO_CHILDREN, NONE, Node, Nodes, PARAMETERS_MAX,
     Span,
@@ -52,16 +54,23 @@ impl Builder {
         if encoded.is_empty() {
             return Ok(());
         }
-        self.add_parameters(1 + encoded.iter().filter(|byte| **byte == b'&').count())?;
-        for (place, pair) in encoded.split(|byte| *byte == b'&').enumerate() {
-            let pair = if place == 0 { pair } else { skip_spaces(pair) };
-            if pair.is_empty() {
-                continue;
+        self.add_parameters(1 + memchr_iter(b'&', encoded).count())?;
+        let mut at = 0;
+        while at < encoded.len() {
+            if at > 0 {
+                at += encoded[at..].iter().take_while(|byte| **byte == b' ').count();
             }
-            let equals = pair.iter().position(|byte| *byte == b'=');
-            let name = self.decode(&pair[..equals.unwrap_or(pair.len())])?;
-            let value = equals.map(|at| self.decode(&pair[at + 1..])).transpose()?;
-            self.assign(name, value)?;
+            let start = at;
+            let (name, mut end) = self.decode(encoded, at, PAIR_END | NAME_END)?;
+            let mut value = None;
+            if encoded.get(end) == Some(&b'=') {
+                let (span, value_end) = self.decode(encoded, end + 1, PAIR_END)?;
+                (value, end) = (Some(span), value_end);
+            }
+            if end > start {
+                self.assign(name, value)?;
+            }
+            at = end + 1;
         }
         Ok(())
     }
@@ -106,14 +115,19 @@ impl Builder {
         Span { start, end }
     }
 
-    fn decode(&mut self, component: &[u8]) -> Result<Span, FormError> {
-        let mut good = true;
-        let span = self.append(|bytes| good = unescape(component, bytes));
-        if good {
-            return Ok(span);
+    /// Appends the component that begins at `at`, with its escapes resolved. It ends before the first byte of the
+    /// class `ends`; where that is, is returned too.
+    fn decode(&mut self, encoded: &[u8], at: usize, ends: u8) -> Result<(Span, usize), FormError> {
+        let mut end = Ok(at);
+        let span = self.append(|bytes| end = unescape(encoded, at, ends, bytes));
+        match end {
+            Ok(end) => Ok((span, end)),
+            Err(BadEscape) => {
+                let component = &encoded[at..at + run(&encoded[at..], ends)];
+                let shown = &component[..component.len().min(ECHO_MAX)];
+                Err(FormError::BadEscape(String::from_utf8_lossy(shown).into_owned()))
+            }
         }
-        let shown = &component[..component.len().min(ECHO_MAX)];
-        Err(FormError::BadEscape(String::from_utf8_lossy(shown).into_owned()))
     }
 
     /// Puts a value where its name says.
@@ -259,39 +273,59 @@ impl Builder {
 /// `transactions[0][usage][hits]`: so does Rack 2.2, on which the original runs, and there are clients that
 /// rely on it. A name of nothing but brackets has an empty key.
 fn split_name(name: &[u8]) -> (Range<usize>, usize) {
-    let run_from = |start: usize, belongs: fn(&u8) -> bool| {
-        start + name.iter().skip(start).take_while(|byte| belongs(byte)).count()
-    };
-    let start = run_from(0, |byte| matches!(byte, b'[' | b']'));
-    let end = run_from(start, |byte| !matches!(byte, b'[' | b']'));
-    (start..end, run_from(end, |byte| *byte == b']'))
+    let start = name.iter().take_while(|byte| matches!(byte, b'[' | b']')).count();
+    let end = start + name[start..].iter().take_while(|byte| !matches!(byte, b'[' | b']')).count();
+    (start..end, end + name[end..].iter().take_while(|byte| **byte == b']').count())
 }
 
-fn skip_spaces(pair: &[u8]) -> &[u8] {
-    let spaces = pair.iter().take_while(|byte| **byte == b' ').count();
-    &pair[spaces..]
+/// Ends a pair.
+const PAIR_END: u8 = 1;
+/// Ends a name.
+const NAME_END: u8 = 2;
+/// Stands for another byte.
+const ESCAPE: u8 = 4;
+
+/// What each byte means. Names and values are short: looking bytes up one by one is faster than any search.
+const CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    classes[b'&' as usize] = PAIR_END;
+    classes[b'=' as usize] = NAME_END;
+    classes[b'%' as usize] = ESCAPE;
+    classes[b'+' as usize] = ESCAPE;
+    classes
+};
+
+/// How many bytes come before the first of one of `classes`.
+fn run(bytes: &[u8], classes: u8) -> usize {
+    bytes.iter().take_while(|byte| CLASSES[usize::from(**byte)] & classes == 0).count()
 }
 
-/// Appends `component` with its escapes resolved; false if one of them is none.
-fn unescape(component: &[u8], bytes: &mut Vec<u8>) -> bool {
+/// A `%` that two hexadecimal digits do not follow.
+struct BadEscape;
+
+/// Appends what stands at `at` with its escapes resolved, and returns where it ends.
+fn unescape(encoded: &[u8], mut at: usize, ends: u8, bytes: &mut Vec<u8>) -> Result<usize, BadEscape> {
     let digit =
         |byte: Option<&u8>| byte.and_then(|b| char::from(*b).to_digit(16)).and_then(|d| u8::try_from(d).ok());
-    let mut rest = component;
-    while let Some(at) = rest.iter().position(|byte| matches!(byte, b'%' | b'+')) {
-        bytes.extend_from_slice(&rest[..at]);
-        if rest[at] == b'+' {
-            bytes.push(b' ');
-            rest = &rest[at + 1..];
-            continue;
+    loop {
+        let plain = run(&encoded[at..], ends | ESCAPE);
+        bytes.extend_from_slice(&encoded[at..at + plain]);
+        at += plain;
+        match encoded.get(at) {
+            Some(b'+') => {
+                bytes.push(b' ');
+                at += 1;
+            }
+            Some(b'%') => {
+                let (Some(high), Some(low)) = (digit(encoded.get(at + 1)), digit(encoded.get(at + 2))) else {
+                    return Err(BadEscape);
+                };
+                bytes.push(high << 4 | low);
+                at += 3;
+            }
+            _ => return Ok(at),
         }
-        let (Some(high), Some(low)) = (digit(rest.get(at + 1)), digit(rest.get(at + 2))) else {
-            return false;
-        };
-        bytes.push(high << 4 | low);
-        rest = &rest[at + 3..];
     }
-    bytes.extend_from_slice(rest);
-    true
 }
 
 /// Replaces each byte that is no UTF-8, so that places in the text stay where they were.

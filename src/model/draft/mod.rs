@@ -3,6 +3,8 @@
 //! All rules that a catalog must keep are checked here, so what a draft yields is valid. An error leaves the
 //! current catalog as it was: the draft is thrown away whole.
 
+mod metrics;
+mod retire;
 mod rules;
 #[cfg(test)]
 mod tests;
@@ -10,15 +12,12 @@ mod tests;
 use std::collections::HashMap;
 
 use crate::model::catalog::{Catalog, Change, Key, KeyIndex};
-use crate::model::id::{
-    AccountId, ApplicationId, LimitId, MetricId, MetricSlot, PlanId, ServiceId, Subject, TenantId,
-};
-use crate::model::metric::{Metric, MetricTree};
+use crate::model::id::{AccountId, ApplicationId, PlanId, ServiceId, Subject, TenantId};
+use crate::model::metric::MetricTree;
 use crate::model::record::{
-    Account, Application, ApplicationState, BackendVersion, Limit, Plan, Secret, Service, ServiceState,
-    Tenant,
+    ALERT_LEVELS, Account, Application, ApplicationState, BackendVersion, Plan, Secret, Service,
+    ServiceState, Tenant,
 };
-use crate::model::time::Period;
 pub use rules::{CommandError, KEYS_MAX, LIMITS_MAX, REDIRECT_URL_LEN_MAX, TEXT_LEN_MAX};
 use rules::{check_count, check_secrets, check_text, check_text_of, kind_of};
 
@@ -52,6 +51,12 @@ pub struct Draft<'i> {
     changes: Vec<Change>,
 }
 
+impl KeyIndex for Draft<'_> {
+    fn find(&self, key: Key<'_>) -> Option<u64> {
+        Draft::find(self, key)
+    }
+}
+
 impl<'i> Draft<'i> {
     /// Starts from `catalog`, whose keys `index` finds.
     #[must_use]
@@ -63,6 +68,27 @@ impl<'i> Draft<'i> {
     #[must_use]
     pub fn catalog(&self) -> &Catalog {
         &self.catalog
+    }
+
+    /// Builds a part that is kept whole or, if `build` ends in an error, not at all.
+    ///
+    /// # Errors
+    /// That of `build`; the draft is as it was.
+    pub fn attempt<R, E>(&mut self, build: impl FnOnce(&mut Draft<'_>) -> Result<R, E>) -> Result<R, E> {
+        // A draft over this one: what it does not know itself it finds here.
+        let mut part = Draft::new(self.catalog.clone(), &*self);
+        let result = build(&mut part)?;
+        let Draft { catalog, keys, changes, .. } = part;
+        self.catalog = catalog;
+        self.keys.extend(keys);
+        self.changes.extend(changes);
+        Ok(result)
+    }
+
+    /// Whether nothing was changed yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
     }
 
     /// The changes, in order, and the id the next record would get.
@@ -132,6 +158,8 @@ impl<'i> Draft<'i> {
             referrer_filters_required: false,
             tokens: Vec::new(),
             metrics: MetricTree::default(),
+            alert_limits: Vec::new(),
+            stats_erasure: None,
         }))?;
         if default_service.is_none() {
             self.edit_tenant(new.tenant, |tenant| tenant.default_service = Some(id))?;
@@ -152,10 +180,13 @@ impl<'i> Draft<'i> {
         let tenant = service.tenant;
         edit(&mut service);
         (service.id, service.tenant) = (id, tenant);
+        service.alert_limits.sort_unstable();
+        service.alert_limits.dedup();
         self.stage(Change::PutService(service))
     }
 
-    /// Deletes a service with its plans and applications.
+    /// Deletes a service with its plans and applications, all in one command. Whoever cannot know that they are few
+    /// [retires](Draft::retire_service) it instead.
     ///
     /// # Errors
     /// It is unknown.
@@ -178,65 +209,6 @@ impl<'i> Draft<'i> {
             self.edit_tenant(tenant, |tenant| tenant.default_service = None)?;
         }
         self.stage(Change::DeleteService(id))
-    }
-
-    /// Adds a metric, below `parent` if given (3scale then calls it a method).
-    ///
-    /// # Errors
-    /// The service or parent is unknown, the name is bad or taken, or no slot is left.
-    pub fn create_metric(
-        &mut self,
-        service: ServiceId,
-        name: &str,
-        parent: Option<MetricId>,
-    ) -> Result<MetricId, CommandError> {
-        check_text("metric name", name)?;
-        let mut record = Service::clone(self.service(service)?);
-        let parent = parent.map(|id| slot_of(&record, id)).transpose()?;
-        let id = MetricId(self.next_id());
-        let slot = MetricSlot(record.metrics.slots());
-        record.metrics.put(Metric { id, slot, name: name.into(), parent })?;
-        self.stage(Change::PutService(record))?;
-        Ok(id)
-    }
-
-    /// Renames a metric or moves it below another; its counts stay.
-    ///
-    /// # Errors
-    /// Something is unknown, the name is bad or taken, or the parent lies below the metric.
-    pub fn edit_metric(
-        &mut self,
-        service: ServiceId,
-        id: MetricId,
-        name: &str,
-        parent: Option<MetricId>,
-    ) -> Result<(), CommandError> {
-        check_text("metric name", name)?;
-        let mut record = Service::clone(self.service(service)?);
-        let parent = parent.map(|id| slot_of(&record, id)).transpose()?;
-        let slot = slot_of(&record, id)?;
-        record.metrics.put(Metric { id, slot, name: name.into(), parent })?;
-        self.stage(Change::PutService(record))
-    }
-
-    /// Deletes a metric, and its limits in all plans.
-    ///
-    /// # Errors
-    /// Something is unknown, or the metric has others below it.
-    pub fn delete_metric(&mut self, service: ServiceId, id: MetricId) -> Result<(), CommandError> {
-        let mut record = Service::clone(self.service(service)?);
-        let slot = slot_of(&record, id)?;
-        record.metrics.remove(slot)?;
-        self.stage(Change::PutService(record))?;
-        for plan in self.plans_of(service) {
-            let mut plan = Plan::clone(self.plan(plan)?);
-            let before = plan.limits.len();
-            plan.limits.retain(|limit| limit.metric != id);
-            if plan.limits.len() != before {
-                self.stage(Change::PutPlan(plan))?;
-            }
-        }
-        Ok(())
     }
 
     /// Creates a plan without limits.
@@ -270,51 +242,6 @@ impl<'i> Draft<'i> {
         let mut plan = Plan::clone(self.plan(id)?);
         plan.name = name.into();
         self.stage(Change::PutPlan(plan))
-    }
-
-    /// Sets the limit of a metric over a period; an existing one keeps its identity and its count.
-    ///
-    /// # Errors
-    /// Something is unknown, or the plan has too many limits.
-    pub fn set_limit(
-        &mut self,
-        plan: PlanId,
-        metric: MetricId,
-        period: Period,
-        max: u64,
-    ) -> Result<LimitId, CommandError> {
-        let mut record = Plan::clone(self.plan(plan)?);
-        let slot = slot_of(self.service(record.service)?, metric)?;
-        let place =
-            record.limits.binary_search_by_key(&(metric, period), |limit| (limit.metric, limit.period));
-        let id = match place {
-            Ok(at) => {
-                record.limits[at].max = max;
-                record.limits[at].id
-            }
-            Err(at) => {
-                let id = LimitId(self.next_id());
-                record.limits.insert(at, Limit { id, metric, slot, period, max });
-                id
-            }
-        };
-        self.stage(Change::PutPlan(record))?;
-        Ok(id)
-    }
-
-    /// Removes the limit of a metric over a period; without one, changes nothing.
-    ///
-    /// # Errors
-    /// The plan is unknown.
-    pub fn delete_limit(
-        &mut self,
-        plan: PlanId,
-        metric: MetricId,
-        period: Period,
-    ) -> Result<(), CommandError> {
-        let mut record = Plan::clone(self.plan(plan)?);
-        record.limits.retain(|limit| (limit.metric, limit.period) != (metric, period));
-        self.stage(Change::PutPlan(record))
     }
 
     /// Creates an application.
@@ -392,6 +319,7 @@ impl<'i> Draft<'i> {
             .services
             .get(id.0)
             .map(|it| &**it)
+            .filter(|it| it.state != ServiceState::Retired)
             .ok_or(CommandError::Unknown { what: "service", id: id.0 })
     }
 
@@ -452,10 +380,11 @@ impl<'i> Draft<'i> {
                 check_text("service name", &service.name)?;
                 service.external_id.as_ref().map_or(Ok(()), |id| check_text("service id", id))?;
                 check_secrets("service tokens", &service.tokens)?;
+                let unknown = service.alert_limits.iter().find(|level| !ALERT_LEVELS.contains(level));
+                unknown.map_or(Ok(()), |level| Err(CommandError::AlertLevel(u64::from(*level))))?;
             }
             Change::PutPlan(plan) => {
-                check_text("plan name", &plan.name)?;
-                plan.external_id.as_ref().map_or(Ok(()), |id| check_text("plan id", id))?;
+                check_plan_texts(plan)?;
                 check_count("limits", plan.limits.len(), LIMITS_MAX)?;
             }
             Change::PutApplication(application) => self.check_application(application)?,
@@ -492,7 +421,14 @@ impl<'i> Draft<'i> {
     }
 }
 
-fn slot_of(service: &Service, id: MetricId) -> Result<MetricSlot, CommandError> {
-    let found = service.metrics.by_id(id).map(|metric| metric.slot);
-    found.ok_or(CommandError::Unknown { what: "metric", id: id.0 })
+/// A plan that another system pushed may have no name here; and one stands for no plan at all.
+fn check_plan_texts(plan: &Plan) -> Result<(), CommandError> {
+    match plan.external_id.as_deref() {
+        None => check_text("plan name", &plan.name),
+        Some(Plan::NONE) if plan.name.is_empty() => Ok(()),
+        Some(id) => {
+            check_text("plan id", id)?;
+            if plan.name.is_empty() { Ok(()) } else { check_text("plan name", &plan.name) }
+        }
+    }
 }

@@ -34,6 +34,9 @@ pub enum CommandError {
         /// The bound.
         max: usize,
     },
+    /// Not a percentage that alerts know.
+    #[error("an alert limit is one of 0, 50, 80, 90, 100, 120, 150, 200 and 300 (percent), not {0}")]
+    AlertLevel(u64),
     /// A text is blank, longer than this node allows, or cannot be shown in a line.
     #[error("{what} must have 1 to {max} bytes, no control characters and no blanks around")]
     BadText {
@@ -56,7 +59,7 @@ pub const LIMITS_MAX: usize = 4096;
 pub(super) fn kind_of(key: Key<'_>) -> &'static str {
     match key {
         Key::ProviderKey(_) => "the provider key",
-        Key::Service { .. } => "the service id",
+        Key::Service { .. } | Key::ExternalService(_) => "the service id",
         Key::ServiceToken { .. } => "the service token",
         Key::Plan { .. } => "the plan id",
         Key::AppId { .. } => "the application id",

@@ -1,0 +1,86 @@
+//! Departure: sending clients away while the socket they came to lives on in another process.
+//!
+//! A connection that is closed while idle may lose a request that its client has just sent. So before the last
+//! connections are closed, every answer says `Connection: close` for a while: whoever calls now and then goes by
+//! itself, and comes back to whoever accepts from the socket then.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+/// Whether clients are sent away, and how many are left that came before. Clones share their state.
+#[derive(Clone, Default, Debug)]
+pub struct Departure(Arc<State>);
+
+#[derive(Default, Debug)]
+struct State {
+    on: AtomicBool,
+    settled: AtomicUsize,
+}
+
+impl Departure {
+    /// From now on every answer ends its connection.
+    pub fn begin(&self) {
+        self.0.on.store(true, Ordering::SeqCst);
+    }
+
+    /// Lets clients stay again.
+    pub fn cancel(&self) {
+        self.0.on.store(false, Ordering::SeqCst);
+    }
+
+    /// Whether clients are being sent away.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.0.on.load(Ordering::Relaxed)
+    }
+
+    /// How many open connections began when clients were still let stay: those that may be kept idle.
+    #[must_use]
+    pub fn settled(&self) -> usize {
+        self.0.settled.load(Ordering::SeqCst)
+    }
+
+    /// Notes a connection for as long as what is returned lives.
+    pub(super) fn arrive(&self) -> Stay<'_> {
+        let settled = !self.0.on.load(Ordering::SeqCst);
+        if settled {
+            self.0.settled.fetch_add(1, Ordering::SeqCst);
+        }
+        Stay { state: &self.0, settled }
+    }
+}
+
+/// One connection's stay.
+pub(super) struct Stay<'a> {
+    state: &'a State,
+    settled: bool,
+}
+
+impl Drop for Stay<'_> {
+    fn drop(&mut self) {
+        if self.settled {
+            self.state.settled.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_those_who_came_before_are_waited_for() {
+        let departure = Departure::default();
+        let before = departure.arrive();
+        departure.begin();
+        let during = departure.arrive();
+        assert_eq!(departure.settled(), 1);
+        drop(before);
+        assert_eq!(departure.settled(), 0);
+        departure.cancel();
+        let after = departure.arrive();
+        assert_eq!(departure.settled(), 1);
+        drop((during, after));
+        assert_eq!(departure.settled(), 0);
+    }
+}

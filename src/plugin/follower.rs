@@ -1,0 +1,263 @@
+//! Following the journal: one thread per plugin.
+//!
+//! The thread shows what is synced to the plugin's [`Derive`], a few mebibytes at a time, and writes what came of it to
+//! the shelf together with the position. A transaction with nothing but a position is not worth a sync: the position
+//! is put down every [`POSITION_INTERVAL`] then, and reading the same entries again derives nothing again.
+//!
+//! Segments that a follower still needs are kept for it, up to [`LAG_BYTES_MAX`]: then it is detached, says so, and
+//! goes on where the journal begins.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::engine::{Engine, NotDurable};
+use crate::journal::entry::Entry;
+use crate::journal::{FollowError, Follower, Sequence};
+use crate::model::time::UnixMillis;
+use crate::store::shelf::{Shelf, ShelfError, Writing};
+
+/// How much of the journal is read at a time, and derived in one transaction.
+const BYTES_AT_ONCE: u64 = 4 << 20;
+
+/// How often a follower looks for news of itself.
+const INTERVAL: Duration = Duration::from_millis(50);
+
+/// How often the position is put down when nothing was derived.
+const POSITION_INTERVAL: Duration = Duration::from_secs(10);
+
+/// After a failure: the disk is full or sick, or there is a defect.
+const RETRY_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How long a read waits for its follower.
+const CATCH_UP_MAX: Duration = Duration::from_millis(500);
+
+/// The most journal that is kept for a follower: four checkpoints' worth.
+pub const LAG_BYTES_MAX: u64 = 256 << 20;
+
+/// What a plugin makes of the journal. Called by one thread.
+pub trait Derive: Send + 'static {
+    /// Takes in an entry, in memory only. Each comes once, in order.
+    fn entry(&mut self, time: UnixMillis, entry: Entry);
+
+    /// Whether there is nothing to write of what was taken in.
+    fn is_empty(&self) -> bool;
+
+    /// Writes what was derived of the entries since the last call of [`Derive::written`]. May be called again with the
+    /// same, if the transaction was not completed.
+    ///
+    /// # Errors
+    /// The shelf's.
+    fn write(&mut self, writing: &mut Writing<'_>) -> Result<(), ShelfError>;
+
+    /// The transaction was completed.
+    fn written(&mut self);
+}
+
+/// The follower has not come as far as what was just counted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Behind {
+    /// What was counted is not on disk yet.
+    #[error("the journal cannot be written at present")]
+    NotDurable,
+    /// It still reads.
+    #[error("{entries} entries of the journal are not read yet")]
+    Lagging {
+        /// How many.
+        entries: u64,
+    },
+}
+
+impl From<NotDurable> for Behind {
+    fn from(_: NotDurable) -> Self {
+        Behind::NotDurable
+    }
+}
+
+/// A plugin's thread, and how far it is.
+pub struct Following {
+    name: &'static str,
+    engine: Arc<Engine>,
+    shelf: Arc<Shelf>,
+    /// Up to where what was derived can be read.
+    position: Mutex<Sequence>,
+    moved: Condvar,
+    /// Up to where the shelf says it was derived: what is needed again after a crash comes later.
+    stored: AtomicU64,
+    news: Mutex<News>,
+    wake: Condvar,
+}
+
+#[derive(Default)]
+struct News {
+    stop: bool,
+    look: bool,
+}
+
+impl Following {
+    /// Follows the journal with `derive` in a thread of its own, from where the shelf's content ends.
+    ///
+    /// # Errors
+    /// The shelf cannot be read, or the system gives no thread.
+    pub fn start(
+        name: &'static str,
+        engine: Arc<Engine>,
+        shelf: Arc<Shelf>,
+        derive: impl Derive,
+    ) -> std::io::Result<(Arc<Following>, JoinHandle<()>)> {
+        let position = shelf.position().map_err(std::io::Error::other)?;
+        let following = Arc::new(Following {
+            name,
+            engine,
+            shelf,
+            position: Mutex::new(position),
+            moved: Condvar::new(),
+            stored: AtomicU64::new(position.0),
+            news: Mutex::default(),
+            wake: Condvar::new(),
+        });
+        let run = {
+            let following = Arc::clone(&following);
+            move || following.run(derive, position)
+        };
+        let thread = std::thread::Builder::new().name(name.into()).spawn(run)?;
+        Ok((following, thread))
+    }
+
+    /// Makes the thread end, once it has taken in what is synced.
+    pub fn stop(&self) {
+        self.news.lock().stop = true;
+        self.wake.notify_all();
+    }
+
+    /// The first sequence that must be kept for this follower; any, once that would be more than [`LAG_BYTES_MAX`].
+    #[must_use]
+    pub fn needs(&self) -> Sequence {
+        let stored = Sequence(self.stored.load(Ordering::Relaxed));
+        if self.engine.journal().bytes_since(stored) > LAG_BYTES_MAX {
+            Sequence(u64::MAX)
+        } else {
+            stored.next()
+        }
+    }
+
+    /// How many synced entries it has not taken in.
+    #[must_use]
+    pub fn lag(&self) -> u64 {
+        self.engine.journal().synced().0.saturating_sub(self.position.lock().0)
+    }
+
+    /// Waits until everything counted or changed before this call is on disk and taken in. For threads outside a
+    /// runtime.
+    ///
+    /// # Errors
+    /// It takes longer than half a second.
+    pub fn catch_up(&self) -> Result<(), Behind> {
+        let deadline = Instant::now() + CATCH_UP_MAX;
+        self.engine.durable_until(self.engine.ticket(), deadline)?;
+        let target = self.engine.journal().synced();
+        self.news.lock().look = true;
+        self.wake.notify_all();
+        let mut position = self.position.lock();
+        while *position < target {
+            if self.moved.wait_until(&mut position, deadline).timed_out() {
+                return Err(Behind::Lagging { entries: target.0.saturating_sub(position.0) });
+            }
+        }
+        Ok(())
+    }
+
+    fn run(&self, mut derive: impl Derive, position: Sequence) {
+        let errors = metrics::counter!("tollgate_follower_errors_total", "follower" => self.name);
+        let lag = metrics::gauge!("tollgate_follower_lag_entries", "follower" => self.name);
+        let mut follower = Follower::after(position);
+        let mut put_down = Instant::now();
+        let mut interval = Duration::ZERO;
+        loop {
+            let stopping = self.wait(interval);
+            let step = || self.step(&mut derive, &mut follower, &mut put_down, stopping);
+            let seen_all = catch_unwind(AssertUnwindSafe(step)).unwrap_or_else(|_| Err(StepError::Panicked));
+            lag.set(self.lag() as f64);
+            interval = match seen_all {
+                Ok(true) if stopping => return,
+                Ok(true) => INTERVAL,
+                Ok(false) => Duration::ZERO,
+                Err(error) => {
+                    errors.increment(1);
+                    tracing::error!(follower = self.name, %error, "cannot follow the journal, will try again");
+                    if stopping {
+                        return;
+                    }
+                    RETRY_INTERVAL
+                }
+            };
+        }
+    }
+
+    /// Waits for news; whether to stop.
+    fn wait(&self, interval: Duration) -> bool {
+        let mut news = self.news.lock();
+        if !news.stop && !news.look && !interval.is_zero() {
+            self.wake.wait_for(&mut news, interval);
+        }
+        news.look = false;
+        news.stop
+    }
+
+    fn step(
+        &self,
+        derive: &mut impl Derive,
+        follower: &mut Follower,
+        put_down: &mut Instant,
+        stopping: bool,
+    ) -> Result<bool, StepError> {
+        let read = self
+            .engine
+            .journal()
+            .read_on(follower, BYTES_AT_ONCE, |_, time, entry| derive.entry(time, entry));
+        let position = follower.position();
+        let is_due = position.0 > self.stored.load(Ordering::Relaxed)
+            && (stopping || put_down.elapsed() >= POSITION_INTERVAL);
+        if !derive.is_empty() || is_due {
+            self.shelf.write(|writing| {
+                derive.write(writing)?;
+                writing.set_position(position)
+            })?;
+            derive.written();
+            self.stored.store(position.0, Ordering::Relaxed);
+            *put_down = Instant::now();
+        }
+        if *self.position.lock() != position {
+            *self.position.lock() = position;
+            self.moved.notify_all();
+        }
+        match read {
+            Ok(seen_all) => Ok(seen_all),
+            Err(FollowError::Pruned { next, oldest }) => {
+                tracing::error!(
+                    follower = self.name,
+                    next = next.0,
+                    oldest = oldest.0,
+                    "was too far behind and is detached: what lies between is not taken in"
+                );
+                *follower = Follower::after(oldest.previous());
+                Ok(false)
+            }
+            Err(FollowError::Journal(error)) => Err(error.into()),
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum StepError {
+    #[error(transparent)]
+    Journal(#[from] crate::journal::JournalError),
+    #[error(transparent)]
+    Shelf(#[from] ShelfError),
+    #[error("it panicked")]
+    Panicked,
+}

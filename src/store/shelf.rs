@@ -1,0 +1,332 @@
+//! Shelves: small transactional tables for what plugins derive from the journal, one file per plugin.
+//!
+//! A shelf keeps bytes by bytes, in the order of the keys, in named tables. A [`Shelf::write`] happens whole or not at
+//! all, and takes with it the journal position that it was derived from: after a crash the plugin reads on from there,
+//! and each entry takes effect once. Under it lies redb, which checksums what it writes and syncs before it answers.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use redb::backends::FileBackend;
+use redb::{
+    Database, ReadOnlyTable, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
+};
+use redb::{TableError, WriteTransaction};
+
+use crate::journal::Sequence;
+
+/// A table of a shelf. Names beginning with `.` are the shelf's own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Table(pub &'static str);
+
+/// Where the position lies, under the empty key.
+const POSITION: Table = Table(".position");
+
+/// How much of a shelf redb keeps in memory. Its default is a gibibyte; shelves are small and seldom read.
+const CACHE_BYTES: usize = 4 << 20;
+
+/// A shelf cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+#[error("shelf {path}: {source}")]
+pub struct ShelfError {
+    path: PathBuf,
+    // redb's errors are large, and results of this type are handed around a lot.
+    source: Box<redb::Error>,
+}
+
+/// An open shelf.
+#[derive(Debug)]
+pub struct Shelf {
+    path: PathBuf,
+    database: Database,
+}
+
+/// What is written together.
+pub struct Writing<'s> {
+    shelf: &'s Shelf,
+    transaction: WriteTransaction,
+}
+
+/// What is read at one moment.
+pub struct Reading<'s> {
+    shelf: &'s Shelf,
+    transaction: redb::ReadTransaction,
+}
+
+/// A table of bytes by bytes, and a value in one.
+type ReadOnly = ReadOnlyTable<&'static [u8], &'static [u8]>;
+type Guard<'a> = redb::AccessGuard<'a, &'static [u8]>;
+
+fn definition(table: Table) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
+    TableDefinition::new(table.0)
+}
+
+impl Shelf {
+    /// Opens the shelf at `path`, a file that is made if it is missing, for its owner's eyes only.
+    ///
+    /// # Errors
+    /// The file cannot be opened, is no shelf, is damaged, or is in use.
+    pub fn open(path: &Path) -> Result<Shelf, ShelfError> {
+        let failed = |source: redb::Error| ShelfError { path: path.to_owned(), source: Box::new(source) };
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+        let file = file.map_err(|error| failed(error.into()))?;
+        let database = FileBackend::new(file).map_err(redb::Error::from).and_then(|backend| {
+            Database::builder()
+                .set_cache_size(CACHE_BYTES)
+                .create_with_backend(backend)
+                .map_err(redb::Error::from)
+        });
+        Ok(Shelf { path: path.to_owned(), database: database.map_err(failed)? })
+    }
+
+    /// Up to where in the journal the shelf's content was derived; 0 for a new shelf.
+    ///
+    /// # Errors
+    /// The shelf cannot be read.
+    pub fn position(&self) -> Result<Sequence, ShelfError> {
+        let stored = self.read(|reading| reading.get(POSITION, &[]))?;
+        Ok(Sequence(stored.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes)))
+    }
+
+    /// Reads what `read` asks for, all as it was at one moment.
+    ///
+    /// # Errors
+    /// The shelf cannot be read, or what `read` says.
+    pub fn read<R>(&self, read: impl FnOnce(&Reading<'_>) -> Result<R, ShelfError>) -> Result<R, ShelfError> {
+        let transaction = self.database.begin_read().map_err(|error| self.failed(error))?;
+        read(&Reading { shelf: self, transaction })
+    }
+
+    /// Writes what `write` puts and deletes: all of it is on disk when this returns, or none.
+    ///
+    /// # Errors
+    /// The shelf cannot be written, or what `write` says; nothing was changed.
+    pub fn write<R>(
+        &self,
+        write: impl FnOnce(&mut Writing<'_>) -> Result<R, ShelfError>,
+    ) -> Result<R, ShelfError> {
+        let transaction = self.database.begin_write().map_err(|error| self.failed(error))?;
+        let mut writing = Writing { shelf: self, transaction };
+        let result = write(&mut writing)?;
+        writing.transaction.commit().map_err(|error| self.failed(error))?;
+        Ok(result)
+    }
+
+    fn failed(&self, error: impl Into<redb::Error>) -> ShelfError {
+        ShelfError { path: self.path.clone(), source: Box::new(error.into()) }
+    }
+}
+
+/// A key and its value.
+pub type Row = (Vec<u8>, Vec<u8>);
+
+impl Reading<'_> {
+    /// The value of a key.
+    ///
+    /// # Errors
+    /// The shelf cannot be read.
+    pub fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, ShelfError> {
+        let Some(table) = self.table(table)? else { return Ok(None) };
+        let found = table.get(key).map_err(|error| self.shelf.failed(error))?;
+        Ok(found.map(|value| value.value().to_vec()))
+    }
+
+    /// At most `rows_max` rows whose keys are at least `from` and begin with `prefix`, by ascending key; or, from the
+    /// end of the prefix, by descending key.
+    ///
+    /// # Errors
+    /// The shelf cannot be read.
+    pub fn rows(&self, table: Table, scan: &Scan<'_>) -> Result<Vec<Row>, ShelfError> {
+        match self.table(table)? {
+            Some(table) => scan.rows(&table).map_err(|error| self.shelf.failed(error)),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    fn table(&self, table: Table) -> Result<Option<ReadOnly>, ShelfError> {
+        match self.transaction.open_table(definition(table)) {
+            Ok(table) => Ok(Some(table)),
+            Err(TableError::TableDoesNotExist(_)) => Ok(None),
+            Err(error) => Err(self.shelf.failed(error)),
+        }
+    }
+}
+
+impl Writing<'_> {
+    /// The value of a key, with what was written in this transaction.
+    ///
+    /// # Errors
+    /// The shelf cannot be read.
+    pub fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, ShelfError> {
+        let table = self.table(table)?;
+        let found = table.get(key).map_err(|error| self.shelf.failed(error))?;
+        Ok(found.map(|value| value.value().to_vec()))
+    }
+
+    /// As [`Reading::rows`], with what was written in this transaction.
+    ///
+    /// # Errors
+    /// The shelf cannot be read.
+    pub fn rows(&self, table: Table, scan: &Scan<'_>) -> Result<Vec<Row>, ShelfError> {
+        scan.rows(&self.table(table)?).map_err(|error| self.shelf.failed(error))
+    }
+
+    /// How many rows a table has.
+    ///
+    /// # Errors
+    /// The shelf cannot be read.
+    pub fn len(&self, table: Table) -> Result<u64, ShelfError> {
+        self.table(table)?.len().map_err(|error| self.shelf.failed(error))
+    }
+
+    /// Puts a value under a key.
+    ///
+    /// # Errors
+    /// The shelf cannot be written.
+    pub fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), ShelfError> {
+        self.table(table)?.insert(key, value).map_err(|error| self.shelf.failed(error))?;
+        Ok(())
+    }
+
+    /// Deletes a key; whether it was there.
+    ///
+    /// # Errors
+    /// The shelf cannot be written.
+    pub fn delete(&mut self, table: Table, key: &[u8]) -> Result<bool, ShelfError> {
+        let removed = self.table(table)?.remove(key).map_err(|error| self.shelf.failed(error))?.is_some();
+        Ok(removed)
+    }
+
+    /// Notes up to where in the journal the shelf's content is derived from now on.
+    ///
+    /// # Errors
+    /// The shelf cannot be written.
+    pub fn set_position(&mut self, position: Sequence) -> Result<(), ShelfError> {
+        self.put(POSITION, &[], &position.0.to_le_bytes())
+    }
+
+    fn table(&self, table: Table) -> Result<redb::Table<'_, &'static [u8], &'static [u8]>, ShelfError> {
+        self.transaction.open_table(definition(table)).map_err(|error| self.shelf.failed(error))
+    }
+}
+
+/// Which rows to read.
+#[derive(Clone, Copy, Debug)]
+pub struct Scan<'a> {
+    /// What the keys begin with.
+    pub prefix: &'a [u8],
+    /// How many rows of those to pass over.
+    pub skip: usize,
+    /// How many rows to return at most.
+    pub rows_max: usize,
+    /// From the last to the first.
+    pub backwards: bool,
+}
+
+impl<'a> Scan<'a> {
+    /// The first `rows_max` rows whose keys begin with `prefix`.
+    #[must_use]
+    pub fn first(prefix: &'a [u8], rows_max: usize) -> Scan<'a> {
+        Scan { prefix, skip: 0, rows_max, backwards: false }
+    }
+
+    fn rows(
+        &self,
+        table: &impl ReadableTable<&'static [u8], &'static [u8]>,
+    ) -> Result<Vec<Row>, redb::StorageError> {
+        let end = end_of(self.prefix);
+        let range = match &end {
+            Some(end) => table.range::<&[u8]>(self.prefix..end.as_slice())?,
+            None => table.range::<&[u8]>(self.prefix..)?,
+        };
+        let row = |row: Result<(Guard<'_>, Guard<'_>), _>| {
+            row.map(|(key, value)| (key.value().to_vec(), value.value().to_vec()))
+        };
+        if self.backwards {
+            range.rev().skip(self.skip).take(self.rows_max).map(row).collect()
+        } else {
+            range.skip(self.skip).take(self.rows_max).map(row).collect()
+        }
+    }
+}
+
+/// The first key after all that begin with `prefix`; none if there is no such key.
+fn end_of(prefix: &[u8]) -> Option<Vec<u8>> {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if last < u8::MAX {
+            end.push(last + 1);
+            return Some(end);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROWS: Table = Table("rows");
+
+    fn keys(shelf: &Shelf, scan: &Scan<'_>) -> Vec<Vec<u8>> {
+        shelf.read(|it| it.rows(ROWS, scan)).unwrap().into_iter().map(|(key, _)| key).collect()
+    }
+
+    #[test]
+    fn rows_come_in_the_order_of_their_keys_within_a_prefix() {
+        let dir = tempfile::tempdir().unwrap();
+        let shelf = Shelf::open(&dir.path().join("shelf")).unwrap();
+        assert_eq!(keys(&shelf, &Scan::first(&[], 10)), Vec::<Vec<u8>>::new(), "no table yet");
+        shelf
+            .write(|it| {
+                [[1, 0], [2, 1], [2, 255], [3, 0], [255, 255]]
+                    .iter()
+                    .try_for_each(|key| it.put(ROWS, key, b"v"))
+            })
+            .unwrap();
+        assert_eq!(keys(&shelf, &Scan::first(&[2], 10)), [[2, 1], [2, 255]]);
+        assert_eq!(keys(&shelf, &Scan { backwards: true, ..Scan::first(&[2], 1) }), [[2, 255]]);
+        assert_eq!(keys(&shelf, &Scan { skip: 1, ..Scan::first(&[], 2) }), [[2, 1], [2, 255]]);
+        assert_eq!(keys(&shelf, &Scan::first(&[255], 10)), [[255, 255]]);
+    }
+
+    #[test]
+    fn what_was_written_is_there_after_reopening_with_its_position_and_what_failed_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("shelf");
+        let shelf = Shelf::open(&path).unwrap();
+        assert_eq!(shelf.position().unwrap(), Sequence(0));
+        shelf
+            .write(|it| {
+                it.put(ROWS, b"a", b"1")?;
+                it.set_position(Sequence(7))
+            })
+            .unwrap();
+        let failed: Result<(), _> = shelf.write(|it| {
+            it.put(ROWS, b"b", b"2")?;
+            it.set_position(Sequence(8))?;
+            Err(ShelfError { path: path.clone(), source: Box::new(redb::Error::Corrupted("test".into())) })
+        });
+        assert!(failed.is_err());
+        drop(shelf);
+        let shelf = Shelf::open(&path).unwrap();
+        assert_eq!(shelf.position().unwrap(), Sequence(7));
+        assert_eq!(keys(&shelf, &Scan::first(&[], 10)), [b"a"]);
+        let (found, gone) = shelf.write(|it| Ok((it.delete(ROWS, b"a")?, it.delete(ROWS, b"a")?))).unwrap();
+        assert!(found && !gone);
+        let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&path).unwrap().permissions());
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_file_that_is_no_shelf_is_refused_untouched() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("shelf");
+        std::fs::write(&path, vec![7; 10_000]).unwrap();
+        let error = Shelf::open(&path).unwrap_err().to_string();
+        assert!(error.contains("shelf"), "{error}");
+        assert_eq!(std::fs::read(&path).unwrap(), vec![7; 10_000]);
+    }
+}

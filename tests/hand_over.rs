@@ -1,0 +1,383 @@
+//! Hand-over under load: a new process takes listening sockets and data over, and no request fails.
+//!
+//! ```text
+//! cargo test --test hand_over                    20 restarts
+//! cargo test --test hand_over -- --restarts 100  as many as you like
+//! ```
+//!
+//! Real processes; the clients keep their connections alive, as gateways do: some call without a break, some rest
+//! between calls, some report. A client reconnects only when an answer said that it would have to. At the end the
+//! counts must be those that were acknowledged.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that cannot go on should stop where it is"
+)]
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use support::process::{Process, tollgate};
+use support::{Answer, Client};
+use tollgate::http::system_clock;
+use tollgate::model::draft::{Draft, NewApplication, NewService};
+use tollgate::model::record::{BackendVersion, Secret};
+use tollgate::node::{self, Node};
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    let restarts = arguments.iter().position(|it| it == "--restarts").map_or(20, |at| {
+        arguments.get(at + 1).and_then(|it| it.parse().ok()).expect("--restarts takes a number")
+    });
+    let tests: [(&str, &dyn Fn()); 8] = [
+        ("no_request_fails_across_restarts", &|| no_request_fails_across(restarts)),
+        ("the_program_can_be_replaced_by_a_signal", &the_program_can_be_replaced_by_a_signal),
+        ("without_a_running_node_taking_over_is_starting", &without_a_running_node_taking_over_is_starting),
+        ("a_successor_that_cannot_start_leaves_the_node_running", &a_bad_successor_leaves_the_node_running),
+        (
+            "a_successor_that_dies_half_way_leaves_the_node_running",
+            &a_dying_successor_leaves_the_node_running,
+        ),
+        ("a_successor_that_dies_at_the_end_has_the_sockets_served_again", &a_late_death_is_survived),
+        ("a_node_that_dies_while_handing_over_is_replaced", &a_node_that_dies_while_handing_over_is_replaced),
+        ("a_successor_may_serve_other_addresses", &a_successor_may_serve_other_addresses),
+    ];
+    for (name, test) in tests {
+        let began = Instant::now();
+        test();
+        println!("test {name} ... ok ({:.1} s)", began.elapsed().as_secs_f32());
+    }
+    println!("{} passed, 0 failed", tests.len());
+}
+
+/// An address that nothing listens on.
+fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// Applications by caller, each on a plan without limits.
+const CALLERS: usize = 10;
+
+/// Puts a service with an application per caller into an empty directory.
+fn prepare(dir: &Path) {
+    let runtime = node::runtime().unwrap();
+    let node = runtime.block_on(Node::start(&support::config(dir), system_clock())).unwrap();
+    let build = |draft: &mut Draft<'_>| {
+        let tenant = draft.create_tenant("tenant", "provider")?;
+        let backend_version = BackendVersion::UserKey;
+        let new = NewService { tenant, external_id: Some("moving"), name: "moving", backend_version };
+        let service = draft.create_service(&new)?;
+        draft.edit_service(service, |it| it.tokens.push(Secret::new("tok")))?;
+        draft.create_metric(service, "hits", None)?;
+        let plan = draft.create_plan(service, None, "Plan")?;
+        for caller in 0..CALLERS {
+            let name = &format!("app{caller}");
+            let new = NewApplication { service, account: None, app_id: name, name, plan };
+            let id = draft.create_application(&new)?;
+            draft.edit_application(id, |it| it.user_keys.push(Secret::new(name)))?;
+        }
+        Ok(())
+    };
+    let (_, ticket) = node.engine().change(build).unwrap();
+    node.engine().durable_blocking(ticket).unwrap();
+    runtime.block_on(node.stop()).unwrap();
+}
+
+fn serve(dir: &Path, address: SocketAddr, more: &[&str]) -> Command {
+    let mut command = tollgate();
+    command.args(["serve", "--http", &address.to_string(), "--data-dir"]).arg(dir).args(more);
+    command
+}
+
+/// A keep-alive client that never tries a request twice.
+struct Caller {
+    address: SocketAddr,
+    client: Option<Client>,
+    number: usize,
+    counted: u64,
+    longest: Duration,
+}
+
+impl Caller {
+    fn new(address: SocketAddr, number: usize) -> Caller {
+        Caller { address, client: None, number, counted: 0, longest: Duration::ZERO }
+    }
+
+    fn call(&mut self, reports: bool) {
+        let client = self.client.get_or_insert_with(|| Client::connect(self.address));
+        let began = Instant::now();
+        let (path, app) = ("/transactions", self.number);
+        let answer: std::io::Result<Answer> = if reports {
+            let body = format!("transactions[0][user_key]=app{app}&transactions[0][usage][hits]=2");
+            client.try_post(&format!("{path}.xml?service_token=tok&service_id=moving"), &body)
+        } else {
+            let query = format!("service_token=tok&service_id=moving&user_key=app{app}&usage%5Bhits%5D=1");
+            client.try_get(&format!("{path}/authrep.xml?{query}"))
+        };
+        let answer = answer.unwrap_or_else(|error| panic!("a request of caller {app} failed: {error}"));
+        assert_eq!(answer.status, if reports { 202 } else { 200 }, "{answer:?}");
+        self.counted += if reports { 2 } else { 1 };
+        self.longest = self.longest.max(began.elapsed());
+        if answer.header("connection") == Some("close") {
+            self.client = None;
+        }
+    }
+
+    fn run(mut self, stop: &AtomicBool) -> Caller {
+        let mut random = self.number as u64 + 1;
+        while !stop.load(Ordering::Relaxed) {
+            self.call(self.number % 5 == 4);
+            // Half of them rest, some long enough to be idle whenever a process ends.
+            if self.number.is_multiple_of(2) {
+                random =
+                    random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                std::thread::sleep(Duration::from_millis((random >> 33) % 450));
+            }
+        }
+        self
+    }
+}
+
+fn no_request_fails_across(restarts: u32) {
+    let dir = tempfile::tempdir().unwrap();
+    prepare(dir.path());
+    let address = free_address();
+    let mut running = Process::start(serve(dir.path(), address, &[]));
+    let stop = Arc::new(AtomicBool::new(false));
+    let callers: Vec<_> = (0..CALLERS)
+        .map(|number| {
+            let stop = Arc::clone(&stop);
+            std::thread::spawn(move || Caller::new(address, number).run(&stop))
+        })
+        .collect();
+    for _ in 0..restarts {
+        let next = Process::start(serve(dir.path(), address, &["--take-over"]));
+        assert_eq!(running.wait(), 0, "the old process ends as asked");
+        running = next;
+        assert!(callers.iter().all(|caller| !caller.is_finished()), "a caller has failed");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    stop.store(true, Ordering::Relaxed);
+    let callers: Vec<_> =
+        callers.into_iter().map(|caller| caller.join().expect("no request fails")).collect();
+    for caller in &callers {
+        assert_eq!(counted(dir.path(), caller.number, true), caller.counted, "caller {}", caller.number);
+    }
+    assert_eq!(running.terminate(), 0);
+    // The stopped directory has the same; one caller stands for all, since it is read whole each time.
+    assert_eq!(counted(dir.path(), 0, false), callers[0].counted);
+    let total: u64 = callers.iter().map(|caller| caller.counted).sum();
+    let longest = callers.iter().map(|caller| caller.longest).max().unwrap();
+    println!("{restarts} restarts, {total} units counted, longest answer {longest:?}");
+    assert!(total > 100 * u64::from(restarts), "the load was too small to show anything");
+}
+
+/// What the node, running or stopped, has counted for a caller's application.
+fn counted(dir: &Path, number: usize, running: bool) -> u64 {
+    let mut command = tollgate();
+    command.args(["inspect", "--json", "--service", "moving", "--app-id", &format!("app{number}")]);
+    let output = command.arg("--data-dir").arg(dir).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["running"], running);
+    let counters = report["application"]["counters"].as_array().unwrap();
+    counters.iter().filter(|it| it["metric"] == "hits").map(|it| it["eternity"].as_u64().unwrap()).sum()
+}
+
+fn the_program_can_be_replaced_by_a_signal() {
+    let dir = tempfile::tempdir().unwrap();
+    prepare(dir.path());
+    let address = free_address();
+    let mut first = Process::start(serve(dir.path(), address, &[]));
+    let mut caller = Caller::new(address, 0);
+    caller.call(false);
+    first.signal("-USR2");
+    let began = Instant::now();
+    let mut ended = None;
+    while ended.is_none() {
+        assert!(began.elapsed() < Duration::from_secs(20), "nobody took over");
+        caller.call(false);
+        ended = first.try_wait();
+    }
+    assert_eq!(ended, Some(0));
+    caller.call(false);
+    assert_eq!(counted(dir.path(), 0, true), caller.counted);
+    // It was started by a process that is gone: take over from it to be able to end it. Whoever says nothing for
+    // the whole of it finds its connection closed, so this caller does not keep one.
+    caller.client = None;
+    let last = Process::start(serve(dir.path(), address, &["--take-over"]));
+    caller.call(false);
+    assert_eq!(last.terminate(), 0);
+    assert_eq!(counted(dir.path(), 0, false), caller.counted);
+}
+
+fn without_a_running_node_taking_over_is_starting() {
+    let dir = tempfile::tempdir().unwrap();
+    let address = free_address();
+    let data = dir.path().join("new");
+    let first = Process::start(serve(&data, address, &["--take-over"]));
+    first.kill();
+    assert!(data.join("control.sock").exists(), "a killed node leaves its socket");
+    let mut second = Process::start(serve(&data, address, &["--take-over"]));
+    let third = Process::start(serve(&data, address, &["--take-over"]));
+    assert_eq!(second.wait(), 0);
+    assert_eq!(third.terminate(), 0);
+    assert!(!data.join("control.sock").exists());
+}
+
+fn a_bad_successor_leaves_the_node_running() {
+    let dir = tempfile::tempdir().unwrap();
+    prepare(dir.path());
+    let address = free_address();
+    let node = Process::start(serve(dir.path(), address, &[]));
+    let mut caller = Caller::new(address, 0);
+    caller.call(false);
+
+    let busy = TcpListener::bind("127.0.0.1:0").unwrap();
+    let busy = busy.local_addr().map(|it| (it, busy)).unwrap();
+    let output =
+        serve(dir.path(), address, &["--take-over", "--admin", &busy.0.to_string()]).output().unwrap();
+    assert_eq!(output.status.code(), Some(4), "{output:?}");
+
+    let format = dir.path().join("FORMAT");
+    std::fs::write(&format, "2\n").unwrap();
+    let output = serve(dir.path(), address, &["--take-over"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(7), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("newer tollgate"), "{output:?}");
+    std::fs::write(&format, "1\n").unwrap();
+
+    caller.call(false);
+    assert!(caller.client.is_some(), "nobody was sent away");
+    assert_eq!(node.terminate(), 0);
+}
+
+/// A new version, as far as the control socket can tell. Returns what it was offered.
+fn ask(dir: &Path) -> (UnixStream, String) {
+    let mut stream = UnixStream::connect(dir.join("control.sock")).unwrap();
+    stream.write_all(b"{\"take_over\":{\"protocol\":1,\"version\":\"9\"}}\n").unwrap();
+    let mut offer = [0; 4096];
+    // Descriptors that nobody takes out of the message are closed by the system.
+    let len = stream.read(&mut offer).unwrap();
+    let offer = std::str::from_utf8(&offer[..len]).unwrap().to_owned();
+    (stream, offer)
+}
+
+fn a_dying_successor_leaves_the_node_running() {
+    let dir = tempfile::tempdir().unwrap();
+    prepare(dir.path());
+    let address = free_address();
+    let node = Process::start(serve(dir.path(), address, &[]));
+    // One that stays idle holds the old process in its lame-duck phase.
+    let mut idle = Caller::new(address, 1);
+    idle.call(false);
+    let (stream, offer) = ask(dir.path());
+    assert!(offer.contains("\"listeners\":[\"data\"]"), "{offer}");
+    drop(stream);
+
+    let (mut stream, offer) = ask(dir.path());
+    assert!(offer.contains("\"ok\""), "{offer}");
+    stream.write_all(b"go\n").unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    let mut caller = Caller::new(address, 0);
+    caller.call(false);
+    assert!(caller.client.is_none(), "clients are being sent away");
+    drop(stream);
+    std::thread::sleep(Duration::from_millis(300));
+    caller.call(false);
+    assert!(caller.client.is_some(), "clients may stay again");
+    idle.call(false);
+
+    // One that speaks another protocol is told so.
+    let mut stream = UnixStream::connect(dir.path().join("control.sock")).unwrap();
+    stream.write_all(b"{\"take_over\":{\"protocol\":2,\"version\":\"9\"}}\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.contains("protocol 2 is not known"), "{answer}");
+    assert_eq!(node.terminate(), 0);
+    assert_eq!(counted(dir.path(), 0, false), caller.counted);
+}
+
+/// The old process has stopped accepting when the new one dies: it must serve its sockets again.
+fn a_late_death_is_survived() {
+    let dir = tempfile::tempdir().unwrap();
+    prepare(dir.path());
+    let address = free_address();
+    let node = Process::start(serve(dir.path(), address, &[]));
+    // A report whose body comes slowly keeps the old process from ending.
+    let body = "transactions[0][user_key]=app0&transactions[0][usage][hits]=2";
+    let mut slow = TcpStream::connect(address).unwrap();
+    let head = "POST /transactions.xml?service_token=tok&service_id=moving HTTP/1.1\r\nHost: test\r\n\
+                Content-Type: application/x-www-form-urlencoded\r\n";
+    slow.write_all(format!("{head}Content-Length: {}\r\n\r\n", body.len()).as_bytes()).unwrap();
+    let (mut successor, _) = ask(dir.path());
+    successor.write_all(b"go\n").unwrap();
+    // Nobody accepts any more: a call is not answered, and not refused either.
+    std::thread::sleep(tollgate::node::hand_over::LAME_DUCK + Duration::from_millis(300));
+    let mut caller = Caller::new(address, 0);
+    let waiting = std::thread::spawn(move || {
+        caller.call(false);
+        caller
+    });
+    std::thread::sleep(Duration::from_millis(200));
+    assert!(!waiting.is_finished(), "somebody still accepts");
+    drop(successor);
+    slow.write_all(body.as_bytes()).unwrap();
+    let mut answer = String::new();
+    slow.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 202 "), "{answer}");
+    let caller = waiting.join().unwrap();
+    assert!(caller.client.is_some(), "clients may stay again");
+    assert_eq!(counted(dir.path(), 0, true), 3);
+    assert_eq!(node.terminate(), 0);
+}
+
+fn a_node_that_dies_while_handing_over_is_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    prepare(dir.path());
+    let address = free_address();
+    let node = Process::start(serve(dir.path(), address, &[]));
+    // Held in its lame-duck phase by an idle connection, for long enough that all is flushed.
+    let mut idle = Caller::new(address, 0);
+    idle.call(true);
+    let successor = serve(dir.path(), address, &["--take-over"]);
+    let successor = std::thread::spawn(move || Process::start(successor));
+    std::thread::sleep(Duration::from_millis(700));
+    assert!(!successor.is_finished());
+    node.kill();
+    // Its sockets live on: nobody is refused, not even at this moment.
+    let mut caller = Caller::new(address, 0);
+    caller.call(false);
+    let successor = successor.join().unwrap();
+    assert_eq!(counted(dir.path(), 0, true), 3);
+    assert_eq!(successor.terminate(), 0);
+}
+
+fn a_successor_may_serve_other_addresses() {
+    let dir = tempfile::tempdir().unwrap();
+    prepare(dir.path());
+    let [http, admin, other] = [free_address(), free_address(), free_address()];
+    let status = |address| Client::try_connect(address).map(|mut client| client.get("/metrics").status).ok();
+    let mut first = Process::start(serve(dir.path(), http, &["--admin", &admin.to_string()]));
+    assert_eq!((status(http), status(admin), status(other)), (Some(404), Some(200), None));
+    // Kept, both.
+    let mut second = Process::start(serve(dir.path(), http, &["--take-over", "--admin", &admin.to_string()]));
+    assert_eq!(first.wait(), 0);
+    assert_eq!((status(http), status(admin), status(other)), (Some(404), Some(200), None));
+    // One kept, one bound anew, one given up.
+    let mut third = Process::start(serve(dir.path(), http, &["--take-over", "--admin", &other.to_string()]));
+    assert_eq!(second.wait(), 0);
+    assert_eq!((status(http), status(admin), status(other)), (Some(404), None, Some(200)));
+    // The admin listener's socket serves the data.
+    let fourth = Process::start(serve(dir.path(), other, &["--take-over"]));
+    assert_eq!(third.wait(), 0);
+    assert_eq!((status(http), status(admin), status(other)), (None, None, Some(200)));
+    assert_eq!(fourth.terminate(), 0);
+}

@@ -1,0 +1,163 @@
+//! The internal API of a whole node: where it is served, to whom, and that it is off unless somebody may use it.
+
+// Helpers of tests fail by panicking, like the tests themselves.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+mod support;
+
+use std::net::SocketAddr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use common::{Answer, Client, runtime};
+use tokio::runtime::Runtime;
+use tollgate::config::{Config, Login, Password};
+use tollgate::http::guesses::{PEER_BURST, PEER_INTERVAL_MS};
+use tollgate::http::system_clock;
+use tollgate::node::Node;
+
+fn login(user: &str, password: &str) -> Login {
+    Login { user: user.into(), password: Password::new(password) }
+}
+
+fn call(address: SocketAddr, login: &str, method: &str, path: &str, body: &str) -> Answer {
+    let authorization = STANDARD.encode(login);
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: a\r\nAuthorization: Basic {authorization}\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    Client::connect(address).exchange(request.as_bytes())
+}
+
+fn check(address: SocketAddr, login: &str) -> u16 {
+    call(address, login, "GET", "/internal/check.json", "").status
+}
+
+/// Starts a node for `then`, and stops it.
+fn with_node(runtime: &Runtime, config: &Config, then: impl FnOnce(&Node)) {
+    let node = runtime.block_on(Node::start(config, system_clock())).unwrap();
+    then(&node);
+    runtime.block_on(node.stop()).unwrap();
+}
+
+#[test]
+fn without_a_user_and_password_there_is_no_internal_api() {
+    let (runtime, dir) = (runtime(), tempfile::tempdir().unwrap());
+    let config = support::config(dir.path());
+    with_node(&runtime, &config, |node| {
+        for login in ["", ":", "user:password"] {
+            assert_eq!(check(node.http, login), 404, "{login}");
+        }
+        let answer =
+            call(node.http, ":", "PUT", "/internal/services/1", r#"{"service":{"provider_key":"k"}}"#);
+        assert_eq!((answer.status, answer.text().as_str()), (404, ""));
+    });
+    let admin = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
+    with_node(&runtime, &Config { admin, ..config }, |node| {
+        assert_eq!(check(node.admin.unwrap(), ":"), 404);
+        assert_eq!(check(node.http, ":"), 404);
+    });
+}
+
+#[test]
+fn with_an_admin_listener_it_is_served_there_only() {
+    let (runtime, dir) = (runtime(), tempfile::tempdir().unwrap());
+    let config = Config { internal_api: vec![login("u", "p")], ..support::config(dir.path()) };
+    with_node(&runtime, &config, |node| {
+        assert_eq!((check(node.http, "u:p"), check(node.http, "u:x")), (200, 401));
+    });
+    let admin = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
+    with_node(&runtime, &Config { admin, ..config }, |node| {
+        let admin = node.admin.unwrap();
+        assert_eq!((check(admin, "u:p"), check(admin, "u:x")), (200, 401));
+        assert_eq!((check(node.http, "u:p"), check(node.http, "u:x")), (404, 404));
+    });
+}
+
+#[test]
+fn who_guesses_at_the_password_waits_and_who_knows_it_does_not() {
+    let (runtime, dir) = (runtime(), tempfile::tempdir().unwrap());
+    let config = Config { internal_api: vec![login("u", "p")], ..support::config(dir.path()) };
+    with_node(&runtime, &config, |node| {
+        assert_eq!(check(node.http, "u:p"), 200);
+        for guess in 0..PEER_BURST {
+            // A password that is wrong once more says nothing new.
+            assert_eq!([check(node.http, &format!("u:{guess}")), check(node.http, "u:0")], [401, 401]);
+        }
+        let answer = call(node.http, "u:new", "GET", "/internal/check.json", "");
+        assert_eq!((answer.status, answer.text().as_str()), (429, ""));
+        let seconds: u64 = answer.header("retry-after").unwrap().parse().unwrap();
+        assert!((1..=PEER_INTERVAL_MS / 1000).contains(&seconds), "{seconds}");
+        // Nor does giving none.
+        let nobody = Client::connect(node.http).get("/internal/check.json");
+        assert_eq!((nobody.status, check(node.http, "u:p")), (401, 200));
+        // Guesses at the password are none at what gateways show.
+        let keyed = "/transactions/authorize.xml?provider_key=none&user_key=u";
+        assert_eq!(Client::connect(node.http).get(keyed).status, 403);
+    });
+}
+
+#[test]
+fn a_password_is_changed_without_a_gap() {
+    let (runtime, dir) = (runtime(), tempfile::tempdir().unwrap());
+    let with = |logins: &[(&str, &str)]| Config {
+        internal_api: logins.iter().map(|(user, password)| login(user, password)).collect(),
+        ..support::config(dir.path())
+    };
+    let codes = |node: &Node| [check(node.http, "porta:old"), check(node.http, "porta:new")];
+    with_node(&runtime, &with(&[("porta", "old")]), |node| assert_eq!(codes(node), [200, 401]));
+    with_node(&runtime, &with(&[("porta", "old"), ("porta", "new")]), |node| {
+        assert_eq!(codes(node), [200, 200]);
+    });
+    with_node(&runtime, &with(&[("porta", "new")]), |node| assert_eq!(codes(node), [401, 200]));
+}
+
+#[test]
+fn stats_that_were_being_deleted_when_a_node_died_are_deleted_by_the_next() {
+    let (runtime, dir) = (runtime(), tempfile::tempdir().unwrap());
+    let config = Config { internal_api: vec![login("u", "p")], ..support::config(dir.path()) };
+    let authrep = |node: &Node| {
+        let target = "/transactions/authrep.xml?provider_key=pk&app_id=a&usage[hits]=4&log[code]=200";
+        assert_eq!(Client::connect(node.http).get(target).status, 200);
+    };
+    let utilization = |node: &Node| {
+        let path = "/internal/services/s/applications/a/utilization/";
+        call(node.http, "u:p", "GET", path, "").text()
+    };
+    with_node(&runtime, &config, |node| {
+        let put = |path: &str, body: &str| {
+            assert!(call(node.http, "u:p", "PUT", &format!("/internal/services/s{path}"), body).status < 300);
+        };
+        put("", r#"{"service":{"provider_key":"pk"}}"#);
+        put("/metrics/1", r#"{"metric":{"name":"hits"}}"#);
+        put("/plans/p/usagelimits/1/eternity", r#"{"usagelimit":{"eternity":10}}"#);
+        put("/applications/a", r#"{"application":{"state":"active","plan_id":"p"}}"#);
+        authrep(node);
+        assert!(utilization(node).contains(r#""current_value":4"#));
+        // The wish of a node that then died: nobody was woken to carry it out.
+        let catalog = node.engine().catalog();
+        let (_, service) = catalog.services.iter().find(|(_, it)| it.external_id.is_some()).unwrap();
+        let ask = |it: &mut tollgate::model::record::Service| it.stats_erasure = Some(1);
+        node.engine().change(|draft| draft.edit_service(service.id, ask)).unwrap();
+    });
+    let is_done = |node: &Node| {
+        node.engine().catalog().services.iter().all(|(_, service)| service.stats_erasure.is_none())
+    };
+    with_node(&runtime, &config, |node| {
+        for _ in 0..500 {
+            if is_done(node) {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        assert!(is_done(node) && utilization(node).contains(r#""current_value":0"#));
+        authrep(node);
+    });
+    // What was set to zero stays so, and what came after it counts.
+    with_node(&runtime, &config, |node| {
+        assert!(utilization(node).contains(r#""current_value":4"#), "{}", utilization(node));
+        assert!(is_done(node));
+    });
+}

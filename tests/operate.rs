@@ -1,0 +1,347 @@
+//! What operators do besides starting and stopping: check a configuration, look into a node, be told by it.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::{SocketAddr, UnixDatagram, UnixStream};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use support::Client;
+use support::process::{Process, tollgate};
+use tollgate::http::system_clock;
+use tollgate::model::draft::{Draft, NewApplication, NewService};
+use tollgate::model::record::{BackendVersion, Secret};
+use tollgate::model::time::Period;
+use tollgate::node::{self, Node};
+
+/// Runs to its end: exit code, standard output, standard error.
+fn run(arguments: &[&str], environment: &[(&str, &str)]) -> (i32, String, String) {
+    let output = tollgate().args(arguments).envs(environment.iter().copied()).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+// === check
+
+#[test]
+fn check_tells_all_problems_and_touches_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("bad.toml");
+    std::fs::write(&file, "drain_s = 'soon'\n\nhttp = 'nowhere'\n").unwrap();
+    let data = dir.path().join("data");
+    let arguments = ["check", "--config", file.to_str().unwrap(), "--data-dir", data.to_str().unwrap()];
+    let (code, out, err) = run(&arguments, &[("TOLLGATE_LOG_FORMAT", "xml")]);
+    assert_eq!((code, out.as_str()), (3, ""));
+    for part in ["bad.toml: line 1: drain_s", "bad.toml: line 3: http: \"nowhere\"", "TOLLGATE_LOG_FORMAT: "]
+    {
+        assert!(err.contains(part), "{part} not in:\n{err}");
+    }
+    assert_eq!(err.lines().count(), 3, "{err}");
+
+    std::fs::write(&file, "drain_s = 7\n").unwrap();
+    let (code, out, err) = run(&arguments, &[("TOLLGATE_LOG_FORMAT", "json")]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    let line = |key: &str| out.lines().find(|line| line.starts_with(key)).unwrap().to_owned();
+    assert!(line("drain_s").contains('7') && line("drain_s").ends_with("bad.toml line 1"), "{out}");
+    assert!(line("log_format").contains("\"json\"") && line("log_format").ends_with("TOLLGATE_LOG_FORMAT"));
+    assert!(line("http").contains("127.0.0.1:3000") && line("http").ends_with("default"));
+    assert!(!data.exists(), "checking starts nothing");
+}
+
+// === inspect
+
+const SECRETS: [&str; 4] = ["provider-key-of-it", "service-token-of-it", "user-key-of-it", "app-key-of-it"];
+
+/// Makes a node whose checkpoint holds the most of it, and its journal the rest.
+fn prepare(dir: &Path) {
+    let config = tollgate::config::Config { checkpoint_bytes: 64 * 1024, ..support::config(dir) };
+    let runtime = node::runtime().unwrap();
+    let node = runtime.block_on(Node::start(&config, system_clock())).unwrap();
+    let [provider_key, token, user_key, app_key] = SECRETS;
+    let build = |draft: &mut Draft<'_>| {
+        let tenant = draft.create_tenant("tenant", provider_key)?;
+        let backend_version = BackendVersion::UserKey;
+        let new = NewService { tenant, external_id: Some("looked-at"), name: "Looked at", backend_version };
+        let service = draft.create_service(&new)?;
+        draft.edit_service(service, |it| it.tokens.push(Secret::new(token)))?;
+        let hits = draft.create_metric(service, "hits", None)?;
+        draft.create_metric(service, "search", Some(hits))?;
+        let plan = draft.create_plan(service, None, "Plan")?;
+        draft.set_limit(plan, hits, Period::Eternity, 1000)?;
+        let (app_id, name) = ("the-app", "The application");
+        let new = NewApplication { service, account: None, app_id, name, plan };
+        let id = draft.create_application(&new)?;
+        draft.edit_application(id, |it| {
+            it.user_keys.push(Secret::new(user_key));
+            it.app_keys.push(Secret::new(app_key));
+        })
+    };
+    let (_, ticket) = node.engine().change(build).unwrap();
+    node.engine().durable_blocking(ticket).unwrap();
+    // Enough for a checkpoint.
+    for number in 0..600 {
+        let rename = |draft: &mut Draft<'_>| {
+            let new = format!("{number}-{}", "x".repeat(100));
+            draft.create_tenant(&new, &new)
+        };
+        let (_, ticket) = node.engine().change(rename).unwrap();
+        node.engine().durable_blocking(ticket).unwrap();
+    }
+    let began = SystemTime::now();
+    while !dir.join("checkpoints/CURRENT").exists() {
+        assert!(began.elapsed().unwrap() < Duration::from_secs(20), "no checkpoint");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let call = format!("service_token={token}&service_id=looked-at&user_key={user_key}&usage%5Bsearch%5D=3");
+    let answer = Client::connect(node.http).get(&format!("/transactions/authrep.xml?{call}"));
+    assert_eq!(answer.status, 200, "{answer:?}");
+    runtime.block_on(node.stop()).unwrap();
+}
+
+/// Every file below `dir` with its bytes, and when it and its folder were last changed.
+fn contents(dir: &Path) -> BTreeMap<PathBuf, (SystemTime, Vec<u8>)> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![dir.to_owned()];
+    while let Some(folder) = folders.pop() {
+        found.insert(folder.clone(), (std::fs::metadata(&folder).unwrap().modified().unwrap(), Vec::new()));
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let changed = std::fs::metadata(&path).unwrap().modified().unwrap();
+                found.insert(path.clone(), (changed, std::fs::read(&path).unwrap()));
+            }
+        }
+    }
+    found
+}
+
+fn without_secrets(text: &str) {
+    for secret in SECRETS {
+        assert!(!text.contains(secret), "{secret} is in:\n{text}");
+    }
+}
+
+#[test]
+fn inspecting_a_stopped_node_shows_it_and_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, scratch) = (dir.path().join("data"), dir.path().join("tmp"));
+    std::fs::create_dir(&scratch).unwrap();
+    prepare(&data);
+    let before = contents(&data);
+    let temporary = [("TMPDIR", scratch.to_str().unwrap())];
+    let inspect = |more: &[&str]| {
+        let (code, out, err) =
+            run(&[&["inspect", "--data-dir", data.to_str().unwrap()], more].concat(), &temporary);
+        assert_eq!((code, err.as_str()), (0, ""));
+        without_secrets(&out);
+        out
+    };
+    let out = inspect(&[]);
+    assert!(out.contains("is stopped") && out.contains("602 tenants") && out.contains("looked-at"), "{out}");
+    let out = inspect(&["--service", "looked-at"]);
+    assert!(out.contains("search") && out.contains("1000 hits a eternity"), "{out}");
+    let out = inspect(&["--service", "looked-at", "--app-id", "the-app"]);
+    assert!(out.contains("3/1000"), "{out}");
+    let json: serde_json::Value =
+        serde_json::from_str(&inspect(&["--json", "--service", "looked-at", "--app-id", "the-app"])).unwrap();
+    let application = &json["application"];
+    assert_eq!(
+        (&json["running"], &application["user_keys"], &application["app_keys"]),
+        (&false.into(), &1.into(), &1.into())
+    );
+    let id = application["id"].to_string();
+    let by_id: serde_json::Value = serde_json::from_str(&inspect(&["--json", "--application", &id])).unwrap();
+    assert_eq!(by_id["application"], *application);
+    assert_eq!(application["counters"][0]["metric"], "hits");
+    assert_eq!(application["counters"][0]["eternity"], 3);
+    assert_eq!(contents(&data), before, "nothing may change");
+    assert_eq!(std::fs::read_dir(&scratch).unwrap().count(), 0, "no copy is left behind");
+}
+
+#[test]
+fn inspect_says_what_it_cannot_show() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let path = data.to_str().unwrap();
+    let inspect = |more: &[&str]| run(&[&["inspect", "--data-dir", path], more].concat(), &[]);
+    let (code, _, err) = inspect(&[]);
+    assert_eq!(code, 6, "{err}");
+    assert!(err.contains("not a tollgate data directory") && !data.exists(), "{err}");
+    prepare(&data);
+    let (code, _, err) = inspect(&["--service", "none"]);
+    assert!(code == 1 && err.contains("no service with the id \"none\""), "{err}");
+    let (code, _, err) = inspect(&["--service", "looked-at", "--app-id", "none"]);
+    assert!(code == 1 && err.contains("no such application"), "{err}");
+    let (code, _, err) = inspect(&["--app-id", "the-app"]);
+    assert!(code == 2 && err.contains("--service"), "{err}");
+
+    // A record in the middle of the journal that was synced: damage, not a torn tail.
+    let segments =
+        contents(&data).into_iter().filter(|(path, _)| path.parent().unwrap().ends_with("journal"));
+    let (segment, (_, bytes)) =
+        segments.max_by_key(|(_, (_, bytes))| bytes.iter().filter(|it| **it != 0).count()).unwrap();
+    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    let mut damaged = bytes.clone();
+    damaged[end / 2..end / 2 + 64].fill(0xAA);
+    std::fs::write(&segment, &damaged).unwrap();
+    let (code, out, err) = inspect(&[]);
+    assert!(code == 7 && out.is_empty(), "{code} {out} {err}");
+    assert!(err.contains(segment.file_name().unwrap().to_str().unwrap()), "{err}");
+    assert_eq!(std::fs::read(&segment).unwrap(), damaged);
+    std::fs::write(&segment, &bytes).unwrap();
+
+    std::fs::write(data.join("FORMAT"), "2\n").unwrap();
+    let (code, _, err) = inspect(&[]);
+    assert!(code == 7 && err.contains("newer tollgate"), "{err}");
+}
+
+#[test]
+fn a_directory_that_is_held_is_not_read_behind_its_nodes_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    prepare(&data);
+    let lock = std::fs::File::open(data.join("lock")).unwrap();
+    lock.lock().unwrap();
+    let (code, out, err) = run(&["inspect", "--data-dir", data.to_str().unwrap()], &[]);
+    assert!(code == 5 && out.is_empty() && err.contains("does not answer"), "{code} {err}");
+    // Looking takes the lock for an instant only, for which a start waits.
+    let held = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(100));
+        lock.unlock().unwrap();
+    });
+    assert_eq!(Process::start(serve(&data)).terminate(), 0);
+    held.join().unwrap();
+}
+
+fn serve(data: &Path) -> std::process::Command {
+    let mut command = tollgate();
+    command.args(["serve", "--http", "127.0.0.1:0", "--log", "warn", "--data-dir"]).arg(data);
+    command
+}
+
+#[test]
+fn a_running_node_is_asked_over_its_socket() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    prepare(&data);
+    let arguments = [
+        "inspect",
+        "--data-dir",
+        data.to_str().unwrap(),
+        "--json",
+        "--service",
+        "looked-at",
+        "--app-id",
+        "the-app",
+    ];
+    let json = || serde_json::from_str::<serde_json::Value>(&run(&arguments, &[]).1).unwrap();
+    let mut stopped = json();
+    let node = Process::start(serve(&data));
+    let mut running = json();
+    assert_eq!((&stopped["running"], &running["running"]), (&false.into(), &true.into()));
+    for report in [&mut stopped, &mut running] {
+        report.as_object_mut().unwrap().retain(|key, _| key != "running" && key != "engine_time_ms");
+        // The minute may have gone by.
+        report["application"]["counters"] = report["application"]["counters"][0]["eternity"].clone();
+    }
+    assert_eq!(stopped, running);
+    let (code, _, err) = run(&["inspect", "--data-dir", data.to_str().unwrap(), "--application", "1"], &[]);
+    assert!(code == 1 && err.contains("no such application"), "{err}");
+    assert_eq!(node.terminate(), 0);
+}
+
+#[test]
+fn the_control_socket_is_the_owners_and_survives_nonsense() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let node = Process::start(serve(&data));
+    let socket = data.join("control.sock");
+    let meta = std::fs::metadata(&socket).unwrap();
+    assert_eq!(
+        (meta.permissions().mode() & 0o777, meta.uid()),
+        (0o600, std::fs::metadata(&data).unwrap().uid())
+    );
+    let ask = |request: &[u8]| {
+        let mut stream = UnixStream::connect(&socket).unwrap();
+        // A node that has heard enough may hang up before all is sent.
+        let _ = stream.write_all(request);
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+        let mut answer = String::new();
+        let _ = stream.read_to_string(&mut answer);
+        answer
+    };
+    for nonsense in [&b"\n"[..], b"{}\n", b"{\"inspect\":{}", b"GET / HTTP/1.1\r\n\r\n", &[0xFF; 100]] {
+        assert!(ask(nonsense).starts_with("{\"error\":\"not a request"), "{nonsense:?}");
+    }
+    // The longest request there may be, and one byte more.
+    let padded = |len: usize| {
+        let request = "{\"inspect\":{}}";
+        format!("{request}{}\n", " ".repeat(len - request.len() - 1))
+    };
+    assert!(ask(padded(8192).as_bytes()).starts_with("{\"ok\""));
+    assert!(ask(padded(8193).as_bytes()).contains("at most 8192 bytes"));
+    // More silent peers than are spoken with at once do not keep the node from serving or stopping.
+    let _silent: Vec<_> = (0..40).map(|_| UnixStream::connect(&socket).unwrap()).collect();
+    assert_eq!(Client::connect(node.address).get("/healthz").status, 200);
+    assert_eq!(node.terminate(), 0);
+    assert!(!socket.exists());
+}
+
+// === the service manager
+
+/// The next message that is no watchdog's.
+fn told(socket: &UnixDatagram) -> String {
+    loop {
+        let mut message = [0; 512];
+        let len = socket.recv(&mut message).unwrap();
+        let text = std::str::from_utf8(&message[..len]).unwrap();
+        if text != "WATCHDOG=1" {
+            return text.to_owned();
+        }
+    }
+}
+
+#[test]
+fn the_service_manager_is_told_of_start_hand_over_and_stop() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let name = format!("tollgate-operate-{}", std::process::id());
+    let path = dir.path().join("notify");
+    let by_path = UnixDatagram::bind(&path).unwrap();
+    let by_name = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    drop(listener);
+    let start = |more: &[&str], notify: &str| {
+        let mut command = tollgate();
+        command.args(["serve", "--http", &address, "--data-dir"]).arg(&data).args(more);
+        Process::start({
+            command.env("NOTIFY_SOCKET", notify).env("WATCHDOG_USEC", "100000");
+            command
+        })
+    };
+    let mut first = start(&[], path.to_str().unwrap());
+    by_path.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    by_name.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    assert!(told(&by_path).starts_with("READY=1\n"));
+    for _ in 0..3 {
+        let mut message = [0; 64];
+        let len = by_path.recv(&mut message).unwrap();
+        assert_eq!(&message[..len], b"WATCHDOG=1");
+    }
+    let second = start(&["--take-over"], &format!("@{name}"));
+    assert!(told(&by_path).starts_with("RELOADING=1\n"));
+    assert_eq!(told(&by_path), format!("MAINPID={}", second.id()));
+    assert_eq!(first.wait(), 0);
+    assert!(told(&by_name).starts_with("READY=1\n"));
+    assert_eq!(second.terminate(), 0);
+    assert!(told(&by_name).starts_with("STOPPING=1\n"));
+}
