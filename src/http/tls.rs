@@ -153,7 +153,8 @@ impl std::fmt::Debug for Certificates {
     }
 }
 
-/// Replaces certificates when their files change, and when `asked`, until `shutdown`.
+/// Replaces certificates when their files change, and when `asked`, until `shutdown`. Without any there is still their
+/// number to see, 0.
 pub async fn watch(all: Vec<Arc<Certificates>>, asked: Arc<Notify>, shutdown: CancellationToken) {
     let reloads =
         ["new", "failed"].map(|result| metrics::counter!("tollgate_tls_reloads_total", "result" => result));

@@ -227,10 +227,7 @@ impl Node {
             }
         }
         let reload = Arc::new(Notify::new());
-        let watched = shown.all();
-        if !watched.is_empty() {
-            tasks.spawn(tls::watch(watched, Arc::clone(&reload), shutdown.clone()));
-        }
+        tasks.spawn(tls::watch(shown.all(), Arc::clone(&reload), shutdown.clone()));
         tasks.spawn(telemetry::publish(Arc::clone(&engine), metrics, shutdown.clone()));
         tasks.close();
         Ok(Node {

@@ -9,6 +9,8 @@
     reason = "a test that cannot go on should stop where it is"
 )]
 
+#[path = "../support/tls.rs"]
+mod authority;
 mod table;
 mod tls;
 mod victim;

@@ -1,43 +1,20 @@
 //! TLS that is none, is old, is a stranger's, or changes while the node runs.
 
-use std::fs::Permissions;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{CertificateParams, KeyPair};
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::version::{TLS12, TLS13};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion};
+use rustls::{ClientConfig, SupportedProtocolVersion};
 
+use super::authority::{Authority, Tls, over, write_private};
 use super::victim::{CONNECTIONS_MAX, Victim, connect};
 use super::{read_to_end, statuses};
-
-/// An authority, and what it has signed.
-struct Authority {
-    certificate: rcgen::Certificate,
-    issuer: Issuer<'static, KeyPair>,
-}
-
-impl Authority {
-    fn new() -> Authority {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.self_signed(&key).unwrap();
-        Authority { certificate, issuer: Issuer::new(params, key) }
-    }
-
-    fn sign(&self) -> (rcgen::Certificate, KeyPair) {
-        let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec!["localhost".into()]).unwrap();
-        (params.signed_by(&key, &self.issuer).unwrap(), key)
-    }
-}
 
 /// Files of a listener's certificate.
 struct Files {
@@ -61,11 +38,6 @@ impl Files {
     }
 }
 
-fn write_private(path: &Path, text: &str) {
-    std::fs::write(path, text).unwrap();
-    std::fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
-}
-
 /// Who connects, and how.
 struct Visitor<'a> {
     authority: &'a Authority,
@@ -74,20 +46,16 @@ struct Visitor<'a> {
     certificate: Option<(rcgen::Certificate, KeyPair)>,
 }
 
-type Tls = StreamOwned<ClientConnection, std::net::TcpStream>;
-
 impl<'a> Visitor<'a> {
     fn of(authority: &'a Authority) -> Visitor<'a> {
         Visitor { authority, version: &TLS13, alpn: "http/1.1", certificate: None }
     }
 
     fn connect(self, address: SocketAddr) -> Tls {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.authority.certificate.der().clone()).unwrap();
         let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_protocol_versions(&[self.version])
             .unwrap()
-            .with_root_certificates(roots);
+            .with_root_certificates(self.authority.trusted());
         let mut config = match self.certificate {
             None => builder.with_no_client_auth(),
             Some((certificate, key)) => {
@@ -96,8 +64,7 @@ impl<'a> Visitor<'a> {
             }
         };
         config.alpn_protocols = vec![self.alpn.into()];
-        let session = ClientConnection::new(Arc::new(config), "localhost".try_into().unwrap()).unwrap();
-        StreamOwned::new(session, connect(address))
+        over(connect(address), Arc::new(config))
     }
 }
 

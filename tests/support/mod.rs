@@ -45,8 +45,8 @@ impl Answer {
 }
 
 /// One keep-alive connection.
-pub(crate) struct Client {
-    stream: BufReader<TcpStream>,
+pub(crate) struct Client<S = TcpStream> {
+    stream: BufReader<S>,
 }
 
 impl Client {
@@ -58,7 +58,13 @@ impl Client {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(Duration::from_secs(30)))?;
-        Ok(Client { stream: BufReader::new(stream) })
+        Ok(Client::on(stream))
+    }
+}
+
+impl<S: Read + Write> Client<S> {
+    pub(crate) fn on(stream: S) -> Client<S> {
+        Client { stream: BufReader::new(stream) }
     }
 
     pub(crate) fn get(&mut self, target: &str) -> Answer {
