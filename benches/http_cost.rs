@@ -27,7 +27,7 @@ static A: mimalloc::MiMalloc = mimalloc::MiMalloc;
 use http_body_util::Full;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tollgate::config::{Config, Log};
+use tollgate::config::{Config, Listeners, Log};
 use tollgate::http::system_clock;
 use tollgate::model::draft::{CommandError, Draft, NewApplication, NewService};
 use tollgate::model::record::{BackendVersion, Secret};
@@ -60,6 +60,7 @@ fn serve_node() {
         http: SocketAddr::from(([127, 0, 0, 1], 0)),
         admin: None,
         connections_max: 1024,
+        listeners: Listeners::default(),
         drain_deadline: std::time::Duration::from_secs(1),
         checkpoint_bytes: 1 << 30,
         accept_clock: false,

@@ -15,6 +15,8 @@
 )]
 
 mod support;
+#[path = "support/tls.rs"]
+mod tls;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -27,6 +29,7 @@ use std::time::{Duration, Instant};
 
 use support::process::{Process, tollgate};
 use support::{Answer, Client};
+use tls::{Authority, over, write_private};
 use tollgate::http::system_clock;
 use tollgate::model::draft::{Draft, NewApplication, NewService};
 use tollgate::model::record::{BackendVersion, Secret};
@@ -37,7 +40,7 @@ fn main() {
     let restarts = arguments.iter().position(|it| it == "--restarts").map_or(20, |at| {
         arguments.get(at + 1).and_then(|it| it.parse().ok()).expect("--restarts takes a number")
     });
-    let tests: [(&str, &dyn Fn()); 8] = [
+    let tests: [(&str, &dyn Fn()); 10] = [
         ("no_request_fails_across_restarts", &|| no_request_fails_across(restarts)),
         ("the_program_can_be_replaced_by_a_signal", &the_program_can_be_replaced_by_a_signal),
         ("without_a_running_node_taking_over_is_starting", &without_a_running_node_taking_over_is_starting),
@@ -49,6 +52,8 @@ fn main() {
         ("a_successor_that_dies_at_the_end_has_the_sockets_served_again", &a_late_death_is_survived),
         ("a_node_that_dies_while_handing_over_is_replaced", &a_node_that_dies_while_handing_over_is_replaced),
         ("a_successor_may_serve_other_addresses", &a_successor_may_serve_other_addresses),
+        ("no_handshake_fails_across_restarts", &no_handshake_fails_across_restarts),
+        ("a_successor_without_a_good_certificate_bothers_nobody", &a_bad_certificate_bothers_nobody),
     ];
     for (name, test) in tests {
         let began = Instant::now();
@@ -380,4 +385,86 @@ fn a_successor_may_serve_other_addresses() {
     assert_eq!(third.wait(), 0);
     assert_eq!((status(http), status(admin), status(other)), (None, None, Some(200)));
     assert_eq!(fourth.terminate(), 0);
+}
+
+/// A certificate for a listener in `dir`, and the flags that name it.
+fn certificate(dir: &Path, authority: &Authority) -> Vec<String> {
+    let (certificate, key) = authority.sign();
+    let [chain, private] = ["chain.pem", "key.pem"].map(|name| dir.join(name).to_str().unwrap().to_owned());
+    write_private(chain.as_ref(), &certificate.pem());
+    write_private(private.as_ref(), &key.serialize_pem());
+    vec!["--http-tls-cert".into(), chain, "--http-tls-key".into(), private]
+}
+
+fn no_handshake_fails_across_restarts() {
+    let (dir, files) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    prepare(dir.path());
+    let (address, authority) = (free_address(), Authority::new());
+    let flags = certificate(files.path(), &authority);
+    let flags: Vec<_> = flags.iter().map(String::as_str).collect();
+    let mut running = Process::start(serve(dir.path(), address, &flags));
+    let stop = AtomicBool::new(false);
+    let call = |number: usize| {
+        let target = format!(
+            "/transactions/authrep.xml?service_token=tok&service_id=moving&user_key=app{number}&usage%5Bhits%5D=1"
+        );
+        let (mut client, mut counted) = (None, 0);
+        while !stop.load(Ordering::Relaxed) {
+            let connect = || {
+                let stream = TcpStream::connect(address).unwrap();
+                stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+                Client::on(over(stream, authority.client()))
+            };
+            let answer = client.get_or_insert_with(connect).get(&target);
+            assert_eq!(answer.status, 200, "{answer:?}");
+            counted += 1;
+            // Half of them come anew for each call, so that some shake hands at every moment of a hand-over.
+            if number.is_multiple_of(2) || answer.header("connection") == Some("close") {
+                client = None;
+            }
+        }
+        counted
+    };
+    let counts: Vec<u64> = std::thread::scope(|scope| {
+        let callers: Vec<_> = (0..4).map(|number| scope.spawn(move || call(number))).collect();
+        for _ in 0..4 {
+            // One that never begins its handshake must not hold up the others, who wait for the new process.
+            let silent = TcpStream::connect(address).unwrap();
+            let began = Instant::now();
+            let more: Vec<_> = flags.iter().copied().chain(["--take-over"]).collect();
+            let next = Process::start(serve(dir.path(), address, &more));
+            assert_eq!(running.wait(), 0, "the old process ends as asked");
+            assert!(began.elapsed() < Duration::from_secs(6), "held up for {:?}", began.elapsed());
+            running = next;
+            assert!(callers.iter().all(|caller| !caller.is_finished()), "a caller has failed");
+            std::thread::sleep(Duration::from_millis(200));
+            drop(silent);
+        }
+        stop.store(true, Ordering::Relaxed);
+        callers.into_iter().map(|caller| caller.join().expect("no call fails")).collect()
+    });
+    for (number, count) in counts.iter().enumerate() {
+        assert_eq!(counted(dir.path(), number, true), *count, "caller {number}");
+    }
+    assert_eq!(running.terminate(), 0);
+    assert!(counts.iter().sum::<u64>() > 400, "the load was too small to show anything: {counts:?}");
+}
+
+fn a_bad_certificate_bothers_nobody() {
+    let (dir, files) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    prepare(dir.path());
+    let address = free_address();
+    let node = Process::start(serve(dir.path(), address, &[]));
+    let mut caller = Caller::new(address, 0);
+    caller.call(false);
+    let mut flags = certificate(files.path(), &Authority::new());
+    std::fs::write(files.path().join("key.pem"), "no key").unwrap();
+    flags.push("--take-over".into());
+    let flags: Vec<_> = flags.iter().map(String::as_str).collect();
+    let output = serve(dir.path(), address, &flags).output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("key.pem"), "{output:?}");
+    caller.call(false);
+    assert!(caller.client.is_some(), "nobody was sent away");
+    assert_eq!(node.terminate(), 0);
 }

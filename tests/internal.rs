@@ -12,10 +12,12 @@ mod setup;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{Answer, Client, Node, runtime};
+use common::{Answer, Client, Extend, Node, runtime};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 use tollgate::engine::Engine;
+use tollgate::http::bodies::{BODIES_BYTES_MAX, Bodies, SMALL_BODY_BYTES};
+use tollgate::http::guesses::Guesses;
 use tollgate::http::internal::{InternalApi, Logins};
 use tollgate::http::{Clock, Config, Routes};
 use tollgate::model::draft::NewService;
@@ -25,6 +27,15 @@ use tollgate::plugin::errors::IntegrationErrors;
 use tollgate::store::Shelf;
 
 fn with_internal_api(engine: &Arc<Engine>, clock: &Clock, routes: Routes) -> Routes {
+    with_internal_api_and_room(engine, clock, routes, BODIES_BYTES_MAX)
+}
+
+fn with_internal_api_and_room(
+    engine: &Arc<Engine>,
+    clock: &Clock,
+    routes: Routes,
+    bodies_bytes_max: usize,
+) -> Routes {
     let logins = Logins::new([("user", "password"), ("second", "secret")]);
     // Shelves that nobody finds again: the files are gone, what is open stays.
     let directory = tempfile::tempdir().unwrap();
@@ -34,6 +45,8 @@ fn with_internal_api(engine: &Arc<Engine>, clock: &Clock, routes: Routes) -> Rou
     let (engine, body_timeout) = (Arc::clone(engine), Duration::from_secs(2));
     let api =
         InternalApi::new(engine, clock.clone(), alerts.into(), Arc::clone(&errors), logins, body_timeout);
+    let (bodies, guesses) = (Bodies::new(bodies_bytes_max, false), Guesses::new(false));
+    let api = api.with_budgets(Arc::new(bodies), Arc::new(guesses));
     tokio::spawn(api.background(CancellationToken::new()));
     routes.noting(errors).with(Box::new(api))
 }
@@ -149,6 +162,20 @@ fn a_body_is_as_large_as_allowed_and_no_larger() {
         bomb.len()
     );
     assert_eq!(node.connect().exchange(&[head.as_bytes(), &bomb].concat()).status, 413);
+}
+
+#[test]
+fn a_body_for_which_there_is_no_room_is_to_come_again() {
+    let runtime = runtime();
+    let no_room: Extend = |engine, clock, routes| with_internal_api_and_room(engine, clock, routes, 0);
+    let node = Node::start_with(&runtime, Config::default(), Duration::from_secs(2), no_room);
+    let body = |bytes: usize| format!("{{{}}}", " ".repeat(bytes - 2));
+    let call = |bytes| call(&mut node.connect(), "POST", "/services/", &body(bytes));
+    assert_eq!(call(SMALL_BODY_BYTES).status, 400, "what is small needs none");
+    let answer = call(SMALL_BODY_BYTES + 1);
+    let error = r#"{"status":"error","error":"there is no room for the body now"}"#;
+    assert_eq!((answer.status, answer.text().as_str()), (503, error));
+    assert_eq!(answer.header("retry-after"), Some("1"));
 }
 
 #[test]

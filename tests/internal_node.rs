@@ -13,6 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use common::{Answer, Client, runtime};
 use tokio::runtime::Runtime;
 use tollgate::config::{Config, Login, Password};
+use tollgate::http::guesses::{PEER_BURST, PEER_INTERVAL_MS};
 use tollgate::http::system_clock;
 use tollgate::node::Node;
 
@@ -72,6 +73,29 @@ fn with_an_admin_listener_it_is_served_there_only() {
         let admin = node.admin.unwrap();
         assert_eq!((check(admin, "u:p"), check(admin, "u:x")), (200, 401));
         assert_eq!((check(node.http, "u:p"), check(node.http, "u:x")), (404, 404));
+    });
+}
+
+#[test]
+fn who_guesses_at_the_password_waits_and_who_knows_it_does_not() {
+    let (runtime, dir) = (runtime(), tempfile::tempdir().unwrap());
+    let config = Config { internal_api: vec![login("u", "p")], ..support::config(dir.path()) };
+    with_node(&runtime, &config, |node| {
+        assert_eq!(check(node.http, "u:p"), 200);
+        for guess in 0..PEER_BURST {
+            // A password that is wrong once more says nothing new.
+            assert_eq!([check(node.http, &format!("u:{guess}")), check(node.http, "u:0")], [401, 401]);
+        }
+        let answer = call(node.http, "u:new", "GET", "/internal/check.json", "");
+        assert_eq!((answer.status, answer.text().as_str()), (429, ""));
+        let seconds: u64 = answer.header("retry-after").unwrap().parse().unwrap();
+        assert!((1..=PEER_INTERVAL_MS / 1000).contains(&seconds), "{seconds}");
+        // Nor does giving none.
+        let nobody = Client::connect(node.http).get("/internal/check.json");
+        assert_eq!((nobody.status, check(node.http, "u:p")), (401, 200));
+        // Guesses at the password are none at what gateways show.
+        let keyed = "/transactions/authorize.xml?provider_key=none&user_key=u";
+        assert_eq!(Client::connect(node.http).get(keyed).status, 403);
     });
 }
 

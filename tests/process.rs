@@ -158,6 +158,11 @@ fn each_failure_has_a_clear_line_and_its_own_exit_code() {
     assert_eq!(code, 3);
     assert!(text.contains("line 2"), "{text}");
 
+    let nowhere = ["--http-tls-cert", "/nowhere/c.pem", "--http-tls-key", "/nowhere/k.pem"];
+    let (code, text) = fails(&[&["--data-dir", data_text], nowhere.as_slice()].concat(), &[]);
+    assert_eq!((code, data.exists()), (3, false), "{text}");
+    assert!(text.contains("/nowhere/c.pem"), "{text}");
+
     let busy = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = busy.local_addr().unwrap().to_string();
     let (code, text) = fails(&["--http", &address, "--data-dir", data_text], &[]);

@@ -1,27 +1,4 @@
-//! Payloads of journal entries. The first two bytes are kind and version.
+//! See `src/entry.rs`.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use tollgate::journal::entry::{Entry, Kind, decode};
-
-fuzz_target!(|bytes: &[u8]| {
-    let [kind, version, payload @ ..] = bytes else { return };
-    let Ok(entry) = decode(*kind, *version, payload) else { return };
-    let mut encoded = Vec::new();
-    let its_kind = match &entry {
-        Entry::Usage(usage) => {
-            usage.encode(&mut encoded);
-            Kind::Usage
-        }
-        Entry::Set(set) => {
-            set.encode(&mut encoded);
-            Kind::Set
-        }
-        Entry::Command(command) => {
-            command.encode(&mut encoded);
-            Kind::Command
-        }
-    };
-    assert_eq!(Some(its_kind), Kind::from_number(*kind));
-    assert_eq!(encoded, payload, "{entry:?}");
-});
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| tollgate_fuzz::entry::run(bytes));

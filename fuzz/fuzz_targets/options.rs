@@ -1,19 +1,4 @@
-//! The `3scale-options` header, which is read in place where it is plain and as a form where it is not.
+//! See `src/options.rs`.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use tollgate::http::options::Options;
-
-fuzz_target!(|header: &[u8]| {
-    let options = Options::parse(header);
-    if header.len() < 1 << 16 && !header.iter().any(|byte| matches!(byte, b'%' | b'+' | b' ')) {
-        let mut escaped = Vec::new();
-        for byte in header {
-            match byte {
-                b'&' | b'=' => escaped.push(*byte),
-                _ => escaped.extend(format!("%{byte:02x}").bytes()),
-            }
-        }
-        assert_eq!(options, Options::parse(&escaped));
-    }
-});
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| tollgate_fuzz::options::run(bytes));

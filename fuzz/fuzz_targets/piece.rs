@@ -1,40 +1,4 @@
-//! Pieces of checkpoints. The input is tried as it is, and as the content of a piece whose envelope fits.
+//! See `src/piece.rs`.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use tollgate::store::{PIECE_BYTES_MAX, Piece, decode_piece};
-
-const GENERATION: u64 = 7;
-const INDEX: u32 = 3;
-
-fn check(piece: &[u8]) {
-    let Ok(decoded) = decode_piece(GENERATION, INDEX, piece) else { return };
-    assert!(piece.len() <= PIECE_BYTES_MAX);
-    // The checksum holds a piece to its place.
-    assert!(decode_piece(GENERATION + 1, INDEX, piece).is_err());
-    assert!(decode_piece(GENERATION, INDEX + 1, piece).is_err());
-    match decoded {
-        Piece::Catalog(bytes) => assert!(bytes.len() < piece.len()),
-        Piece::Counters { subjects, goes_on, .. } => {
-            assert!(!goes_on || !subjects.is_empty());
-            // What each part takes at least, packed.
-            let cells: usize = subjects.iter().map(|subject| subject.cells.len()).sum();
-            let waiting: usize = subjects.iter().map(|subject| subject.waiting.len()).sum();
-            assert!(subjects.len() * 25 + cells * 64 + waiting * 21 <= piece.len());
-        }
-    }
-}
-
-fuzz_target!(|bytes: &[u8]| {
-    check(bytes);
-    let [kind, body @ ..] = bytes else { return };
-    let mut piece = vec![1, 1 + kind % 3, 0, 0];
-    piece.extend(INDEX.to_le_bytes());
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&GENERATION.to_le_bytes());
-    hasher.update(&piece);
-    hasher.update(body);
-    piece.extend(hasher.finalize().to_le_bytes());
-    piece.extend_from_slice(body);
-    check(&piece);
-});
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| tollgate_fuzz::piece::run(bytes));

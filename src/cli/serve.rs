@@ -1,6 +1,7 @@
 //! `tollgate serve`: the life of a node, from its configuration to its exit code.
 //!
-//! Signals: TERM and INT stop it, USR2 starts the program that is now in this one's place to take over from it.
+//! Signals: TERM and INT stop it, USR2 starts the program that is now in this one's place to take over from it, HUP has
+//! it read its certificates again.
 
 use std::io::IsTerminal;
 use std::process::Command;
@@ -11,7 +12,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::service::ServiceManager;
 use super::{Exit, Serve, say, show};
-use crate::config::{Config, Log};
+use crate::config::{Config, Log, Tls};
 use crate::http::system_clock;
 use crate::node::{DataDirError, HandOver, Node, NodeError, RecoveryError, Sample, Successor};
 
@@ -46,6 +47,7 @@ struct Signals {
     term: Signal,
     int: Signal,
     usr2: Signal,
+    hup: Signal,
 }
 
 impl Signals {
@@ -54,6 +56,7 @@ impl Signals {
             term: signal(SignalKind::terminate())?,
             int: signal(SignalKind::interrupt())?,
             usr2: signal(SignalKind::user_defined2())?,
+            hup: signal(SignalKind::hangup())?,
         })
     }
 
@@ -101,6 +104,11 @@ async fn serve(mut node: Node, config: &Config, signals: &mut Signals, manager: 
             }
             _ = signals.usr2.recv() => {
                 start_successor();
+                continue;
+            }
+            _ = signals.hup.recv() => {
+                tracing::info!("reading certificates again");
+                node.reload();
                 continue;
             }
             successor = node.successor() => successor,
@@ -197,6 +205,7 @@ fn exit_of(error: &NodeError) -> Exit {
     match error {
         NodeError::DataDir(error) => exit_of_data_dir(error),
         NodeError::HandOver(_) => Exit::Locked,
+        NodeError::Tls(_) => Exit::Config,
         NodeError::Address { .. } => Exit::Address,
         NodeError::Recovery(RecoveryError::ClockBehind { .. }) => Exit::Clock,
         NodeError::Recovery(error) if error.is_io() => Exit::DataDir,
@@ -225,17 +234,20 @@ fn start_logging(log: &Log) {
 /// Says where the node is, and once how to make a first call. The credentials go to standard output only.
 fn announce(node: &Node, config: &Config) {
     tracing::info!(http = %node.http, admin = ?node.admin, data_dir = %config.data_dir.display(), "serving");
-    let mut text = format!("Tollgate serves the Service Management API on http://{}\n", node.http);
-    let telemetry = node.admin.unwrap_or(node.http);
-    text += &format!("Telemetry: http://{telemetry}/metrics  Health: http://{}/readyz\n", node.http);
+    let scheme = |tls: &Option<Tls>| if tls.is_some() { "https" } else { "http" };
+    let http = format!("{}://{}", scheme(&config.listeners.http_tls), node.http);
+    let telemetry = node.admin.map(|admin| format!("{}://{admin}", scheme(&config.listeners.admin_tls)));
+    let telemetry = telemetry.as_ref().unwrap_or(&http);
+    let mut text = format!("Tollgate serves the Service Management API on {http}\n");
+    text += &format!("Telemetry: {telemetry}/metrics  Health: {http}/readyz\n");
     if let Some(sample) = &node.sample {
-        text += &describe(sample, node);
+        text += &describe(sample, &http);
     }
     text += &format!("Stop with Ctrl-C; everything is kept in {}\n", config.data_dir.display());
     show(&text);
 }
 
-fn describe(sample: &Sample, node: &Node) -> String {
+fn describe(sample: &Sample, http: &str) -> String {
     let Sample { provider_key, service_id, service_token, user_key } = sample;
     format!(
         "
@@ -246,9 +258,8 @@ The data directory was empty, so a sample was created. Its credentials are shown
   user key       {user_key}   (application \"Sample application\" on plan Basic: 10 hits a minute)
 
 Make a first call:
-  curl -g 'http://{}/transactions/authrep.xml?service_id={service_id}&service_token={service_token}&user_key={user_key}&usage[hits]=1'
+  curl -g '{http}/transactions/authrep.xml?service_id={service_id}&service_token={service_token}&user_key={user_key}&usage[hits]=1'
 
-",
-        node.http
+"
     )
 }

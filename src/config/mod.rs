@@ -4,14 +4,16 @@
 //! checked. All problems are reported at once, each with where it stands.
 
 mod file;
+mod listeners;
 mod login;
 mod origin;
 mod settings;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use listeners::{Listeners, Tls};
 pub use login::{Login, Password};
 use origin::Origins;
 pub use origin::{Effective, Origin};
@@ -28,6 +30,8 @@ pub struct Config {
     pub admin: Option<SocketAddr>,
     /// The most connections a listener keeps; more are refused.
     pub connections_max: usize,
+    /// What protects the listeners, and their other limits.
+    pub listeners: Listeners,
     /// How long a stop may take before what is still open is closed.
     pub drain_deadline: Duration,
     /// Journal bytes after which a checkpoint is made: bounds what a restart has to replay.
@@ -111,8 +115,18 @@ impl Config {
             data_dir: Some(self.data_dir.clone()),
             http: Some(self.http.to_string()),
             admin: self.admin.map(|address| address.to_string()),
+            http_tls_cert: None,
+            http_tls_key: None,
+            http_tls_client_ca: None,
+            admin_tls_cert: None,
+            admin_tls_key: None,
+            admin_tls_client_ca: None,
             insecure: Some(false),
             connections_max: Some(self.connections_max),
+            connections_per_peer_max: Some(self.listeners.connections_per_peer_max),
+            head_timeout_s: Some(self.listeners.head_timeout.as_secs()),
+            body_timeout_s: Some(self.listeners.body_timeout.as_secs()),
+            idle_timeout_s: Some(self.listeners.idle_timeout.as_secs()),
             drain_s: Some(self.drain_deadline.as_secs()),
             checkpoint_mib: Some(self.checkpoint_bytes >> 20),
             accept_clock: Some(self.accept_clock),
@@ -127,23 +141,12 @@ impl Config {
 }
 
 impl Settings {
-    fn resolve(self, problems: &mut Vec<String>) -> Config {
-        let insecure = self.insecure.unwrap_or(false);
-        let http = self.http.unwrap_or_else(|| HTTP_DEFAULT.into());
-        let http = address("http", &http, insecure, problems);
-        let admin = self.admin.map(|text| address("admin", &text, insecure, problems));
-        if admin.is_none() && !is_loopback(http) {
-            problems.push(format!(
-                "http: {http} is not a loopback address, so telemetry needs a listener of its own: set admin"
-            ));
-        }
-        if admin == Some(http) && http.port() != 0 {
-            problems.push(format!("admin: {http} is the address of http already"));
-        }
+    fn resolve(mut self, problems: &mut Vec<String>) -> Config {
         let connections_max = self.connections_max.unwrap_or(1024);
         if !(1..=1_000_000).contains(&connections_max) {
             problems.push(format!("connections_max: {connections_max} is not between 1 and 1000000"));
         }
+        let (http, admin, listeners) = listeners::resolve(&mut self, connections_max, problems);
         let drain_s = self.drain_s.unwrap_or(10);
         if !(1..=600).contains(&drain_s) {
             problems.push(format!("drain_s: {drain_s} is not between 1 and 600"));
@@ -181,36 +184,12 @@ impl Settings {
             http,
             admin,
             connections_max,
+            listeners,
             drain_deadline: Duration::from_secs(drain_s),
             checkpoint_bytes: checkpoint_mib << 20,
             accept_clock: self.accept_clock.unwrap_or(false),
             internal_api: internal_api.into_iter().flatten().collect(),
             log: Log { level, json },
-        }
-    }
-}
-
-fn is_loopback(address: SocketAddr) -> bool {
-    match address.ip() {
-        IpAddr::V4(ip) => ip.is_loopback(),
-        IpAddr::V6(ip) => ip.is_loopback() || ip.to_ipv4_mapped().is_some_and(|ip| ip.is_loopback()),
-    }
-}
-
-/// Reads a listener's address. Without TLS only loopback is safe, and anything else must be asked for.
-fn address(key: &str, text: &str, insecure: bool, problems: &mut Vec<String>) -> SocketAddr {
-    let fallback = SocketAddr::from(([127, 0, 0, 1], 0));
-    match text.parse::<SocketAddr>() {
-        Ok(address) if is_loopback(address) || insecure => address,
-        Ok(address) => {
-            problems.push(format!(
-                "{key}: {address} can be reached from other machines and has no TLS: give a loopback address, or --insecure if something in front protects it"
-            ));
-            fallback
-        }
-        Err(_) => {
-            problems.push(format!("{key}: \"{text}\" is not an address like {HTTP_DEFAULT} or [::1]:3000"));
-            fallback
         }
     }
 }
@@ -343,19 +322,5 @@ mod tests {
         assert_eq!((of("drain_s").value.as_str(), &of("drain_s").origin), ("3", &Origin::File(path, 2)));
         assert_eq!(of("data_dir").origin.to_string(), "--data-dir");
         assert_eq!(of("connections_max").origin, Origin::Default);
-    }
-
-    #[test]
-    fn other_machines_are_let_in_only_on_request() {
-        let flags = |insecure| Settings {
-            http: Some("0.0.0.0:3000".into()),
-            admin: Some("127.0.0.1:3001".into()),
-            insecure,
-            ..Settings::default()
-        };
-        assert!(load(flags(None), &[]).unwrap_err()[0].contains("--insecure"));
-        assert!(load(flags(Some(true)), &[]).is_ok());
-        let without_admin = Settings { admin: None, ..flags(Some(true)) };
-        assert!(load(without_admin, &[]).unwrap_err()[0].contains("set admin"));
     }
 }

@@ -27,6 +27,30 @@ pub struct Settings {
     #[arg(long, value_name = "ADDR")]
     pub admin: Option<String>,
 
+    /// TLS certificate chain (PEM) of --http; clients then need https
+    #[arg(long, value_name = "FILE")]
+    pub http_tls_cert: Option<PathBuf>,
+
+    /// Its private key (PEM), readable by its owner only
+    #[arg(long, value_name = "FILE")]
+    pub http_tls_key: Option<PathBuf>,
+
+    /// Authorities (PEM) of client certificates, which all clients of --http then need
+    #[arg(long, value_name = "FILE")]
+    pub http_tls_client_ca: Option<PathBuf>,
+
+    /// TLS certificate chain (PEM) of --admin
+    #[arg(long, value_name = "FILE")]
+    pub admin_tls_cert: Option<PathBuf>,
+
+    /// Its private key (PEM), readable by its owner only
+    #[arg(long, value_name = "FILE")]
+    pub admin_tls_key: Option<PathBuf>,
+
+    /// Authorities (PEM) of client certificates, which all clients of --admin then need
+    #[arg(long, value_name = "FILE")]
+    pub admin_tls_client_ca: Option<PathBuf>,
+
     /// Allow addresses that other machines can reach although there is no TLS
     #[arg(long, num_args = 0..=1, default_missing_value = "true")]
     pub insecure: Option<bool>,
@@ -34,6 +58,22 @@ pub struct Settings {
     /// The most connections a listener keeps [default: 1024]
     #[arg(long, value_name = "N")]
     pub connections_max: Option<usize>,
+
+    /// The most connections of one address, loopback excepted [default: half of connections_max]
+    #[arg(long, value_name = "N")]
+    pub connections_per_peer_max: Option<usize>,
+
+    /// Seconds that a TLS handshake or the head of a request may take [default: 10]
+    #[arg(long, value_name = "SECONDS")]
+    pub head_timeout_s: Option<u64>,
+
+    /// Seconds that the body of a request may take [default: 30]
+    #[arg(long, value_name = "SECONDS")]
+    pub body_timeout_s: Option<u64>,
+
+    /// Seconds that a connection may rest between requests [default: 75]
+    #[arg(long, value_name = "SECONDS")]
+    pub idle_timeout_s: Option<u64>,
 
     /// Seconds that a stop may take to finish what is open [default: 10]
     #[arg(long, value_name = "SECONDS")]
@@ -82,8 +122,18 @@ impl Settings {
             data_dir: self.data_dir.or(other.data_dir),
             http: self.http.or(other.http),
             admin: self.admin.or(other.admin),
+            http_tls_cert: self.http_tls_cert.or(other.http_tls_cert),
+            http_tls_key: self.http_tls_key.or(other.http_tls_key),
+            http_tls_client_ca: self.http_tls_client_ca.or(other.http_tls_client_ca),
+            admin_tls_cert: self.admin_tls_cert.or(other.admin_tls_cert),
+            admin_tls_key: self.admin_tls_key.or(other.admin_tls_key),
+            admin_tls_client_ca: self.admin_tls_client_ca.or(other.admin_tls_client_ca),
             insecure: self.insecure.or(other.insecure),
             connections_max: self.connections_max.or(other.connections_max),
+            connections_per_peer_max: self.connections_per_peer_max.or(other.connections_per_peer_max),
+            head_timeout_s: self.head_timeout_s.or(other.head_timeout_s),
+            body_timeout_s: self.body_timeout_s.or(other.body_timeout_s),
+            idle_timeout_s: self.idle_timeout_s.or(other.idle_timeout_s),
             drain_s: self.drain_s.or(other.drain_s),
             checkpoint_mib: self.checkpoint_mib.or(other.checkpoint_mib),
             accept_clock: self.accept_clock.or(other.accept_clock),
@@ -110,6 +160,12 @@ pub(super) fn from_variables(
             "DATA_DIR" => settings.data_dir = Some(value.into()),
             "HTTP" => settings.http = Some(value),
             "ADMIN" => settings.admin = Some(value),
+            "HTTP_TLS_CERT" => settings.http_tls_cert = Some(value.into()),
+            "HTTP_TLS_KEY" => settings.http_tls_key = Some(value.into()),
+            "HTTP_TLS_CLIENT_CA" => settings.http_tls_client_ca = Some(value.into()),
+            "ADMIN_TLS_CERT" => settings.admin_tls_cert = Some(value.into()),
+            "ADMIN_TLS_KEY" => settings.admin_tls_key = Some(value.into()),
+            "ADMIN_TLS_CLIENT_CA" => settings.admin_tls_client_ca = Some(value.into()),
             "INTERNAL_API_USER" => settings.internal_api_user = Some(value),
             "INTERNAL_API_PASSWORD" => settings.internal_api_password = Some(Password::new(&value)),
             "INTERNAL_API_USER_2" => settings.internal_api_user_2 = Some(value),
@@ -119,6 +175,10 @@ pub(super) fn from_variables(
             "INSECURE" => settings.insecure = switch(&name, &value, problems),
             "ACCEPT_CLOCK" => settings.accept_clock = switch(&name, &value, problems),
             "CONNECTIONS_MAX" => settings.connections_max = number(&name, &value, problems),
+            "CONNECTIONS_PER_PEER_MAX" => settings.connections_per_peer_max = number(&name, &value, problems),
+            "HEAD_TIMEOUT_S" => settings.head_timeout_s = number(&name, &value, problems),
+            "BODY_TIMEOUT_S" => settings.body_timeout_s = number(&name, &value, problems),
+            "IDLE_TIMEOUT_S" => settings.idle_timeout_s = number(&name, &value, problems),
             "DRAIN_S" => settings.drain_s = number(&name, &value, problems),
             "CHECKPOINT_MIB" => settings.checkpoint_mib = number(&name, &value, problems),
             _ => {

@@ -5,20 +5,28 @@ use hyper::{StatusCode, Uri};
 use smallvec::SmallVec;
 
 use super::answer::{self, Response};
-use super::dialect::{Dialect, options};
+use super::dialect::{Dialect, attempt, options};
 use super::fields::Fields;
 use super::form::{Form, FormError, Value};
+use super::guesses::Wait;
 use super::options::Options;
+use super::peer::Peer;
 use super::xml::{self, Shown};
 use super::{ratelimit, telemetry};
 use crate::engine::request::{Answer, AuthRequest, Call, Redirect, UsageParameter};
 use crate::model::decision::{Denial, Refusal};
 
 /// Answers a call. The checks come in the order of the reference: what can be read, who asks, what is asked.
-pub(super) fn answer(dialect: &Dialect, call: telemetry::Call, uri: &Uri, headers: &HeaderMap) -> Response {
+pub(super) fn answer(
+    dialect: &Dialect,
+    call: telemetry::Call,
+    peer: Peer,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Response {
     let options = options(headers);
     let (result, response) = match Form::parse(uri.query().unwrap_or_default().as_bytes()) {
-        Ok(form) => decide(dialect, call, &form, options),
+        Ok(form) => decide(dialect, call, peer, &form, options),
         Err(error) => unreadable(&error, options),
     };
     dialect.telemetry.decided(call, result);
@@ -39,7 +47,12 @@ pub(super) fn refuse(refusal: &Refusal<'_>, no_body: bool) -> Outcome {
     (refusal.code(), answer::refused(refusal, no_body))
 }
 
-fn decide(dialect: &Dialect, call: telemetry::Call, form: &Form, options: Options) -> Outcome {
+/// The answer to a peer that has sent too many wrong credentials.
+pub(super) fn slow_down(wait: Wait) -> Outcome {
+    ("too_many_wrong_credentials", wait.answer())
+}
+
+fn decide(dialect: &Dialect, call: telemetry::Call, peer: Peer, form: &Form, options: Options) -> Outcome {
     let mut fields = Fields::default();
     fields.read(form);
     let no_body = options.no_body.unwrap_or(fields.no_body);
@@ -48,6 +61,10 @@ fn decide(dialect: &Dialect, call: telemetry::Call, form: &Form, options: Option
         return refuse(&Refusal::NotValidData, no_body);
     }
     let decided = with_request(&fields, call, options, no_body, |request| {
+        let attempt = attempt(peer, &request.credentials);
+        if let Some(Err(wait)) = attempt.as_ref().map(|attempt| dialect.guesses.admit(attempt)) {
+            return slow_down(wait);
+        }
         let (oauth, redirect_uri) = (request.oauth, matches!(request.redirect, Some(Redirect::Uri(_))));
         let shown = Shown { oauth, redirect_uri, options };
         let wall = (dialect.clock)();
@@ -55,12 +72,13 @@ fn decide(dialect: &Dialect, call: telemetry::Call, form: &Form, options: Option
             dialect.telemetry.answered(call, answer);
             render(answer, shown, no_body)
         });
+        dialect.learn(attempt.as_ref(), decided.as_ref().err());
         decided.unwrap_or_else(|refusal| {
             dialect.note(&request.credentials, &refusal);
             refuse(&refusal, no_body)
         })
     });
-    decided.unwrap_or_else(|| misused(dialect, &fields, no_body))
+    decided.unwrap_or_else(|| misused(dialect, peer, &fields, no_body))
 }
 
 /// Hands the request that the parameters of a call make to `run`; `None` if they make none.
@@ -105,8 +123,15 @@ pub(super) fn with_request<'f, R>(
 }
 
 /// Requests that are wrong in themselves are told so only once it is known who asks.
-fn misused(dialect: &Dialect, fields: &Fields<'_>, no_body: bool) -> Outcome {
-    if let Err(refusal) = dialect.engine.authenticate(&fields.credentials()) {
+fn misused(dialect: &Dialect, peer: Peer, fields: &Fields<'_>, no_body: bool) -> Outcome {
+    let credentials = fields.credentials();
+    let attempt = attempt(peer, &credentials);
+    if let Some(Err(wait)) = attempt.as_ref().map(|attempt| dialect.guesses.admit(attempt)) {
+        return slow_down(wait);
+    }
+    // Only what is refused teaches anything: a provider key is not looked at here.
+    if let Err(refusal) = dialect.engine.authenticate(&credentials) {
+        dialect.learn(attempt.as_ref(), Some(&refusal));
         return refuse(&refusal, no_body);
     }
     if fields.user_id().is_some() {

@@ -9,30 +9,53 @@ use http_body_util::{BodyDataStream, BodyExt, Full};
 use hyper::body::Body;
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 
+use super::bodies::Hold;
 use super::form::{BYTES_MAX, Builder, Form, FormError, PARAMETERS_MAX};
+
+/// How many times its size a body may inflate to. Reports of nothing but the same transaction, numbered, come to
+/// about 25; gzip itself goes to 1032.
+pub const INFLATION_MAX: usize = 128;
+
+/// What a body may inflate to in any case: the first bytes of one say little about it.
+pub const INFLATION_FREE_BYTES: usize = 64 << 10;
 
 /// Why a body cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum BodyError {
+pub enum BodyError {
+    /// It is no form, or one that is too large.
     #[error("{0}")]
     Form(#[from] FormError),
+    /// Encoded in a way that is not known here.
     #[error("the body is encoded in a way other than gzip")]
     Encoding,
+    /// It did not arrive in time.
     #[error("the body did not arrive in time")]
     TooSlow,
+    /// Half a body, or not what its headers say.
     #[error("the body broke off or is not what its headers say")]
     Broken,
+    /// More than [`INFLATION_MAX`].
+    #[error("the body inflates to more than {INFLATION_MAX} times its size")]
+    Inflates,
+    /// All bodies together have taken what there is.
+    #[error("there is no room for the body now")]
+    NoRoom,
 }
 
 /// What kind of body a report may have.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Kind {
+pub enum Kind {
+    /// `application/x-www-form-urlencoded`.
     Form,
+    /// `multipart/form-data`.
     Multipart,
 }
 
-/// The kind of body that the headers announce, or the type that is none of them.
-pub(super) fn kind(headers: &HeaderMap) -> Result<Kind, String> {
+/// The kind of body that the headers announce.
+///
+/// # Errors
+/// The type, if it is none that is known.
+pub fn kind(headers: &HeaderMap) -> Result<Kind, String> {
     let Some(header) = headers.get(CONTENT_TYPE) else { return Ok(Kind::Form) };
     let text = String::from_utf8_lossy(header.as_bytes());
     let media_type = text.split([';', ',']).next().unwrap_or_default().trim();
@@ -45,17 +68,21 @@ pub(super) fn kind(headers: &HeaderMap) -> Result<Kind, String> {
     }
 }
 
-/// Reads and parses a body.
-pub(super) async fn read<B>(
+/// Reads and parses a body, which must arrive within `timeout` and find room.
+///
+/// # Errors
+/// [`BodyError`].
+pub async fn read<B>(
     headers: &HeaderMap,
     kind: Kind,
     body: B,
     timeout: Duration,
+    room: Hold<'_>,
 ) -> Result<Form, BodyError>
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    let bytes = read_bytes(headers, body, timeout, BYTES_MAX).await?;
+    let bytes = read_bytes(headers, body, timeout, BYTES_MAX, room).await?;
     match kind {
         Kind::Form => Ok(Form::parse(&bytes)?),
         Kind::Multipart => {
@@ -72,16 +99,17 @@ pub(super) async fn read_bytes<B>(
     body: B,
     timeout: Duration,
     bytes_max: usize,
+    room: Hold<'_>,
 ) -> Result<Vec<u8>, BodyError>
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    let sink = Sink::for_encoding(headers, bytes_max)?;
+    let sink = Sink::for_encoding(headers, bytes_max, room)?;
     let collected = tokio::time::timeout(timeout, collect(body, sink, bytes_max)).await;
     collected.map_err(|_| BodyError::TooSlow)?
 }
 
-async fn collect<B>(mut body: B, mut sink: Sink, bytes_max: usize) -> Result<Vec<u8>, BodyError>
+async fn collect<B>(mut body: B, mut sink: Sink<'_>, bytes_max: usize) -> Result<Vec<u8>, BodyError>
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -101,15 +129,15 @@ where
     sink.finish()
 }
 
-/// Where the bytes of a body go: through a decoder or not, never beyond a bound.
-enum Sink {
-    Plain(Bounded),
-    Gzip(Box<MultiGzDecoder<Bounded>>),
+/// Where the bytes of a body go: through a decoder or not, never beyond their bounds.
+enum Sink<'b> {
+    Plain(Bounded<'b>),
+    Gzip(Box<MultiGzDecoder<Bounded<'b>>>),
 }
 
-impl Sink {
-    fn for_encoding(headers: &HeaderMap, bytes_max: usize) -> Result<Sink, BodyError> {
-        let bounded = Bounded { bytes: Vec::new(), bytes_max, full: false };
+impl<'b> Sink<'b> {
+    fn for_encoding(headers: &HeaderMap, bytes_max: usize, room: Hold<'b>) -> Result<Sink<'b>, BodyError> {
+        let bounded = Bounded { bytes: Vec::new(), bytes_max, received: 0, room, stopped: None };
         let mut encodings = headers.get_all(CONTENT_ENCODING).iter();
         let is = |value: &[u8], name: &str| value.trim_ascii().eq_ignore_ascii_case(name.as_bytes());
         match (encodings.next().map(hyper::header::HeaderValue::as_bytes), encodings.next()) {
@@ -122,41 +150,69 @@ impl Sink {
         }
     }
 
-    fn write(&mut self, data: &[u8]) -> Result<(), BodyError> {
-        let (result, full) = match self {
-            Sink::Plain(bytes) => (bytes.write_all(data), bytes.full),
-            Sink::Gzip(decoder) => (decoder.write_all(data), decoder.get_ref().full),
-        };
-        result.map_err(|_| if full { FormError::TooLarge.into() } else { BodyError::Broken })
-    }
-
-    fn finish(self) -> Result<Vec<u8>, BodyError> {
+    fn bounded(&mut self) -> &mut Bounded<'b> {
         match self {
-            Sink::Plain(bytes) => Ok(bytes.bytes),
-            Sink::Gzip(mut decoder) => {
-                // The last of the output may come only now, so the bound may be met only now.
-                let ended = decoder.try_finish();
-                if decoder.get_ref().full {
-                    return Err(FormError::TooLarge.into());
-                }
-                ended.map_err(|_| BodyError::Broken)?;
-                Ok(std::mem::take(&mut decoder.get_mut().bytes))
-            }
+            Sink::Plain(bounded) => bounded,
+            Sink::Gzip(decoder) => decoder.get_mut(),
         }
     }
+
+    fn write(&mut self, data: &[u8]) -> Result<(), BodyError> {
+        self.bounded().received += data.len();
+        let result = match self {
+            Sink::Plain(bounded) => bounded.write_all(data),
+            Sink::Gzip(decoder) => decoder.write_all(data),
+        };
+        result.map_err(|_| self.bounded().stopped.take().unwrap_or(BodyError::Broken))
+    }
+
+    fn finish(mut self) -> Result<Vec<u8>, BodyError> {
+        if let Sink::Gzip(decoder) = &mut self {
+            // The last of the output may come only now, so a bound may be met only now.
+            let ended = decoder.try_finish();
+            if let Some(stopped) = decoder.get_mut().stopped.take() {
+                return Err(stopped);
+            }
+            ended.map_err(|_| BodyError::Broken)?;
+        }
+        Ok(std::mem::take(&mut self.bounded().bytes))
+    }
 }
 
-/// Bytes in memory that refuse to become more than `bytes_max`: a bomb is stopped while it inflates.
-struct Bounded {
+/// Bytes in memory that refuse to become too many: a bomb is stopped while it inflates.
+struct Bounded<'b> {
     bytes: Vec<u8>,
     bytes_max: usize,
-    full: bool,
+    /// What they came from.
+    received: usize,
+    room: Hold<'b>,
+    stopped: Option<BodyError>,
 }
 
-impl Write for Bounded {
+impl Bounded<'_> {
+    fn make_room(&mut self, more: usize) -> Result<(), BodyError> {
+        let len = self.bytes.len() + more;
+        if len > self.bytes_max {
+            return Err(FormError::TooLarge.into());
+        }
+        if len > INFLATION_FREE_BYTES && len / INFLATION_MAX > self.received {
+            return Err(BodyError::Inflates);
+        }
+        if len > self.bytes.capacity() {
+            let capacity = len.next_power_of_two().min(self.bytes_max);
+            if !self.room.grow_to(capacity) {
+                return Err(BodyError::NoRoom);
+            }
+            self.bytes.reserve_exact(capacity - self.bytes.len());
+        }
+        Ok(())
+    }
+}
+
+impl Write for Bounded<'_> {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        if self.bytes.len() + data.len() > self.bytes_max {
-            self.full = true;
+        if let Err(error) = self.make_room(data.len()) {
+            self.stopped = Some(error);
             return Err(io::ErrorKind::FileTooLarge.into());
         }
         self.bytes.extend_from_slice(data);
@@ -194,8 +250,20 @@ mod tests {
     use hyper::header::HeaderValue;
     use proptest::prelude::*;
 
+    use super::super::Peer;
+    use super::super::bodies::Bodies;
     use super::super::form::Value;
     use super::*;
+
+    /// Bytes that do not compress.
+    fn noise(len: usize) -> Vec<u8> {
+        let mut state = 1_u32;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            b'a' + (state >> 24) as u8 % 26
+        };
+        (0..len).map(|_| next()).collect()
+    }
 
     fn run<T>(future: impl Future<Output = T>) -> T {
         tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
@@ -210,7 +278,10 @@ mod tests {
     fn read_encoded(encoding: &'static str, body: Vec<u8>) -> Result<usize, String> {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static(encoding));
-        let form = run(read(&headers, Kind::Form, Full::new(Bytes::from(body)), Duration::from_secs(60)));
+        let bodies = Bodies::default();
+        let room = bodies.hold(Peer::of([192, 0, 2, 1].into()));
+        let body = Full::new(Bytes::from(body));
+        let form = run(read(&headers, Kind::Form, body, Duration::from_secs(60), room));
         form.map(|form| form.entries().count()).map_err(|error| error.to_string())
     }
 
@@ -219,13 +290,49 @@ mod tests {
         assert_eq!(read_encoded("gzip", gzip(b"a=1&b=2")), Ok(2));
         let two = [gzip(b"a=1&b="), gzip(b"2&c=3")].concat();
         assert_eq!(read_encoded("X-GZip", two), Ok(3));
-        let most = vec![b'a'; BYTES_MAX];
+        let most = noise(BYTES_MAX);
         assert_eq!(read_encoded("gzip", gzip(&most)), Ok(1));
         assert_eq!(read_encoded("identity", most), Ok(1));
         let too_large = Err(FormError::TooLarge.to_string());
-        assert_eq!(read_encoded("gzip", gzip(&vec![b'a'; BYTES_MAX + 1])), too_large);
-        assert_eq!(read_encoded("gzip", gzip(&vec![0; 200 << 20])), too_large);
+        assert_eq!(read_encoded("gzip", gzip(&noise(BYTES_MAX + 1))), too_large);
         assert_eq!(read_encoded("", vec![b'a'; BYTES_MAX + 1]), too_large);
+    }
+
+    #[test]
+    fn what_inflates_too_much_is_stopped() {
+        // Zeros after noise: how large the whole is compressed hardly depends on how many.
+        let body = |noise_len: usize, len: usize| {
+            let mut body = noise(noise_len);
+            body.resize(len, b'a');
+            gzip(&body)
+        };
+        assert_eq!(read_encoded("gzip", body(0, INFLATION_FREE_BYTES)), Ok(1));
+        let inflates = Err(BodyError::Inflates.to_string());
+        assert_eq!(read_encoded("gzip", body(0, 2 * INFLATION_FREE_BYTES)), inflates);
+        // What arrived in one piece was received, so the size comes first.
+        let too_large = Err(FormError::TooLarge.to_string());
+        assert_eq!(read_encoded("gzip", gzip(&vec![0; 200 << 20])), too_large);
+        let bodies = Bodies::default();
+        let mut at_the_bound = Bounded {
+            bytes: vec![0; INFLATION_FREE_BYTES],
+            bytes_max: BYTES_MAX,
+            received: 1000,
+            room: bodies.hold(Peer::of([127, 0, 0, 1].into())),
+            stopped: None,
+        };
+        let left = INFLATION_MAX * 1001 - 1 - INFLATION_FREE_BYTES;
+        assert!(at_the_bound.make_room(left).is_ok());
+        assert!(matches!(at_the_bound.make_room(left + 1), Err(BodyError::Inflates)));
+    }
+
+    #[test]
+    fn an_honest_report_does_not_inflate_too_much() {
+        let same = |n| format!("transactions[{n}][app_id]=app1&transactions[{n}][usage][hits]=1");
+        let body = (0..2048).map(same).collect::<Vec<_>>().join("&");
+        let mut best = GzEncoder::new(Vec::new(), Compression::best());
+        best.write_all(body.as_bytes()).unwrap();
+        let compressed = best.finish().unwrap();
+        assert!(body.len() / compressed.len() < INFLATION_MAX / 4, "{}", body.len() / compressed.len());
     }
 
     #[test]

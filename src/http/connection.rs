@@ -19,6 +19,8 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::CancellationToken;
 
+use super::departure::Departure;
+use super::peer::Peer;
 use super::routes::Routes;
 use super::server::Config;
 use super::telemetry::Telemetry;
@@ -39,6 +41,7 @@ const LAST_CHANCE: Duration = Duration::from_millis(250);
 /// Serves one connection until it ends. Once `drain` is cancelled, what is in flight is still answered.
 pub(super) async fn serve<S>(
     stream: S,
+    peer: Peer,
     routes: Arc<Routes>,
     telemetry: Arc<Telemetry>,
     config: &Config,
@@ -53,7 +56,7 @@ where
     let service = service_fn(|request| {
         progress.begin();
         telemetry.requested();
-        let reply = routes.answer(request);
+        let reply = routes.answer(request, peer);
         // One that is there is not answering any more: hyper takes it before it does anything else.
         let later = (!reply.is_now()).then(|| Arc::clone(&progress));
         if later.is_none() {
@@ -83,12 +86,7 @@ where
     let mut ticks = tokio::time::interval(patience.tick);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut draining = false;
-    let mut closing = pin!(async {
-        drain.cancelled().await;
-        if departure.is_on() {
-            tokio::time::sleep(LAST_CHANCE).await;
-        }
-    });
+    let mut closing = pin!(last_chance(&drain, departure));
     loop {
         tokio::select! {
             biased;
@@ -100,6 +98,14 @@ where
             }
             _ = ticks.tick() => if patience.is_over(&progress) { return End::CutOff },
         }
+    }
+}
+
+/// Waits until `drain` is cancelled and whoever was about to use a connection has had the time to.
+pub(super) async fn last_chance(drain: &CancellationToken, departure: &Departure) {
+    drain.cancelled().await;
+    if departure.is_on() {
+        tokio::time::sleep(LAST_CHANCE).await;
     }
 }
 

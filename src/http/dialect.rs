@@ -11,7 +11,10 @@ use hyper::header::HeaderMap;
 use hyper::{Method, Request, StatusCode};
 
 use super::answer::{self, Response};
+use super::bodies::Bodies;
+use super::guesses::{Attempt, Guesses, Target as Opens};
 use super::options::Options;
+use super::peer::Peer;
 use super::telemetry::{Call, Telemetry};
 use super::{Clock, auth, report};
 use crate::engine::Engine;
@@ -31,6 +34,8 @@ pub struct Dialect {
     pub(super) clock: Clock,
     pub(super) telemetry: Arc<Telemetry>,
     pub(super) body_timeout: Duration,
+    pub(super) bodies: Arc<Bodies>,
+    pub(super) guesses: Arc<Guesses>,
     errors: Option<Arc<IntegrationErrors>>,
 }
 
@@ -74,7 +79,14 @@ impl Dialect {
         telemetry: Arc<Telemetry>,
         body_timeout: Duration,
     ) -> Dialect {
-        Dialect { engine, clock, telemetry, body_timeout, errors: None }
+        let (bodies, guesses) = (Arc::new(Bodies::default()), Arc::new(Guesses::new(false)));
+        Dialect { engine, clock, telemetry, body_timeout, bodies, guesses, errors: None }
+    }
+
+    /// The same with budgets that it shares with others: what bodies take, and wrong credentials.
+    #[must_use]
+    pub fn with_budgets(self, bodies: Arc<Bodies>, guesses: Arc<Guesses>) -> Dialect {
+        Dialect { bodies, guesses, ..self }
     }
 
     /// Keeps in `errors` what goes wrong with calls of known services.
@@ -93,10 +105,10 @@ impl Dialect {
     /// Answers a request that needs neither its body nor the disk: all but reports. `None` for a report.
     ///
     /// Nearly all requests are of this kind, and are spared what a future costs.
-    pub(super) fn answer_now<B>(&self, request: &Request<B>) -> Option<Response> {
+    pub(super) fn answer_now<B>(&self, request: &Request<B>, peer: Peer) -> Option<Response> {
         Some(match target(request.method(), request.uri().path()) {
             Target::Auth(call) => {
-                self.timed(call, || auth::answer(self, call, request.uri(), request.headers()))
+                self.timed(call, || auth::answer(self, call, peer, request.uri(), request.headers()))
             }
             Target::Report => return None,
             Target::Status => {
@@ -114,12 +126,32 @@ impl Dialect {
     }
 
     /// Answers a report.
-    pub(super) async fn answer_report<B>(&self, request: Request<B>) -> Response
+    pub(super) async fn answer_report<B>(&self, request: Request<B>, peer: Peer) -> Response
     where
         B: Body<Data = Bytes> + Unpin,
     {
         let (head, body) = request.into_parts();
-        report::answer(self, &head, body).await
+        report::answer(self, peer, &head, body).await
+    }
+
+    /// Keeps what came out of looking at credentials. What is refused for another reason than they says that they
+    /// were right, unless it was found before they were looked at or could be said of wrong ones too.
+    pub(super) fn learn(&self, attempt: Option<&Attempt<'_>>, refusal: Option<&Refusal<'_>>) {
+        let Some(attempt) = attempt else { return };
+        match refusal {
+            Some(
+                Refusal::ProviderKeyInvalid { .. }
+                | Refusal::ProviderKeyInvalidOrServiceMissing { .. }
+                | Refusal::ServiceTokenInvalid { .. },
+            ) => self.guesses.failed(attempt),
+            Some(
+                Refusal::CredentialsRequired
+                | Refusal::ServiceIdMissing
+                | Refusal::ServiceIdInvalid { .. }
+                | Refusal::StorageUnavailable,
+            ) => {}
+            _ => self.guesses.passed(attempt),
+        }
     }
 
     /// Runs a call, and takes its time if it is the turn of this one.
@@ -131,6 +163,16 @@ impl Dialect {
         }
         result
     }
+}
+
+/// What a caller wants to be known by. As in the engine, a provider key goes before a token.
+pub(super) fn attempt<'a>(peer: Peer, credentials: &Credentials<'a>) -> Option<Attempt<'a>> {
+    let (target, credential) = match (credentials.provider_key, credentials.service_token) {
+        (Some(key), _) => (Opens::ProviderKey, key),
+        (None, Some(token)) => (Opens::Service(credentials.service_id?), token),
+        (None, None) => return None,
+    };
+    Some(Attempt { peer, target, credential: credential.as_bytes() })
 }
 
 /// The extensions that a request asks for.

@@ -2,11 +2,14 @@
 //!
 //! | File | What it holds |
 //! |---|---|
-//! | `server`, `connection` | sockets: accepting, the cap on connections, time limits, draining |
+//! | `server`, `connection` | sockets: accepting, the caps on connections, time limits, draining |
+//! | `tls` | certificates, and their replacement while the node runs |
+//! | `peer`, `guesses` | who is at the other end; budgets for wrong credentials |
 //! | `departure` | sending clients away before another process serves their socket |
 //! | `routes`, `health` | which path belongs to whom; `/healthz`, `/readyz`, `/metrics`; plugin routes |
 //! | `dialect`, `auth`, `report` | the calls of 3scale's API, each in the order of its checks |
 //! | `form`, `fields`, `body` | parameters: nested forms, the names that calls know, bodies (gzip, multipart) |
+//! | `bodies` | what all bodies together may take |
 //! | `internal` | 3scale's internal API, by which another system pushes its configuration |
 //! | `options`, `timestamp` | the `3scale-options` header; the dates that reports carry |
 //! | `answer`, `xml` | answers, to the byte |
@@ -19,22 +22,26 @@
 
 mod answer;
 mod auth;
-mod body;
+pub mod bodies;
+pub mod body;
 mod connection;
 mod departure;
 mod dialect;
 mod explain;
 mod fields;
 pub mod form;
+pub mod guesses;
 mod health;
 pub mod internal;
 pub mod options;
+mod peer;
 mod ratelimit;
 mod report;
 mod routes;
 mod server;
 mod telemetry;
 pub mod timestamp;
+pub mod tls;
 mod top;
 mod xml;
 
@@ -47,8 +54,9 @@ pub use departure::Departure;
 pub use dialect::{API_VERSION, Dialect};
 pub use explain::explain;
 pub use health::{Health, Readiness};
+pub use peer::Peer;
 pub use routes::{Answering, Extension, Routes};
-pub use server::{Config, serve};
+pub use server::{Config, HEADERS_MAX, serve};
 pub use telemetry::Telemetry;
 
 /// The wall clock, read once per request at this edge. Tests give one that stands still.

@@ -11,12 +11,13 @@ use hyper::body::Body;
 use hyper::http::request::Parts;
 
 use super::answer::{self, Response};
-use super::auth::{refuse, unreadable};
+use super::auth::{refuse, slow_down, unreadable};
 use super::body::{self, BodyError};
-use super::dialect::{Dialect, options};
+use super::dialect::{Dialect, attempt, options};
 use super::fields::{Fields, code_of, not_blank};
 use super::form::{Entries, Form, FormError, Value};
 use super::options::Options;
+use super::peer::Peer;
 use super::telemetry::Call;
 use super::timestamp;
 use crate::engine::Ticket;
@@ -30,11 +31,11 @@ type Refused = Box<(&'static str, Response)>;
 const DURABLE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Answers a report.
-pub(super) async fn answer<B>(dialect: &Dialect, head: &Parts, body: B) -> Response
+pub(super) async fn answer<B>(dialect: &Dialect, peer: Peer, head: &Parts, body: B) -> Response
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    let (result, response) = match accept(dialect, head, body).await {
+    let (result, response) = match accept(dialect, peer, head, body).await {
         Ok(ticket) => match tokio::time::timeout(DURABLE_TIMEOUT, dialect.engine.durable(ticket)).await {
             Ok(Ok(())) => ("accepted", answer::empty(StatusCode::ACCEPTED)),
             Ok(Err(_)) | Err(_) => ("not_durable", answer::not_durable()),
@@ -45,7 +46,7 @@ where
     response
 }
 
-async fn accept<B>(dialect: &Dialect, head: &Parts, body: B) -> Result<Ticket, Refused>
+async fn accept<B>(dialect: &Dialect, peer: Peer, head: &Parts, body: B) -> Result<Ticket, Refused>
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -56,9 +57,11 @@ where
     })?;
     let query = Form::parse(head.uri.query().unwrap_or_default().as_bytes())
         .map_err(|e| Box::new(unreadable(&e, options)))?;
-    let body =
-        body::read(&head.headers, kind, body, dialect.body_timeout).await.map_err(|e| no_body(e, options))?;
-    dialect.timed(Call::Report, || count(dialect, &query, &body, options))
+    let room = dialect.bodies.hold(peer);
+    let body = body::read(&head.headers, kind, body, dialect.body_timeout, room)
+        .await
+        .map_err(|e| no_body(e, options))?;
+    dialect.timed(Call::Report, || count(dialect, peer, &query, &body, options))
 }
 
 /// The answer to a report whose body is of no use.
@@ -68,17 +71,36 @@ fn no_body(error: BodyError, options: Options) -> Refused {
         BodyError::Broken => unreadable(&FormError::Shape, options),
         BodyError::Encoding => ("other", answer::empty(StatusCode::UNSUPPORTED_MEDIA_TYPE)),
         BodyError::TooSlow => ("other", answer::too_slow()),
+        BodyError::Inflates => {
+            refuse(&Refusal::BadRequest { text: &error.to_string() }, options.no_body == Some(true))
+        }
+        // Nothing was counted: sent again, it will be.
+        BodyError::NoRoom => ("other", answer::not_durable()),
     })
 }
 
-fn count(dialect: &Dialect, query: &Form, body: &Form, options: Options) -> Result<Ticket, Refused> {
+fn count(
+    dialect: &Dialect,
+    peer: Peer,
+    query: &Form,
+    body: &Form,
+    options: Options,
+) -> Result<Ticket, Refused> {
     let mut fields = Fields::default();
     fields.read(query);
     fields.read(body);
     let no_body = options.no_body.unwrap_or(fields.no_body);
     let refuse = |refusal: &Refusal<'_>| Box::new(refuse(refusal, no_body));
     let credentials = fields.credentials();
-    dialect.engine.authenticate(&credentials).map_err(|refusal| refuse(&refusal))?;
+    let attempt = attempt(peer, &credentials);
+    if let Some(Err(wait)) = attempt.as_ref().map(|attempt| dialect.guesses.admit(attempt)) {
+        return Err(Box::new(slow_down(wait)));
+    }
+    // Only what is refused teaches anything: a provider key is not looked at here.
+    dialect.engine.authenticate(&credentials).map_err(|refusal| {
+        dialect.learn(attempt.as_ref(), Some(&refusal));
+        refuse(&refusal)
+    })?;
     if !query.is_utf8() || !body.is_utf8() {
         return Err(refuse(&Refusal::NotValidData));
     }
@@ -88,7 +110,15 @@ fn count(dialect: &Dialect, query: &Form, body: &Form, options: Options) -> Resu
     let parts: Vec<_> = entries.map(|(_, value)| Part::read(value, &mut usage)).collect();
     let transactions: Vec<_> = parts.iter().map(|part| part.transaction(&usage)).collect();
     let request = ReportRequest { credentials, transactions: &transactions, flat_usage: options.flat_usage };
-    dialect.engine.report(&request, (dialect.clock)()).map_err(|error| match error {
+    let counted = dialect.engine.report(&request, (dialect.clock)());
+    dialect.learn(
+        attempt.as_ref(),
+        match &counted {
+            Ok(_) => None,
+            Err(ReportError::Refused(refusal) | ReportError::Dropped(refusal)) => Some(refusal),
+        },
+    );
+    counted.map_err(|error| match error {
         ReportError::Refused(refusal) => refuse(&refusal),
         ReportError::Dropped(refusal) => {
             tracing::debug!(code = refusal.code(), "a report counted nothing");

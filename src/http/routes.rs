@@ -9,11 +9,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use hyper::body::Incoming;
-use hyper::{Request, StatusCode};
+use hyper::header::HOST;
+use hyper::{Request, StatusCode, Version};
 
 use super::answer::{self, Response};
 use super::dialect::Dialect;
 use super::health::Health;
+use super::peer::Peer;
 use crate::plugin::errors::IntegrationErrors;
 
 /// A future that borrows what answers.
@@ -24,7 +26,7 @@ pub trait Extension: Send + Sync {
     /// Whether a path, as it was sent (not decoded), is this extension's.
     fn owns(&self, path: &str) -> bool;
 
-    /// Answers a request for a path it owns.
+    /// Answers a request for a path it owns. Its extensions hold the [`Peer`] that sent it.
     fn answer(&self, request: Request<Incoming>) -> Answering<'_>;
 }
 
@@ -70,7 +72,10 @@ impl Routes {
     }
 
     /// Answers one request, at once if it can be.
-    pub(super) fn answer(self: &Arc<Self>, request: Request<Incoming>) -> Reply {
+    pub(super) fn answer(self: &Arc<Self>, mut request: Request<Incoming>, peer: Peer) -> Reply {
+        if !names_one_host(&request) {
+            return Reply::now(answer::text(StatusCode::BAD_REQUEST, "a request has one Host header\n"));
+        }
         let path = request.uri().path();
         let mut extension = None;
         if !path.starts_with("/transactions") {
@@ -81,22 +86,33 @@ impl Routes {
         }
         if extension.is_none() {
             let answered = match &self.dialect {
-                Some(dialect) => dialect.answer_now(&request),
+                Some(dialect) => dialect.answer_now(&request, peer),
                 None => Some(answer::text(StatusCode::NOT_FOUND, "not found\n")),
             };
             if let Some(response) = answered {
                 return Reply::now(response);
             }
         }
+        if extension.is_some() {
+            request.extensions_mut().insert(peer);
+        }
         let routes = Arc::clone(self);
         Reply::Later(Box::pin(async move {
             match (extension.and_then(|at| routes.extensions.get(at)), &routes.dialect) {
                 (Some(extension), _) => extension.answer(request).await,
-                (None, Some(dialect)) => dialect.answer_report(request).await,
+                (None, Some(dialect)) => dialect.answer_report(request, peer).await,
                 (None, None) => answer::text(StatusCode::NOT_FOUND, "not found\n"),
             }
         }))
     }
+}
+
+/// RFC 9112, 3.2: HTTP/1.1 has one `Host`, HTTP/1.0 need not have any. Two mean that somebody between us and the
+/// client may have read the other one.
+fn names_one_host<B>(request: &Request<B>) -> bool {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let (first, second) = (hosts.next(), hosts.next());
+    second.is_none() && (first.is_some() || request.version() == Version::HTTP_10)
 }
 
 /// An answer that is there or will be.

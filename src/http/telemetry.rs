@@ -64,6 +64,7 @@ const RESULTS: &[&str] = &[
     "storage_unavailable",
     "usage_not_a_hash",
     "not_durable",
+    "too_many_wrong_credentials",
     "other",
 ];
 
@@ -111,6 +112,7 @@ pub struct Telemetry {
     pub(super) refused: Counter,
     pub(super) cut_off: Counter,
     pub(super) accept_errors: Counter,
+    pub(super) handshakes_failed: Counter,
 }
 
 thread_local! {
@@ -151,6 +153,7 @@ impl Default for Telemetry {
             refused: counter!("tollgate_http_connections_refused_total"),
             cut_off: counter!("tollgate_http_connections_cut_off_total"),
             accept_errors: counter!("tollgate_http_accept_errors_total"),
+            handshakes_failed: counter!("tollgate_http_handshakes_failed_total"),
         }
     }
 }
@@ -252,6 +255,8 @@ fn describe() {
         "tollgate_http_accept_errors_total",
         "Failed accepts (out of file descriptors, for one)"
     );
+    describe_counter!("tollgate_http_handshakes_failed_total", "TLS handshakes that failed");
+    describe_counter!("tollgate_tls_reloads_total", "Certificates replaced, or found bad, by result");
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod data_dir;
 mod front;
 pub mod hand_over;
 pub mod inspect;
+mod listeners;
 mod plugins;
 mod recovery;
 mod sample;
@@ -19,13 +20,16 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::engine::{Engine, NotDurable};
+use crate::http::bodies::Bodies;
+use crate::http::guesses::Guesses;
 use crate::http::internal::{InternalApi, Logins};
+use crate::http::tls::{self, TlsError};
 use crate::http::{self, Clock, Departure, Dialect, Health, Routes};
 use crate::journal::JournalError;
 use crate::plugin::alerts::Alerts;
@@ -36,6 +40,7 @@ use data_dir::DataDir;
 pub use data_dir::DataDirError;
 use front::{Front, Role, Socket, Sockets};
 pub use hand_over::{HandOver, Successor};
+use listeners::{Shown, limits};
 use plugins::Plugins;
 pub use recovery::RecoveryError;
 pub use sample::Sample;
@@ -57,6 +62,9 @@ pub enum NodeError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// A certificate or key cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The system gave something else that is needed no chance.
     #[error("cannot start {what}: {source}")]
     System {
@@ -86,6 +94,7 @@ pub struct Node {
     /// What was created, if the data directory was empty.
     pub sample: Option<Sample>,
     shutdown: CancellationToken,
+    reload: Arc<Notify>,
     tasks: TaskTracker,
     front: Front,
     departure: Departure,
@@ -104,10 +113,11 @@ impl Node {
     /// # Errors
     /// [`NodeError`]; nothing is left running.
     pub async fn start(config: &Config, clock: Clock) -> Result<Node, NodeError> {
+        let shown = Shown::load(&config.listeners)?;
         let data_dir = DataDir::open(&config.data_dir)?;
         // Before recovery, which may take a while: a busy address should not.
         let sockets = Sockets::open(config, Vec::new())?;
-        Node::run(config, clock, data_dir, sockets)
+        Node::run(config, clock, data_dir, sockets, shown)
     }
 
     /// Starts a node with the listening sockets of the one that runs on the same directory, which ends; no client
@@ -116,16 +126,23 @@ impl Node {
     /// # Errors
     /// As there, and what keeps the other node from handing over; it goes on then.
     pub async fn take_over(config: &Config, clock: Clock) -> Result<Node, NodeError> {
-        // The running node should not be bothered by a version that cannot read its data.
+        // The running node should not be bothered by a version that cannot read its data, or has no good certificate.
         data_dir::check_format(&config.data_dir)?;
+        let shown = Shown::load(&config.listeners)?;
         let Some(sockets) = hand_over::take(config).await? else {
             return Node::start(config, clock).await;
         };
         let data_dir = DataDir::open_within(&config.data_dir, ENDING)?;
-        Node::run(config, clock, data_dir, sockets)
+        Node::run(config, clock, data_dir, sockets, shown)
     }
 
-    fn run(config: &Config, clock: Clock, data_dir: DataDir, sockets: Sockets) -> Result<Node, NodeError> {
+    fn run(
+        config: &Config,
+        clock: Clock,
+        data_dir: DataDir,
+        sockets: Sockets,
+        shown: Shown,
+    ) -> Result<Node, NodeError> {
         let metrics = telemetry::recorder();
         let Sockets { http, admin } = sockets;
         let recovered = recovery::recover(&data_dir, config, clock())?;
@@ -166,13 +183,11 @@ impl Node {
         let readiness = telemetry::readiness(Arc::clone(&engine), shutdown.clone());
         let layer = Arc::new(http::Telemetry::default());
         let departure = Departure::default();
-        let limits = http::Config {
-            connections_max: config.connections_max,
-            drain_timeout: config.drain_deadline,
-            departure: departure.clone(),
-            ..http::Config::default()
-        };
-        let dialect = Dialect::new(Arc::clone(&engine), clock.clone(), Arc::clone(&layer), BODY_TIMEOUT);
+        // Of the whole node, not of one listener.
+        let (bodies, guesses) = (Arc::new(Bodies::default()), Arc::new(Guesses::new(false)));
+        let body_timeout = config.listeners.body_timeout;
+        let dialect = Dialect::new(Arc::clone(&engine), clock.clone(), Arc::clone(&layer), body_timeout)
+            .with_budgets(Arc::clone(&bodies), Arc::clone(&guesses));
         let health = Health::new(readiness);
         let with_metrics = health.clone().with_metrics(metrics.clone(), Arc::clone(&layer));
         let health_of_data = if admin.is_none() { with_metrics.clone() } else { health };
@@ -180,21 +195,23 @@ impl Node {
         let mut administration = Routes::admin(with_metrics);
         tasks.spawn(Arc::clone(&plugins.errors).run(shutdown.clone()));
         if let Some(internal) = internal_api(config, &engine, &clock, &plugins) {
+            let internal = internal.with_budgets(bodies, guesses);
             tasks.spawn(internal.background(shutdown.clone()));
             let owner = if admin.is_none() { &mut data } else { &mut administration };
             owner.extend(Box::new(internal));
         }
         let (http_address, admin_address) = (http.address, admin.as_ref().map(|it| it.address));
         let mut front = Front::default();
-        let mut serve = |role, socket: Socket, routes| {
-            let (routes, layer, limits) = (Arc::new(routes), Arc::clone(&layer), limits.clone());
+        let mut serve = |role, socket: Socket, routes, tls: &Option<_>| {
+            let (routes, layer) = (Arc::new(routes), Arc::clone(&layer));
+            let limits = limits(config, tls.clone(), departure.clone());
             front.add(role, socket, move |listener, stop| {
                 http::serve(listener, Arc::clone(&routes), Arc::clone(&layer), limits.clone(), stop)
             });
         };
-        serve(Role::Data, http, data);
+        serve(Role::Data, http, data, &shown.http);
         if let Some(socket) = admin {
-            serve(Role::Admin, socket, administration);
+            serve(Role::Admin, socket, administration, &shown.admin);
         }
         if let Err(error) = front.open() {
             engine.stop_flusher();
@@ -210,6 +227,8 @@ impl Node {
                 tracing::warn!(%error, "no control socket: inspect and --take-over cannot reach this node")
             }
         }
+        let reload = Arc::new(Notify::new());
+        tasks.spawn(tls::watch(shown.all(), Arc::clone(&reload), shutdown.clone()));
         tasks.spawn(telemetry::publish(Arc::clone(&engine), metrics, Arc::clone(&layer), shutdown.clone()));
         tasks.close();
         Ok(Node {
@@ -218,6 +237,7 @@ impl Node {
             admin: admin_address,
             sample,
             shutdown,
+            reload,
             tasks,
             front,
             departure,
@@ -240,6 +260,12 @@ impl Node {
     #[must_use]
     pub fn alerts(&self) -> &Arc<Alerts> {
         &self.plugins.alerts
+    }
+
+    /// Reads certificates again, without waiting until their files are looked at next. What cannot be used is logged,
+    /// and the old stays.
+    pub fn reload(&self) {
+        self.reload.notify_one();
     }
 
     /// Stops: no new connections, what is in flight is answered, everything counted is on disk. Ends within the
@@ -277,9 +303,6 @@ pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()
 }
 
-/// A request's body must arrive within this.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-
 /// 3scale's internal API, if anybody may use it.
 fn internal_api(
     config: &Config,
@@ -294,7 +317,8 @@ fn internal_api(
         return None;
     }
     let (alerts, errors) = (Arc::clone(&plugins.alerts), Arc::clone(&plugins.errors));
-    Some(InternalApi::new(Arc::clone(engine), clock.clone(), alerts, errors, logins, BODY_TIMEOUT))
+    let body_timeout = config.listeners.body_timeout;
+    Some(InternalApi::new(Arc::clone(engine), clock.clone(), alerts, errors, logins, body_timeout))
 }
 
 /// How long a node that has handed over may take to end and let go of its lock.

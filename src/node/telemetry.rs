@@ -60,6 +60,22 @@ fn describe() {
     describe_counter!("tollgate_flush_errors_total", "Flushes that failed");
     describe_counter!("tollgate_checkpoints_total", "Checkpoints made");
     describe_counter!("tollgate_checkpoint_errors_total", "Checkpoints that failed");
+    describe_counter!(
+        "tollgate_follower_errors_total",
+        "Batches that a follower of the journal could not take in"
+    );
+    describe_gauge!(
+        "tollgate_follower_lag_entries",
+        "Journal entries on disk that a follower has not taken in"
+    );
+    describe_counter!(
+        "tollgate_events_dropped_total",
+        "Events dropped, the oldest first, at the most that are kept"
+    );
+    describe_counter!(
+        "tollgate_integration_errors_dropped_total",
+        "Integration errors that came too fast to be kept"
+    );
 }
 
 /// Publishes gauges until `shutdown`.

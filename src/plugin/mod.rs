@@ -10,6 +10,7 @@
 //! | `follower` | reading along: the thread, the position, waiting until it has caught up |
 //! | `alerts` | events: first traffic, first traffic of a day, alert levels reached |
 //! | `errors` | integration errors: what gateways did wrong, per service |
+#![allow(clippy::big_endian_bytes, reason = "keys of a shelf are in the order of their bytes")]
 
 pub mod alerts;
 pub mod errors;

@@ -59,6 +59,10 @@ pub struct Reading<'s> {
     transaction: redb::ReadTransaction,
 }
 
+/// A table of bytes by bytes, and a value in one.
+type ReadOnly = ReadOnlyTable<&'static [u8], &'static [u8]>;
+type Guard<'a> = redb::AccessGuard<'a, &'static [u8]>;
+
 fn definition(table: Table) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
     TableDefinition::new(table.0)
 }
@@ -152,7 +156,7 @@ impl Reading<'_> {
         }
     }
 
-    fn table(&self, table: Table) -> Result<Option<ReadOnlyTable<&'static [u8], &'static [u8]>>, ShelfError> {
+    fn table(&self, table: Table) -> Result<Option<ReadOnly>, ShelfError> {
         match self.transaction.open_table(definition(table)) {
             Ok(table) => Ok(Some(table)),
             Err(TableError::TableDoesNotExist(_)) => Ok(None),
@@ -248,7 +252,7 @@ impl<'a> Scan<'a> {
             Some(end) => table.range::<&[u8]>(self.prefix..end.as_slice())?,
             None => table.range::<&[u8]>(self.prefix..)?,
         };
-        let row = |row: Result<(redb::AccessGuard<'_, &[u8]>, redb::AccessGuard<'_, &[u8]>), _>| {
+        let row = |row: Result<(Guard<'_>, Guard<'_>), _>| {
             row.map(|(key, value)| (key.value().to_vec(), value.value().to_vec()))
         };
         if self.backwards {

@@ -5,15 +5,17 @@
 #![allow(dead_code)]
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 use tollgate::engine::{Engine, Recovery};
+use tollgate::http::bodies::{BODIES_BYTES_MAX, Bodies};
+use tollgate::http::guesses::Guesses;
 use tollgate::http::{Clock, Config, Dialect, Health, Routes, Telemetry, serve};
 use tollgate::journal::{Journal, Options, Sequence};
 use tollgate::model::time::UnixMillis;
@@ -52,6 +54,17 @@ impl Node {
         body_timeout: Duration,
         extend: Extend,
     ) -> Node {
+        Node::start_with_room(runtime, config, body_timeout, extend, BODIES_BYTES_MAX)
+    }
+
+    /// The same with so much room for all bodies together.
+    pub(crate) fn start_with_room(
+        runtime: &Runtime,
+        config: Config,
+        body_timeout: Duration,
+        extend: Extend,
+        bodies_bytes_max: usize,
+    ) -> Node {
         let directory = tempfile::tempdir().unwrap();
         let nothing = |_, _, _| Ok::<(), std::convert::Infallible>(());
         let options = Options { now: UnixMillis(NOON), ..Options::default() };
@@ -69,7 +82,10 @@ impl Node {
             std::thread::spawn(move || drop(engine.run_flusher(|| wall(), |_| {})))
         };
         let telemetry = Arc::new(Telemetry::default());
-        let dialect = Dialect::new(Arc::clone(&engine), wall.clone(), Arc::clone(&telemetry), body_timeout);
+        let bodies = Bodies::new(bodies_bytes_max, config.local_counts);
+        let guesses = Guesses::new(config.local_counts);
+        let dialect = Dialect::new(Arc::clone(&engine), wall.clone(), Arc::clone(&telemetry), body_timeout)
+            .with_budgets(Arc::new(bodies), Arc::new(guesses));
         let routes = Routes::data(dialect, Health::new(Arc::new(Vec::new)));
         // What an extension does in the background belongs to the runtime.
         let routes = Arc::new(runtime.block_on(async { extend(&engine, &wall, routes) }));
@@ -92,6 +108,18 @@ impl Node {
     /// A connection to the node.
     pub(crate) fn connect(&self) -> Client {
         Client::connect(self.address)
+    }
+
+    /// A connection from another address of this machine, 127.0.0.`last`.
+    pub(crate) fn connect_from(&self, runtime: &Runtime, last: u8) -> Client {
+        let connected = runtime.block_on(async {
+            let socket = TcpSocket::new_v4()?;
+            socket.bind((Ipv4Addr::new(127, 0, 0, last), 0).into())?;
+            socket.connect(self.address).await?.into_std()
+        });
+        let stream = connected.unwrap();
+        stream.set_nonblocking(false).unwrap();
+        Client::on(stream)
     }
 }
 
@@ -132,7 +160,10 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn connect(address: SocketAddr) -> Client {
-        let stream = TcpStream::connect(address).unwrap();
+        Client::on(TcpStream::connect(address).unwrap())
+    }
+
+    fn on(stream: TcpStream) -> Client {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
         Client { stream, unread: Vec::new() }

@@ -210,7 +210,8 @@ WORDS = set("sum count max min rate increase histogram_quantile by le label_valu
 class MetricsTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        node = Node()
+        # The internal API has metrics once somebody may use it.
+        node = Node(TOLLGATE_INTERNAL_API_USER="user", TOLLGATE_INTERNAL_API_PASSWORD="password")
         cls.addClassCleanup(node.close)
 
         def get(path):

@@ -8,7 +8,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::Duration;
 
-use tollgate::config::{Config, Log};
+use tollgate::config::{Config, Listeners, Log};
 
 /// The configuration of a test's node: any free port, a directory of the test's own.
 pub(crate) fn config(data_dir: &Path) -> Config {
@@ -17,6 +17,7 @@ pub(crate) fn config(data_dir: &Path) -> Config {
         http: SocketAddr::from(([127, 0, 0, 1], 0)),
         admin: None,
         connections_max: 1024,
+        listeners: Listeners::default(),
         drain_deadline: Duration::from_secs(5),
         checkpoint_bytes: 64 << 20,
         accept_clock: false,
@@ -44,8 +45,8 @@ impl Answer {
 }
 
 /// One keep-alive connection.
-pub(crate) struct Client {
-    stream: BufReader<TcpStream>,
+pub(crate) struct Client<S = TcpStream> {
+    stream: BufReader<S>,
 }
 
 impl Client {
@@ -57,7 +58,13 @@ impl Client {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(Duration::from_secs(30)))?;
-        Ok(Client { stream: BufReader::new(stream) })
+        Ok(Client::on(stream))
+    }
+}
+
+impl<S: Read + Write> Client<S> {
+    pub(crate) fn on(stream: S) -> Client<S> {
+        Client { stream: BufReader::new(stream) }
     }
 
     pub(crate) fn get(&mut self, target: &str) -> Answer {

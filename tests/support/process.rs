@@ -34,7 +34,10 @@ impl Process {
         for line in BufReader::new(child.stdout.take().unwrap()).lines() {
             let line = line.unwrap();
             printed += &format!("{line}\n");
-            if let Some((_, rest)) = line.split_once("on http://") {
+            // By TLS or not; the address of telemetry has a line of its own.
+            if let Some((_, rest)) =
+                line.split_once("API on http").and_then(|(_, rest)| rest.split_once("://"))
+            {
                 address = Some(rest.trim().parse().unwrap());
             }
             if line.starts_with("Stop with") {

@@ -79,6 +79,9 @@ pub(super) enum Refusal {
     Encoding,
     #[error("the body did not arrive in time")]
     TooSlow,
+    /// All bodies together have taken what there is.
+    #[error("there is no room for the body now")]
+    NoRoom,
     #[error("the journal cannot be written at present")]
     NotDurable,
     /// What follows the journal has not come as far as the call.
@@ -121,9 +124,11 @@ impl From<BodyError> for Refusal {
             BodyError::Form(FormError::TooLarge) => {
                 Refusal::TooLarge(format!("the body has more than {JSON_BYTES_MAX} bytes"))
             }
+            BodyError::Inflates => Refusal::TooLarge(BodyError::Inflates.to_string()),
             BodyError::Form(_) | BodyError::Broken => Refusal::Bad(BodyError::Broken.to_string()),
             BodyError::Encoding => Refusal::Encoding,
             BodyError::TooSlow => Refusal::TooSlow,
+            BodyError::NoRoom => Refusal::NoRoom,
         }
     }
 }
@@ -142,7 +147,7 @@ impl Refusal {
             Refusal::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::Encoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Refusal::TooSlow => StatusCode::REQUEST_TIMEOUT,
-            Refusal::NotDurable | Refusal::Behind(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::NoRoom | Refusal::NotDurable | Refusal::Behind(_) => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::Failed => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -163,7 +168,7 @@ impl Refusal {
         let mut response = json(self.code(), &self.body());
         let headers = response.headers_mut();
         match self {
-            Refusal::NotDurable | Refusal::Behind(_) => {
+            Refusal::NoRoom | Refusal::NotDurable | Refusal::Behind(_) => {
                 drop(headers.insert(RETRY_AFTER, HeaderValue::from_static("1")))
             }
             // What else of its body the client sends would be misread.

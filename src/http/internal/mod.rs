@@ -4,7 +4,8 @@
 //! The API is off until there is a user and a password, from the environment (`TOLLGATE_INTERNAL_API_USER`,
 //! `TOLLGATE_INTERNAL_API_PASSWORD`) or the configuration file (`internal_api_user`, `internal_api_password`); while
 //! it is off its paths are 404 like any other. It lies below `/internal` on the admin listener, and on a loopback
-//! node without one on the HTTP listener. Callers use HTTP basic authentication; others get 401 without a body.
+//! node without one on the HTTP listener. Callers use HTTP basic authentication; others get 401 without a body, and who
+//! tries many passwords is made to wait (429, see [`guesses`](super::guesses)).
 //!
 //! *To change the password without a gap*: give the new pair as `internal_api_user_2` and `internal_api_password_2`,
 //! restart, change the callers, move the pair to the first place, restart. Both are valid for as long as both are set.
@@ -69,6 +70,7 @@ mod sweep;
 mod usage_limits;
 mod utilization;
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -76,11 +78,14 @@ use ::metrics::{Counter, counter, describe_counter};
 use bytes::Bytes;
 use hyper::Request;
 use hyper::body::{Body, Incoming};
+use hyper::header::{AUTHORIZATION, HeaderMap};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::bodies::Bodies;
+use super::guesses::{Attempt, Guesses, Target};
 use super::routes::{Answering, Extension};
-use super::{Clock, Response, body};
+use super::{Clock, Peer, Response, body};
 use crate::engine::Engine;
 use crate::model::draft::Draft;
 use crate::plugin::alerts::Alerts;
@@ -103,6 +108,8 @@ pub struct InternalApi {
     api: Arc<Api>,
     logins: Logins,
     body_timeout: Duration,
+    bodies: Arc<Bodies>,
+    guesses: Arc<Guesses>,
     at_once: Semaphore,
     calls: Calls,
 }
@@ -163,7 +170,15 @@ impl InternalApi {
     ) -> InternalApi {
         let sweeper = Arc::new(Sweeper::new(Arc::clone(&engine), clock.clone()));
         let api = Arc::new(Api { engine, clock, sweeper, alerts, errors });
-        InternalApi { api, logins, body_timeout, at_once: Semaphore::new(CALLS_AT_ONCE), calls: Calls::new() }
+        let (bodies, guesses) = (Arc::new(Bodies::default()), Arc::new(Guesses::new(false)));
+        let at_once = Semaphore::new(CALLS_AT_ONCE);
+        InternalApi { api, logins, body_timeout, bodies, guesses, at_once, calls: Calls::new() }
+    }
+
+    /// The same with budgets that it shares with others: what bodies take, and wrong credentials.
+    #[must_use]
+    pub fn with_budgets(self, bodies: Arc<Bodies>, guesses: Arc<Guesses>) -> InternalApi {
+        InternalApi { bodies, guesses, ..self }
     }
 
     /// What goes on in the background until `shutdown`: run it beside the listener.
@@ -175,29 +190,48 @@ impl InternalApi {
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        if !self.logins.admit(request.headers()) {
+        // Who sent it is always told; those of whom it were not would share their budgets.
+        let peer = request.extensions().get().copied().unwrap_or(Peer::of(Ipv4Addr::UNSPECIFIED.into()));
+        if let Some(refused) = self.keep_out(request.headers(), peer) {
             self.calls.unauthorized.increment(1);
-            return answer::unauthorized();
+            return refused;
         }
-        match self.outcome(request).await {
+        match self.outcome(request, peer).await {
             Ok(reply) => {
                 self.calls.done.increment(1);
                 reply.response()
             }
             Err(refusal) => {
-                let ours = matches!(refusal, Refusal::NotDurable | Refusal::Behind(_) | Refusal::Failed);
+                let ours = matches!(
+                    refusal,
+                    Refusal::NotDurable | Refusal::NoRoom | Refusal::Behind(_) | Refusal::Failed
+                );
                 if ours { &self.calls.unavailable } else { &self.calls.refused }.increment(1);
                 refusal.response()
             }
         }
     }
 
-    async fn outcome<B>(&self, request: Request<B>) -> Outcome
+    /// The answer to a caller who has no login, or who guesses at one and is made to wait.
+    fn keep_out(&self, headers: &HeaderMap, peer: Peer) -> Option<Response> {
+        // Who gives nothing guesses nothing.
+        let Some(given) = headers.get(AUTHORIZATION) else { return Some(answer::unauthorized()) };
+        let attempt = Attempt { peer, target: Target::InternalApi, credential: given.as_bytes() };
+        match self.guesses.check(&attempt, || self.logins.admit(headers)) {
+            Ok(true) => None,
+            Ok(false) => Some(answer::unauthorized()),
+            Err(wait) => Some(wait.answer()),
+        }
+    }
+
+    async fn outcome<B>(&self, request: Request<B>, peer: Peer) -> Outcome
     where
         B: Body<Data = Bytes> + Unpin,
     {
         let (head, body) = request.into_parts();
-        let body = body::read_bytes(&head.headers, body, self.body_timeout, json::JSON_BYTES_MAX).await?;
+        let room = self.bodies.hold(peer);
+        let body =
+            body::read_bytes(&head.headers, body, self.body_timeout, json::JSON_BYTES_MAX, room).await?;
         let permit = self.at_once.acquire().await.map_err(|_| Refusal::Failed)?;
         let api = Arc::clone(&self.api);
         // Parsing a large body or deleting a large service takes its time, which is not taken from decisions.

@@ -9,9 +9,12 @@ import time
 
 
 class Node:
-    """The binary that NODE_BINARY names, on a data directory of its own that outlives each process."""
+    """The binary that NODE_BINARY names, on a data directory of its own that outlives each process.
 
-    def __init__(self):
+    `variables` are added to its environment."""
+
+    def __init__(self, **variables):
+        self._variables = variables
         self._home = tempfile.TemporaryDirectory()
         self._process = None
         self.uri = None
@@ -26,6 +29,7 @@ class Node:
         """Starts a process on any free port and waits until it serves."""
         # A TOLLGATE_ variable of the caller would change the node under test.
         env = {name: value for name, value in os.environ.items() if not name.startswith("TOLLGATE_")}
+        env.update(self._variables)
         command = [os.environ["NODE_BINARY"], "serve", "--http", "127.0.0.1:0", "--log", "warn"]
         command += ["--data-dir", os.path.join(self._home.name, "data")]
         self._process = subprocess.Popen(

@@ -1,0 +1,34 @@
+//! What is fuzzed: a function per parser of bytes from outside or from disk, which panics if something is wrong.
+//!
+//! `fuzz_targets/` hands them to libFuzzer; `tests/fuzz.rs` of the main crate, which has this as a module, to a
+//! mutator that a stable compiler can build.
+#![allow(unreachable_pub, missing_docs, reason = "a module there, a crate here")]
+
+pub mod body;
+pub mod catalog;
+pub mod config;
+pub mod entry;
+pub mod form;
+pub mod internal_json;
+pub mod options;
+pub mod piece;
+pub mod segment;
+pub mod timestamp;
+
+/// A target's name, and what is done with one input.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Every target.
+#[allow(dead_code, reason = "libFuzzer calls each by its own name")]
+pub const TARGETS: [Target; 10] = [
+    ("body", body::run),
+    ("catalog", catalog::run),
+    ("config", config::run),
+    ("entry", entry::run),
+    ("form", form::run),
+    ("internal_json", internal_json::run),
+    ("options", options::run),
+    ("piece", piece::run),
+    ("segment", segment::run),
+    ("timestamp", timestamp::run),
+];

@@ -1,0 +1,255 @@
+//! Listeners: where they are, what protects them, and their limits.
+
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{HTTP_DEFAULT, Settings};
+
+/// What protects the listeners, and their limits.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Listeners {
+    /// Certificate of the listener for the Service Management API; without one it speaks plain HTTP.
+    pub http_tls: Option<Tls>,
+    /// Certificate of the listener for telemetry and administration.
+    pub admin_tls: Option<Tls>,
+    /// The most connections of one address (of one /64 network by IPv6); loopback is not bounded by it.
+    pub connections_per_peer_max: usize,
+    /// For a TLS handshake, and for the head of a request.
+    pub head_timeout: Duration,
+    /// For the body of a request.
+    pub body_timeout: Duration,
+    /// Between two requests of a connection.
+    pub idle_timeout: Duration,
+}
+
+impl Default for Listeners {
+    fn default() -> Self {
+        Listeners {
+            http_tls: None,
+            admin_tls: None,
+            connections_per_peer_max: 512,
+            head_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(75),
+        }
+    }
+}
+
+/// Files of a certificate, in PEM.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Tls {
+    /// The certificate and those between it and an authority.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+    /// Authorities of the clients, which then all need certificates.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// How long anything may be waited for, in seconds.
+const TIMEOUT_S: RangeInclusive<u64> = 1..=3600;
+
+/// What is written about listeners, made sense of: the addresses of `http` and `admin`, and the rest.
+pub(super) fn resolve(
+    settings: &mut Settings,
+    connections_max: usize,
+    problems: &mut Vec<String>,
+) -> (SocketAddr, Option<SocketAddr>, Listeners) {
+    let http_tls = tls(
+        "http",
+        [settings.http_tls_cert.take(), settings.http_tls_key.take(), settings.http_tls_client_ca.take()],
+        problems,
+    );
+    let admin_tls = tls(
+        "admin",
+        [settings.admin_tls_cert.take(), settings.admin_tls_key.take(), settings.admin_tls_client_ca.take()],
+        problems,
+    );
+    let insecure = settings.insecure.unwrap_or(false);
+    let http = settings.http.take().unwrap_or_else(|| HTTP_DEFAULT.into());
+    let http = address("http", &http, insecure || http_tls.is_some(), problems);
+    let admin = settings.admin.take();
+    let admin = admin.map(|text| address("admin", &text, insecure || admin_tls.is_some(), problems));
+    if admin.is_none() && !is_loopback(http) {
+        problems.push(format!(
+            "http: {http} is not a loopback address, so telemetry needs a listener of its own: set admin"
+        ));
+    }
+    if admin.is_none() && admin_tls.is_some() {
+        problems.push("admin_tls_cert: there is no listener to show it: set admin".into());
+    }
+    if admin == Some(http) && http.port() != 0 {
+        problems.push(format!("admin: {http} is the address of http already"));
+    }
+    let per_peer = settings.connections_per_peer_max.unwrap_or(connections_max.div_ceil(2));
+    if !(1..=1_000_000).contains(&per_peer) {
+        problems.push(format!("connections_per_peer_max: {per_peer} is not between 1 and 1000000"));
+    }
+    let default = Listeners::default();
+    let mut timeout = |key: &str, written: Option<u64>, default: Duration| {
+        let seconds = written.unwrap_or(default.as_secs());
+        if !TIMEOUT_S.contains(&seconds) {
+            problems.push(format!(
+                "{key}: {seconds} is not between {} and {}",
+                TIMEOUT_S.start(),
+                TIMEOUT_S.end()
+            ));
+        }
+        Duration::from_secs(seconds)
+    };
+    let listeners = Listeners {
+        http_tls,
+        admin_tls,
+        connections_per_peer_max: per_peer,
+        head_timeout: timeout("head_timeout_s", settings.head_timeout_s, default.head_timeout),
+        body_timeout: timeout("body_timeout_s", settings.body_timeout_s, default.body_timeout),
+        idle_timeout: timeout("idle_timeout_s", settings.idle_timeout_s, default.idle_timeout),
+    };
+    (http, admin, listeners)
+}
+
+/// Certificate and key, or neither.
+fn tls(listener: &str, files: [Option<PathBuf>; 3], problems: &mut Vec<String>) -> Option<Tls> {
+    match files {
+        [Some(cert), Some(key), client_ca] => Some(Tls { cert, key, client_ca }),
+        [None, None, None] => None,
+        [None, None, Some(_)] => {
+            problems.push(format!(
+                "{listener}_tls_client_ca: clients can show certificates by TLS only: set {listener}_tls_cert"
+            ));
+            None
+        }
+        [Some(_), None, _] => {
+            problems
+                .push(format!("{listener}_tls_cert: a certificate needs its key: set {listener}_tls_key"));
+            None
+        }
+        [None, Some(_), _] => {
+            problems
+                .push(format!("{listener}_tls_key: a key needs its certificate: set {listener}_tls_cert"));
+            None
+        }
+    }
+}
+
+fn is_loopback(address: SocketAddr) -> bool {
+    match address.ip() {
+        IpAddr::V4(ip) => ip.is_loopback(),
+        IpAddr::V6(ip) => ip.is_loopback() || ip.to_ipv4_mapped().is_some_and(|ip| ip.is_loopback()),
+    }
+}
+
+/// Reads a listener's address. What is neither loopback nor protected must be asked for.
+fn address(key: &str, text: &str, is_protected: bool, problems: &mut Vec<String>) -> SocketAddr {
+    let fallback = SocketAddr::from(([127, 0, 0, 1], 0));
+    match text.parse::<SocketAddr>() {
+        Ok(address) if is_loopback(address) || is_protected => address,
+        Ok(address) => {
+            problems.push(format!(
+                "{key}: {address} can be reached from other machines and has no TLS: set {key}_tls_cert and {key}_tls_key, give a loopback address, or --insecure if something in front protects it"
+            ));
+            fallback
+        }
+        Err(_) => {
+            problems.push(format!("{key}: \"{text}\" is not an address like {HTTP_DEFAULT} or [::1]:3000"));
+            fallback
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    fn load(flags: Settings) -> Result<Config, String> {
+        Config::load(flags, []).map_err(|errors| errors.0.join("\n"))
+    }
+
+    /// Both listeners where others can reach them.
+    fn open(insecure: Option<bool>) -> Settings {
+        let [http, admin] = ["0.0.0.0:3000", "0.0.0.0:3001"].map(|text| Some(text.to_owned()));
+        Settings { http, admin, insecure, ..Settings::default() }
+    }
+
+    fn certificate() -> (Option<PathBuf>, Option<PathBuf>) {
+        (Some("c.pem".into()), Some("k.pem".into()))
+    }
+
+    #[test]
+    fn other_machines_are_let_in_by_tls_or_on_request() {
+        let problems = load(open(None)).unwrap_err();
+        for part in
+            ["http: 0.0.0.0:3000", "admin: 0.0.0.0:3001", "--insecure", "http_tls_cert", "admin_tls_key"]
+        {
+            assert!(problems.contains(part), "{part} not in:\n{problems}");
+        }
+        assert!(load(open(Some(true))).is_ok());
+        let (http_tls_cert, http_tls_key) = certificate();
+        let http_only = Settings { http_tls_cert, http_tls_key, ..open(None) };
+        let problems = load(http_only.clone()).unwrap_err();
+        assert!(problems.starts_with("admin: ") && problems.lines().count() == 1, "{problems}");
+        let (admin_tls_cert, admin_tls_key) = certificate();
+        let both = load(Settings { admin_tls_cert, admin_tls_key, ..http_only }).unwrap();
+        assert!(both.listeners.http_tls.is_some() && both.listeners.admin_tls.is_some());
+    }
+
+    #[test]
+    fn telemetry_is_never_where_others_can_reach_it_unasked() {
+        let (http_tls_cert, http_tls_key) = certificate();
+        for insecure in [None, Some(true)] {
+            let (http_tls_cert, http_tls_key) = (http_tls_cert.clone(), http_tls_key.clone());
+            let without_admin = Settings { admin: None, http_tls_cert, http_tls_key, ..open(insecure) };
+            assert!(load(without_admin).unwrap_err().contains("set admin"));
+        }
+        let (admin_tls_cert, admin_tls_key) = certificate();
+        let nowhere = Settings { admin_tls_cert, admin_tls_key, ..Settings::default() };
+        assert!(load(nowhere).unwrap_err().contains("no listener"));
+    }
+
+    #[test]
+    fn half_a_certificate_is_a_problem() {
+        let half = |cert: bool, key: bool, ca: bool| {
+            let some = |given: bool| given.then(|| PathBuf::from("x.pem"));
+            load(Settings {
+                http_tls_cert: some(cert),
+                http_tls_key: some(key),
+                http_tls_client_ca: some(ca),
+                ..Settings::default()
+            })
+        };
+        assert!(half(true, false, false).unwrap_err().contains("http_tls_cert: "));
+        assert!(half(false, true, true).unwrap_err().contains("http_tls_key: "));
+        assert!(half(false, false, true).unwrap_err().contains("http_tls_client_ca: "));
+        let whole = half(true, true, true).unwrap().listeners.http_tls.unwrap();
+        assert_eq!(whole.client_ca, Some("x.pem".into()));
+    }
+
+    #[test]
+    fn limits_have_bounds_and_defaults() {
+        let config = load(Settings::default()).unwrap();
+        assert_eq!(config.listeners, Listeners::default());
+        let half = load(Settings { connections_max: Some(101), ..Settings::default() }).unwrap();
+        assert_eq!(half.listeners.connections_per_peer_max, 51);
+        for (seconds, good) in [(0, false), (1, true), (3600, true), (3601, false)] {
+            let all = Some(seconds);
+            let settings = Settings {
+                head_timeout_s: all,
+                body_timeout_s: all,
+                idle_timeout_s: all,
+                ..Settings::default()
+            };
+            let loaded = load(settings);
+            assert_eq!(loaded.is_ok(), good, "{seconds}");
+            if let Err(problems) = loaded {
+                assert_eq!(problems.lines().count(), 3, "{problems}");
+            }
+        }
+        for (count, good) in [(0, false), (1, true), (1_000_000, true), (1_000_001, false)] {
+            let settings = Settings { connections_per_peer_max: Some(count), ..Settings::default() };
+            assert_eq!(load(settings).is_ok(), good, "{count}");
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Good inputs of each target, and the words of its format.
+
+use std::io::Write;
+use std::sync::OnceLock;
+
+use flate2::{Compression, write::GzEncoder};
+use tollgate::http::system_clock;
+use tollgate::journal::entry::{Entry, Kind, encode_reached};
+use tollgate::journal::read_segment;
+use tollgate::model::alert::Reached;
+use tollgate::model::id::{ApplicationId, MetricSlot};
+use tollgate::model::time::{Minute, Period};
+use tollgate::node::{self, Node};
+
+use crate::support::{self, Client};
+
+pub(crate) fn of(name: &str) -> Vec<Vec<u8>> {
+    let texts = |texts: &[&str]| texts.iter().map(|text| text.as_bytes().to_vec()).collect();
+    match name {
+        "body" => bodies(),
+        "form" => texts(FORMS),
+        "internal_json" => texts(JSONS),
+        "options" => {
+            texts(&["no_body=1&limit_headers=1", "rejection_reason_header=1", "hierarchy=1&flat_usage=0"])
+        }
+        "timestamp" => texts(&[
+            "2026-11-22 13:45:30",
+            "2026-11-22T13:45:30.123Z",
+            "2026-11-22 13:45:30 -0530",
+            "20261122",
+            "1795355130",
+            "Sun, 22 Nov 2026 13:45:30 GMT",
+            "0000-01-01 00:00:00 +1400",
+        ]),
+        "config" => texts(&[
+            "http = '127.0.0.1:1'\ndrain_s = 3\n\0HTTP=[::1]:2\nLOG=debug",
+            "log_format = 'json'\ninsecure = true\nadmin = '0.0.0.0:1'\n\0CHECKPOINT_MIB=7",
+            "http_tls_cert = 'c.pem'\nhttp_tls_key = 'k.pem'\n\0HEAD_TIMEOUT_S=1\nCONNECTIONS_MAX=5",
+        ]),
+        "segment" => journal().segments.clone(),
+        "entry" => journal().entries.clone(),
+        "catalog" => journal().catalogs.clone(),
+        // Its envelope is made to fit; what is in it is as a catalog, or as counters.
+        _ => journal().catalogs.iter().map(|it| [&[0], it.as_slice()].concat()).collect(),
+    }
+}
+
+pub(crate) fn words(name: &str) -> &'static [&'static str] {
+    match name {
+        "form" => {
+            &["usage[", "]=", "[]", "%5B", "%zz", "%ff", "&&", "transactions[0][usage][hits]=1", "\u{fffd}"]
+        }
+        "body" => &[
+            "--X\r\n",
+            "--X--\r\n",
+            "Content-Disposition: form-data; name=\"a\"",
+            "\r\n\r\n",
+            "filename=b",
+            "&a[b]=",
+        ],
+        "internal_json" => &[
+            "null",
+            "true",
+            "\"\"",
+            "{\"a\":",
+            "}",
+            "[",
+            "]",
+            ",",
+            "1e999",
+            "-0",
+            "\\ud800",
+            "\\u0041",
+            "18446744073709551616",
+        ],
+        "options" => &["no_body", "limit_headers", "=1", "&", "%3D", "[x]="],
+        "timestamp" => &["T", "Z", "+00:00", "-2359", ":60", "24:00:00", "02-29", "99999", " "],
+        "config" => &[
+            "http = ",
+            "[listen]\n",
+            "'''",
+            "\0",
+            "\nHTTP=",
+            "\nADMIN=",
+            "0.0.0.0:0",
+            "INSECURE=1\n",
+            "= -1\n",
+        ],
+        _ => &[],
+    }
+}
+
+const FORMS: &[&str] = &[
+    "service_token=t&service_id=1&user_key=u&usage[hits]=1",
+    "provider_key=p&app_id=a&app_key=k&usage%5Bhits%5D=%231&log[code]=200&log[request]=x+y",
+    "transactions[0][app_id]=a&transactions[0][usage][hits]=1&transactions[0][timestamp]=2026-11-22",
+    "a[][b]=1&a[]=2&a[b][][c]=3&b&=&c=%e2%82%ac",
+];
+
+const JSONS: &[&str] = &[
+    r#"{"service":{"provider_key":"pk","backend_version":"2","default_service":true}}"#,
+    r#"{"applications":[{"id":"a","state":"active","plan_id":7,"application_keys":["k\u00e9y"],"x":null}]}"#,
+    r#"{"usagelimit":{"eternity":"1000000"},"flag":"0","n":-1.5e3,"deep":[[[{"a":[]}]]]}"#,
+    r#" {"events":[{"id":1},{"id":2}],"":" ","same":1,"same":2} "#,
+];
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn bodies() -> Vec<Vec<u8>> {
+    let part = |name: &str| format!("--X\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n1\r\n");
+    let parts = format!("{}{}--X--\r\n", part("transactions[0][app_id]"), part("b\"; filename=\"c"));
+    let mut all = Vec::new();
+    for form in FORMS {
+        all.push([&[0, 0], gzip(form.as_bytes()).as_slice()].concat());
+        all.extend([3, 4].map(|how| [&[how, 9], form.as_bytes()].concat()));
+    }
+    all.push([&[1, 0], gzip(parts.as_bytes()).as_slice()].concat());
+    all.push([&[2, 0], parts.as_bytes()].concat());
+    all
+}
+
+/// What a node wrote.
+struct Journal {
+    segments: Vec<Vec<u8>>,
+    /// Kind, version, payload.
+    entries: Vec<Vec<u8>>,
+    catalogs: Vec<Vec<u8>>,
+}
+
+/// What the node below has no reason to write.
+const REACHED: Reached = Reached {
+    application: ApplicationId(3),
+    contract: 2,
+    slot: MetricSlot(0),
+    period: Period::Day,
+    window: Minute(29_922_585),
+    level: 80,
+    count: 8,
+    max: 10,
+    counted: Minute(29_922_600),
+};
+
+/// The journal of a node that made its sample and was called once.
+fn journal() -> &'static Journal {
+    static JOURNAL: OnceLock<Journal> = OnceLock::new();
+    JOURNAL.get_or_init(|| {
+        let dir = tempfile::tempdir().unwrap();
+        let runtime = node::runtime().unwrap();
+        let node = runtime.block_on(Node::start(&support::config(dir.path()), system_clock())).unwrap();
+        let sample = node.sample.as_ref().unwrap();
+        let call = format!(
+            "/transactions/authrep.xml?provider_key={}&user_key={}&usage%5Bhits%5D=1&log%5Bcode%5D=200",
+            sample.provider_key, sample.user_key
+        );
+        let call = format!("{call}&service_id={}", sample.service_id);
+        assert_eq!(Client::connect(node.http).get(&call).status, 200);
+        runtime.block_on(node.stop()).unwrap();
+        let mut journal = Journal { segments: Vec::new(), entries: Vec::new(), catalogs: Vec::new() };
+        journal.add(&Entry::Reached(vec![REACHED]));
+        for entry in std::fs::read_dir(dir.path().join("journal")).unwrap() {
+            let entry = entry.unwrap();
+            let (name, bytes) =
+                (entry.file_name().into_string().unwrap(), std::fs::read(entry.path()).unwrap());
+            let read = read_segment(&name, &bytes, |_, _, entry| journal.add(&entry));
+            read.expect("what a node wrote can be read");
+            // Its end is zeros, of which a few are enough.
+            let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| (at + 128).min(bytes.len()));
+            journal.segments.push(bytes[..end].to_vec());
+        }
+        assert!(!journal.catalogs.is_empty() && journal.entries.len() > journal.catalogs.len());
+        journal
+    })
+}
+
+impl Journal {
+    fn add(&mut self, entry: &Entry) {
+        let mut payload = Vec::new();
+        let kind = match entry {
+            Entry::Usage(usage) => {
+                usage.encode(&mut payload);
+                Kind::Usage
+            }
+            Entry::Set(set) => {
+                set.encode(&mut payload);
+                Kind::Set
+            }
+            Entry::Command(command) => {
+                command.encode(&mut payload);
+                Kind::Command
+            }
+            Entry::Reached(reached) => {
+                encode_reached(reached.iter(), &mut payload);
+                Kind::Reached
+            }
+        };
+        self.entries.push([&[kind as u8, kind.version()], payload.as_slice()].concat());
+        if let Entry::Command(command) = entry {
+            self.catalogs.push(command.core.clone());
+        }
+    }
+}
