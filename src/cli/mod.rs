@@ -1,6 +1,7 @@
 //! The command line.
 
 mod check;
+mod explain;
 mod inspect;
 mod serve;
 mod service;
@@ -71,6 +72,8 @@ enum Command {
     Check(check::Check),
     /// Show the catalog, a service, or an application's counters, of a running or stopped node
     Inspect(inspect::Inspect),
+    /// Show how the running node would decide a call now, and why, without counting it
+    Explain(explain::Explain),
 }
 
 #[derive(Args, Debug)]
@@ -99,6 +102,7 @@ pub fn run() -> ExitCode {
         Some(Command::Serve(serve)) => serve::run(serve),
         Some(Command::Check(check)) => check::run(check),
         Some(Command::Inspect(inspect)) => inspect::run(inspect),
+        Some(Command::Explain(explain)) => explain::run(explain),
         None => serve::run(arguments.serve),
     };
     exit.into()

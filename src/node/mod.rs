@@ -6,6 +6,7 @@
 mod checkpointer;
 mod control;
 mod data_dir;
+pub mod explain;
 mod front;
 pub mod hand_over;
 pub mod inspect;

@@ -1,7 +1,7 @@
 //! The control socket: how another process of the same machine and user speaks to a running node.
 //!
 //! A Unix socket, `control.sock` in the data directory, 0600 in 0700. Whoever can open it can read the data as well,
-//! so it needs no credential; the peer's user is checked all the same. It serves `tollgate inspect` and the
+//! so it needs no credential; the peer's user is checked all the same. It serves `tollgate inspect`, `tollgate explain` and the
 //! hand-over of the listening sockets to a new version (`hand_over`).
 //!
 //! # Protocol
@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::explain::Question;
 use super::hand_over::TakeOver;
 use super::inspect::Query;
 pub(super) use path::SocketPath;
@@ -37,6 +38,8 @@ const PEERS_MAX: usize = 16;
 pub(super) enum Request {
     /// What the catalog and the counters hold.
     Inspect(Query),
+    /// How a call would be decided.
+    Explain(Question),
     /// The listening sockets.
     TakeOver(TakeOver),
 }

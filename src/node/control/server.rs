@@ -13,6 +13,7 @@ use super::{Answer, PEERS_MAX, REQUEST_BYTES_MAX, REQUEST_TIMEOUT, Request, Sock
 use crate::engine::Engine;
 use crate::http::Clock;
 use crate::node::data_dir::DataDir;
+use crate::node::explain::Question;
 use crate::node::hand_over::Successor;
 use crate::node::inspect::{Query, Report};
 
@@ -98,6 +99,11 @@ impl Control {
             // read.
             Ok(Request::TakeOver(_)) if peer.uid() != own => {
                 refuse(&mut stream, "only a process of the node's own user can take over").await
+            }
+            Ok(Request::Explain(question)) => {
+                let Question { call, options } = question;
+                let explanation = crate::http::explain(&self.engine, &call, &options, (self.clock)());
+                stream.write_all(&Answer::Ok(explanation).line()).await
             }
             Ok(Request::TakeOver(asked)) => match Successor::new(stream, asked, peer.pid()) {
                 Ok(successor) => self.introduce(successor).await,
