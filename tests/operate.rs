@@ -345,3 +345,34 @@ fn the_service_manager_is_told_of_start_hand_over_and_stop() {
     assert_eq!(second.terminate(), 0);
     assert!(told(&by_name).starts_with("STOPPING=1\n"));
 }
+
+#[test]
+fn a_running_node_explains_how_it_would_decide_and_counts_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    prepare(&data);
+    let [_, token, user_key, _] = SECRETS;
+    let explain = |usage: &str, more: &[&str]| {
+        let call = format!("service_token={token}&service_id=looked-at&user_key={user_key}&{usage}");
+        run(&[&["explain", "--data-dir", data.to_str().unwrap(), &call], more].concat(), &[])
+    };
+    let (code, _, err) = explain("usage[search]=1", &[]);
+    assert!(code == 1 && err.contains("no node runs on"), "{err}");
+
+    let node = Process::start(serve(&data));
+    let (code, fits, _) = explain("usage[search]=997", &[]);
+    let (denied_code, denied, _) = explain("usage[search]=998", &[]);
+    assert_eq!((code, denied_code), (0, 0));
+    for part in ["Looked at", "the-app", "search", "hits", "eternity", "1000"] {
+        assert!(fits.contains(part), "{part} is not in:\n{fits}");
+    }
+    assert!(denied.contains("limits_exceeded") && !fits.contains("limits_exceeded"), "{fits}\n{denied}");
+    let (_, json, _) = explain("usage[search]=998", &["--json"]);
+    assert!(serde_json::from_str::<serde_json::Value>(&json).is_ok(), "{json}");
+    for secret in SECRETS {
+        assert!(![&fits, &denied, &json].iter().any(|text| text.contains(secret)), "{secret} is shown");
+    }
+    let (code, _, err) = explain(&"x".repeat(4000), &[]);
+    assert!(code == 2 && err.contains("at most 4000"), "{code} {err}");
+    assert_eq!(node.terminate(), 0);
+}
