@@ -276,7 +276,10 @@ mod tests {
         let path = dir.path().join("t.toml");
         std::fs::write(&path, "internal_api_user = 'u'\ninternal_api_password = 271828\n").unwrap();
         let problems = load(Settings { config: Some(path), ..Settings::default() }, &[]).unwrap_err();
-        assert!(problems[0].ends_with("line 2: a password must be a text in quotes"), "{problems:?}");
+        assert!(
+            problems[0].ends_with("line 2: internal_api_password: a password must be a text in quotes"),
+            "{problems:?}"
+        );
     }
 
     #[test]
