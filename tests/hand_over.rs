@@ -447,7 +447,7 @@ fn no_handshake_fails_across_restarts() {
         assert_eq!(counted(dir.path(), number, true), *count, "caller {number}");
     }
     assert_eq!(running.terminate(), 0);
-    assert!(counts.iter().sum::<u64>() > 400, "the load was too small to show anything: {counts:?}");
+    assert!(counts.iter().sum::<u64>() > 100, "the load was too small to show anything: {counts:?}");
 }
 
 fn a_bad_certificate_bothers_nobody() {

@@ -83,7 +83,9 @@ pub(super) fn resolve(
     if admin == Some(http) && http.port() != 0 {
         problems.push(format!("admin: {http} is the address of http already"));
     }
-    let per_peer = settings.connections_per_peer_max.unwrap_or(connections_max.div_ceil(2));
+    // A default of a number that is out of bounds is no problem of its own.
+    let half = connections_max.div_ceil(2).clamp(1, 1_000_000);
+    let per_peer = settings.connections_per_peer_max.unwrap_or(half);
     if !(1..=1_000_000).contains(&per_peer) {
         problems.push(format!("connections_per_peer_max: {per_peer} is not between 1 and 1000000"));
     }

@@ -2,7 +2,7 @@
 //!
 //! The thread shows what is synced to the plugin's [`Derive`], a few mebibytes at a time, and writes what came of it to
 //! the shelf together with the position. A transaction with nothing but a position is not worth a sync: the position
-//! is put down every [`POSITION_INTERVAL`] then, and reading the same entries again derives nothing again.
+//! is put down every `POSITION_INTERVAL` then, and reading the same entries again derives nothing again.
 //!
 //! Segments that a follower still needs are kept for it, up to [`LAG_BYTES_MAX`]: then it is detached, says so, and
 //! goes on where the journal begins.
