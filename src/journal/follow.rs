@@ -149,11 +149,12 @@ mod tests {
     use crate::journal::open::Options;
     use proptest::prelude::*;
 
+    /// Opens the journal; once more if the fault comes in the middle of that.
     fn open(disk: &MemoryDisk) -> Journal {
         let options = Options { segment_bytes: 4096, group_bytes_max: 1024, ..Options::default() };
-        Journal::open_on(Box::new(disk.clone()), options, Sequence(0), |_, _, _| Ok::<_, JournalError>(()))
-            .unwrap()
-            .0
+        let visit = |_, _, _| Ok::<_, JournalError>(());
+        let open = || Journal::open_on(Box::new(disk.clone()), options, Sequence(0), visit);
+        open().or_else(|_| open()).unwrap().0
     }
 
     fn append(journal: &Journal, number: u64, len: usize) {
