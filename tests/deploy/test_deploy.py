@@ -311,7 +311,9 @@ class MetricsTest(unittest.TestCase):
         documented = set(re.findall(r"^\| `(tollgate_\w+)` \|", text, re.M))
         exposed = {name for name in self.exposed.families() if name.startswith("tollgate_")}
         self.assertEqual(exposed - documented, set(), "exposed, but not in deploy/README.md")
-        self.assertEqual(documented - exposed, set(), "in deploy/README.md, but not exposed")
+        # A list of the top has its HELP line before anybody is on it.
+        named = exposed | self.exposed.described
+        self.assertEqual(documented - named, set(), "in deploy/README.md, but not exposed")
         self.assertEqual(exposed - self.exposed.described, set(), "exposed without a HELP line")
 
 
