@@ -1,6 +1,6 @@
 //! What was counted since the last cut, aggregated, in the order that each subject's effects had.
 
-use crate::model::alert::Reached;
+use crate::model::alert::{Reached, Traffic};
 use crate::model::amount::{COUNT_MAX, Effect};
 use crate::model::id::{ApplicationId, MetricSlot};
 use crate::model::time::Minute;
@@ -13,6 +13,7 @@ pub struct Batch {
     records: Vec<Record>,
     deltas: Vec<Delta>,
     reached: Vec<Reached>,
+    traffic: Vec<Traffic>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -74,7 +75,7 @@ impl Batch {
     /// Whether nothing was counted.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.records.is_empty() && self.reached.is_empty()
+        self.records.is_empty() && self.reached.is_empty() && self.traffic.is_empty()
     }
 
     /// Forgets everything but the memory. A burst's memory is given back: keeps what a usual cut needs.
@@ -84,6 +85,8 @@ impl Batch {
         self.deltas.clear();
         self.reached.clear();
         self.reached.shrink_to(KEPT);
+        self.traffic.clear();
+        self.traffic.shrink_to(KEPT);
         self.records.shrink_to(KEPT);
         self.deltas.shrink_to(KEPT * 4);
     }
@@ -105,6 +108,16 @@ impl Batch {
     #[must_use]
     pub fn reached(&self) -> &[Reached] {
         &self.reached
+    }
+
+    /// The applications that were used on a new day.
+    #[must_use]
+    pub fn traffic(&self) -> &[Traffic] {
+        &self.traffic
+    }
+
+    pub(super) fn note_traffic(&mut self, traffic: Traffic) {
+        self.traffic.push(traffic);
     }
 
     pub(super) fn reach(&mut self, reached: Reached) {

@@ -4,10 +4,12 @@ use super::block::Block;
 use super::pending::{Batch, Usage};
 use super::snapshot::SubjectImage;
 use super::waiting::{Waiting, is_open};
-use crate::model::alert::Reached;
+use crate::model::alert::{Reached, Traffic};
 use crate::model::amount::Effect;
 use crate::model::id::{ApplicationId, MetricSlot};
 use crate::model::time::{Minute, Period, Windows};
+
+const MINUTES_OF_DAY: u32 = 24 * 60;
 
 pub(super) struct Shard {
     /// The least catalog version under which usage may be counted here.
@@ -32,14 +34,16 @@ struct Place {
     /// The catalog version (its lower bits) under which alert levels were last looked at: after a change of the
     /// catalog, limits and levels may be others.
     levels_of: u32,
+    /// The last day that usage was dated in, since the node started.
+    day: u32,
     application: Option<ApplicationId>,
     block: Block,
 }
 
 impl Place {
     fn new(generation: u32, application: Option<ApplicationId>) -> Place {
-        let (open, open_epoch, levels_of, block) = (0, 0, 0, Block::default());
-        Place { generation, open, open_epoch, levels_of, application, block }
+        let block = Block::default();
+        Place { generation, open: 0, open_epoch: 0, levels_of: 0, day: 0, application, block }
     }
 }
 
@@ -161,6 +165,16 @@ impl Shard {
         #[expect(clippy::cast_possible_truncation, reason = "the lower bits are meant")]
         let version = contract as u32;
         std::mem::replace(&mut it.levels_of, version) == version
+    }
+
+    /// Keeps for the next cut that there was traffic, if it is of a new day.
+    pub(super) fn note_traffic(&mut self, place: u32, contract: u64, dated: Minute) {
+        let day = dated.0 / MINUTES_OF_DAY;
+        let Some(it) = self.places.get_mut(place as usize).filter(|it| it.day < day) else { return };
+        it.day = day;
+        if let Some(application) = it.application {
+            self.pending.note_traffic(Traffic { application, contract, day });
+        }
     }
 
     /// Keeps for the next cut that a count reached a level.

@@ -217,6 +217,12 @@ impl SubjectGuard<'_> {
         self.shard.count(self.place, slot, period)
     }
 
+    /// Keeps for the next cut that the subject was used, if it is the first time on a day: of `dated`, or of now.
+    pub fn note_traffic(&mut self, dated: Option<Minute>) {
+        let dated = dated.unwrap_or_else(|| self.shard.windows().minute());
+        self.shard.note_traffic(self.place, self.contract, dated);
+    }
+
     /// Notes under which catalog alert levels are looked at: whether that is the same as when they were last.
     pub fn keeps_levels(&mut self) -> bool {
         self.shard.keeps_levels(self.place, self.contract)

@@ -109,6 +109,7 @@ impl Engine {
             let counted = counted(&effects, request.log_code);
             if !counted.is_empty() {
                 subject.apply(None, &counted, 0);
+                subject.note_traffic(None);
                 reach(&mut subject, &case.service.alert_limits, case.plan, reports);
             }
             drop(subject);

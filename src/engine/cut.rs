@@ -3,15 +3,16 @@
 use super::Engine;
 use crate::counter::{Batch, PendingKind, PendingUsage, SHARDS};
 use crate::journal::Sequence;
-use crate::journal::entry::{Kind, Set, encode_reached};
+use crate::journal::entry::{Kind, Set, encode_reached, encode_traffic};
 use crate::journal::usage::UsageEncoder;
 
 /// The bytes from which on a usage entry takes no more items. An item is at most MAX_SLOTS amounts of a dozen bytes,
 /// below a mebibyte, so no entry comes near the journal's bound.
 const ENTRY_BYTES: usize = 4 << 20;
 
-/// The most alert levels in one entry. Each takes at most 70 bytes, so no entry comes near the journal's bound.
-const REACHED_MAX: usize = 65_536;
+/// The most alert levels, or days of traffic, in one entry. Each takes at most 70 bytes, so no entry comes near the
+/// journal's bound.
+const TOLD_MAX: usize = 65_536;
 
 /// Held while the order of things is decided. Owns the batches that are not in a shard.
 pub(super) struct Sequencer {
@@ -127,17 +128,25 @@ impl Engine {
                 debug_assert!(false, "a usage entry is too long");
             }
         }
-        self.append_reached(cut, wanted);
+        self.append_told(cut, wanted);
         self.journal.last_appended()
     }
 
-    fn append_reached(&self, cut: &Cut, wanted: impl Fn(u64) -> bool) {
-        let all: Vec<_> =
-            cut.batches.iter().flat_map(Batch::reached).filter(|reached| wanted(reached.contract)).collect();
-        for part in all.chunks(REACHED_MAX) {
+    /// Appends what is told of applications.
+    fn append_told(&self, cut: &Cut, wanted: impl Fn(u64) -> bool) {
+        let traffic = cut.batches.iter().flat_map(Batch::traffic);
+        let traffic: Vec<_> = traffic.filter(|traffic| wanted(traffic.contract)).collect();
+        for part in traffic.chunks(TOLD_MAX) {
+            let appended =
+                self.journal.append(Kind::Traffic, |out| encode_traffic(part.iter().copied(), out));
+            debug_assert!(appended.is_ok(), "the length is bounded by TOLD_MAX");
+        }
+        let reached = cut.batches.iter().flat_map(Batch::reached);
+        let reached: Vec<_> = reached.filter(|reached| wanted(reached.contract)).collect();
+        for part in reached.chunks(TOLD_MAX) {
             let appended =
                 self.journal.append(Kind::Reached, |out| encode_reached(part.iter().copied(), out));
-            debug_assert!(appended.is_ok(), "the length is bounded by REACHED_MAX");
+            debug_assert!(appended.is_ok(), "the length is bounded by TOLD_MAX");
         }
     }
 }

@@ -134,7 +134,7 @@ impl Recovery {
                 self.usage(at, item.application, item.minute, item.counted, &effects)
             }),
             // Follows from what was replayed; for those who follow the journal.
-            Entry::Reached(_) => Ok(()),
+            Entry::Reached(_) | Entry::Traffic(_) => Ok(()),
             Entry::Set(set) => {
                 let effects: Vec<_> =
                     set.values.iter().map(|(slot, value)| (*slot, Effect::Set(*value))).collect();

@@ -91,6 +91,7 @@ impl Engine {
                 read_reports(&mut reports, plan, None, &subject);
             }
             subject.apply(it.dated, &it.effects, it.claims(now));
+            subject.note_traffic(it.dated);
             if let Some(plan) = plan {
                 reach(&mut subject, levels, plan, &reports);
             }

@@ -255,6 +255,7 @@ fn usage_decided_under_a_catalog_comes_before_the_command_that_replaced_it() {
                 // Version 1 made the world; odd versions left the application active.
                 assert_eq!(version % 2, 1, "counted while suspended");
             }
+            crate::journal::entry::Entry::Traffic(_) => {}
             crate::journal::entry::Entry::Set(_) | crate::journal::entry::Entry::Reached(_) => unreachable!(),
         }
         Ok::<_, std::convert::Infallible>(())

@@ -12,6 +12,8 @@
 //! 8 reached     varint number of alert levels that counts reached, then per level: varint contract,
 //!               varint application, varint slot, varint period (0 eternity .. 6 minute), varint first minute of
 //!               the window, varint level (percent), varint count, varint max, varint the engine's minute
+//! 9 traffic     varint number of applications that were used on a new day, then per application: varint contract,
+//!               varint application, varint day since 1970-01-01
 //! 4 meter event, 5 correction, 6 reservation, 7 follower position    reserved
 //! ```
 //!
@@ -20,7 +22,7 @@
 
 use super::usage::Usage;
 use super::varint::{self, Reader};
-use crate::model::alert::Reached;
+use crate::model::alert::{Reached, Traffic};
 use crate::model::id::{ApplicationId, MetricSlot};
 use crate::model::time::{Minute, Period};
 
@@ -36,13 +38,17 @@ pub enum Kind {
     Command = 3,
     /// Counts that reached an alert level.
     Reached = 8,
+    /// Applications that were used on a new day.
+    Traffic = 9,
 }
 
 impl Kind {
     /// The kind of that number, unless it is reserved or unknown.
     #[must_use]
     pub fn from_number(number: u8) -> Option<Kind> {
-        [Kind::Usage, Kind::Set, Kind::Command, Kind::Reached].into_iter().find(|kind| *kind as u8 == number)
+        [Kind::Usage, Kind::Set, Kind::Command, Kind::Reached, Kind::Traffic]
+            .into_iter()
+            .find(|kind| *kind as u8 == number)
     }
 
     /// The payload version that this release writes, and the highest that it reads.
@@ -64,6 +70,37 @@ pub enum Entry {
     /// Counts that reached an alert level. They follow from usage and catalog, and are written down because the
     /// moment is gone when the usage is read again.
     Reached(Vec<Reached>),
+    /// Applications that were used on a new day. It follows from usage, and is written down so that who wants to know
+    /// need not read all usage.
+    Traffic(Vec<Traffic>),
+}
+
+impl Entry {
+    /// Appends the payload to `out`; of which kind it is.
+    pub fn encode(&self, out: &mut Vec<u8>) -> Kind {
+        match self {
+            Entry::Usage(usage) => {
+                usage.encode(out);
+                Kind::Usage
+            }
+            Entry::Set(set) => {
+                set.encode(out);
+                Kind::Set
+            }
+            Entry::Command(command) => {
+                command.encode(out);
+                Kind::Command
+            }
+            Entry::Reached(reached) => {
+                encode_reached(reached.iter(), out);
+                Kind::Reached
+            }
+            Entry::Traffic(traffic) => {
+                encode_traffic(traffic.iter(), out);
+                Kind::Traffic
+            }
+        }
+    }
 }
 
 /// Counters of one application replaced by values (`usage[hits]=#5`).
@@ -130,6 +167,7 @@ pub fn decode(kind: u8, version: u8, payload: &[u8]) -> Result<Entry, DecodeErro
         Kind::Set => Entry::Set(Set::read(&mut reader)?),
         Kind::Command => Entry::Command(Command::read(&mut reader)?),
         Kind::Reached => Entry::Reached(read_reached(&mut reader)?),
+        Kind::Traffic => Entry::Traffic(read_traffic(&mut reader)?),
     };
     reader.finish().map(|()| entry)
 }
@@ -197,6 +235,26 @@ fn read_reached(reader: &mut Reader<'_>) -> Result<Vec<Reached>, DecodeError> {
     Ok(all)
 }
 
+/// Appends the payload of [`Entry::Traffic`] to `out`.
+pub fn encode_traffic<'a>(traffic: impl Iterator<Item = &'a Traffic> + Clone, out: &mut Vec<u8>) {
+    varint::put(out, traffic.clone().count() as u64);
+    for it in traffic {
+        varint::put(out, it.contract);
+        varint::put(out, it.application.0);
+        varint::put(out, u64::from(it.day));
+    }
+}
+
+fn read_traffic(reader: &mut Reader<'_>) -> Result<Vec<Traffic>, DecodeError> {
+    let mut all = Vec::new();
+    // Each takes three varints.
+    for _ in 0..reader.count(3)? {
+        let (contract, application) = (reader.varint()?, ApplicationId(reader.varint()?));
+        all.push(Traffic { application, contract, day: reader.narrow()? });
+    }
+    Ok(all)
+}
+
 impl Command {
     /// Appends the payload to `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
@@ -231,25 +289,7 @@ pub(crate) mod tests {
 
     pub(crate) fn encode(entry: &Entry) -> (Kind, Vec<u8>) {
         let mut out = Vec::new();
-        let kind = match entry {
-            Entry::Usage(usage) => {
-                usage.encode(&mut out);
-                Kind::Usage
-            }
-            Entry::Set(set) => {
-                set.encode(&mut out);
-                Kind::Set
-            }
-            Entry::Command(command) => {
-                command.encode(&mut out);
-                Kind::Command
-            }
-            Entry::Reached(reached) => {
-                encode_reached(reached.iter(), &mut out);
-                Kind::Reached
-            }
-        };
-        (kind, out)
+        (entry.encode(&mut out), out)
     }
 
     pub(crate) fn entries() -> impl Strategy<Value = Entry> {
@@ -285,11 +325,15 @@ pub(crate) mod tests {
                 counted: Minute(counted),
             },
         );
+        let traffic = (any::<u64>(), any::<u64>(), any::<u32>()).prop_map(|(contract, application, day)| {
+            Traffic { application: ApplicationId(application), contract, day }
+        });
         prop_oneof![
             usages().prop_map(Entry::Usage),
             sets.prop_map(Entry::Set),
             commands.prop_map(Entry::Command),
             prop::collection::vec(reached, 0..3).prop_map(Entry::Reached),
+            prop::collection::vec(traffic, 0..3).prop_map(Entry::Traffic),
         ]
     }
 
@@ -339,6 +383,8 @@ pub(crate) mod tests {
     fn golden_payloads_of_version_1_stay_readable() {
         let set = [7, 42, 100, 1, 1, 3, 5];
         let command = [9, 2, 0xAA, 0xBB, 1, 1, b'x', 1, 0xCC];
+        let traffic = Traffic { application: ApplicationId(42), contract: 7, day: 100 };
+        assert_eq!(decode(9, 1, &[1, 7, 42, 100]), Ok(Entry::Traffic(vec![traffic])));
         let reached = [1, 7, 42, 3, 6, 100, 80, 8, 10, 99];
         assert_eq!(
             decode(8, 1, &reached),

@@ -5,7 +5,7 @@
 //! storage error made a later segment supersede an earlier one, the ledger says where to change over.
 
 use super::disk::DiskFile;
-use super::entry::Entry;
+use super::entry::{Entry, Kind};
 use super::error::JournalError;
 use super::format::{GROUP_HEADER_LEN, GroupHeader, SEGMENT_HEADER_LEN};
 use super::segment::{Group, read_header};
@@ -60,7 +60,8 @@ impl Follower {
 
 impl Journal {
     /// Shows `follower` what comes next, until it has seen everything that was synced when this began, or about
-    /// `bytes_max` bytes; whether it has seen everything. What was shown is not shown again.
+    /// `bytes_max` bytes; whether it has seen everything. What was shown is not shown again. Entries of kinds that are
+    /// not `wanted` are passed over unread: usage is most of a journal, and not everybody's affair.
     ///
     /// # Errors
     /// [`FollowError`]; what was shown before it counts as seen.
@@ -68,6 +69,7 @@ impl Journal {
         &self,
         follower: &mut Follower,
         bytes_max: u64,
+        wanted: impl Fn(Kind) -> bool,
         mut visit: impl FnMut(Sequence, UnixMillis, Entry),
     ) -> Result<bool, FollowError> {
         let synced = self.synced();
@@ -85,7 +87,7 @@ impl Journal {
                 // Pruned while it was open, superseded, or read to its end: the next file has what is next.
                 continue;
             }
-            bytes += segment.read_group(&mut follower.next, &mut visit)?;
+            bytes += segment.read_group(&mut follower.next, &wanted, &mut visit)?;
             follower.open = Some(segment);
         }
         Ok(true)
@@ -112,6 +114,7 @@ impl OpenSegment {
     fn read_group(
         &mut self,
         next: &mut Sequence,
+        wanted: &impl Fn(Kind) -> bool,
         visit: &mut impl FnMut(Sequence, UnixMillis, Entry),
     ) -> Result<u64, JournalError> {
         let damaged = |reason: &str| JournalError::damaged(&self.name, self.offset, reason);
@@ -131,8 +134,11 @@ impl OpenSegment {
         let whole = Group { header: group, offset: usize::try_from(offset).unwrap_or(usize::MAX), body };
         for (at, raw) in whole.entries(&self.name)? {
             if raw.sequence >= *next {
-                let entry = raw.open(&self.name, at)?;
-                visit(raw.sequence, group.engine_time, entry);
+                // A kind that is not known was written by a newer release: opening it says so.
+                if Kind::from_number(raw.kind).is_none_or(wanted) {
+                    let entry = raw.open(&self.name, at)?;
+                    visit(raw.sequence, group.engine_time, entry);
+                }
                 *next = raw.sequence.next();
             }
         }
@@ -145,7 +151,7 @@ impl OpenSegment {
 mod tests {
     use super::*;
     use crate::journal::disk_memory::{Fault, MemoryDisk};
-    use crate::journal::entry::{Command, Kind};
+    use crate::journal::entry::Command;
     use crate::journal::open::Options;
     use proptest::prelude::*;
 
@@ -168,10 +174,15 @@ mod tests {
         bytes_max: u64,
     ) -> Result<Vec<(u64, u64)>, FollowError> {
         let mut seen = Vec::new();
-        while !journal.read_on(follower, bytes_max, |sequence, _, entry| match entry {
-            Entry::Command(command) => seen.push((sequence.0, command.version)),
-            _ => panic!("only commands were appended"),
-        })? {}
+        while !journal.read_on(
+            follower,
+            bytes_max,
+            |_| true,
+            |sequence, _, entry| match entry {
+                Entry::Command(command) => seen.push((sequence.0, command.version)),
+                _ => panic!("only commands were appended"),
+            },
+        )? {}
         Ok(seen)
     }
 

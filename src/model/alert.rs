@@ -1,4 +1,4 @@
-//! Alerts: a count reached a level of its limit.
+//! What is told of applications: a count reached a level of its limit; there was traffic on a new day.
 
 use super::id::{ApplicationId, MetricSlot};
 use super::time::{Minute, Period};
@@ -24,6 +24,18 @@ pub struct Reached {
     pub max: u64,
     /// When.
     pub counted: Minute,
+}
+
+/// An application was used on a day later than any before, as far as its counters remember: after a restart they do
+/// not, so this may be said of a day again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Traffic {
+    /// Which.
+    pub application: ApplicationId,
+    /// The catalog version that the usage was counted under.
+    pub contract: u64,
+    /// The day that the usage is dated in, counted from 1970-01-01 UTC.
+    pub day: u32,
 }
 
 /// The highest of `levels` (percent, ascending) that `count` has reached of `max`; 0 if none, or if `max` is 0: what

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 use crate::engine::{Engine, NotDurable};
-use crate::journal::entry::Entry;
+use crate::journal::entry::{Entry, Kind};
 use crate::journal::{FollowError, Follower, Sequence};
 use crate::model::time::UnixMillis;
 use crate::store::shelf::{Shelf, ShelfError, Writing};
@@ -41,6 +41,9 @@ pub const LAG_BYTES_MAX: u64 = 256 << 20;
 
 /// What a plugin makes of the journal. Called by one thread.
 pub trait Derive: Send + 'static {
+    /// Which entries it takes in.
+    fn wants(kind: Kind) -> bool;
+
     /// Takes in an entry, in memory only. Each comes once, in order.
     fn entry(&mut self, time: UnixMillis, entry: Entry);
 
@@ -208,17 +211,15 @@ impl Following {
         news.stop
     }
 
-    fn step(
+    fn step<D: Derive>(
         &self,
-        derive: &mut impl Derive,
+        derive: &mut D,
         follower: &mut Follower,
         put_down: &mut Instant,
         stopping: bool,
     ) -> Result<bool, StepError> {
-        let read = self
-            .engine
-            .journal()
-            .read_on(follower, BYTES_AT_ONCE, |_, time, entry| derive.entry(time, entry));
+        let take = |_, time, entry| derive.entry(time, entry);
+        let read = self.engine.journal().read_on(follower, BYTES_AT_ONCE, D::wants, take);
         let position = follower.position();
         let is_due = position.0 > self.stored.load(Ordering::Relaxed)
             && (stopping || put_down.elapsed() >= POSITION_INTERVAL);
@@ -281,6 +282,10 @@ mod tests {
     }
 
     impl Derive for Count {
+        fn wants(_: Kind) -> bool {
+            true
+        }
+
         fn entry(&mut self, _: UnixMillis, entry: Entry) {
             drop(self.gate.lock());
             if self.panics_when_taking > 0 {

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use flate2::{Compression, write::GzEncoder};
 use tollgate::http::system_clock;
-use tollgate::journal::entry::{Entry, Kind, encode_reached};
+use tollgate::journal::entry::Entry;
 use tollgate::journal::read_segment;
 use tollgate::model::alert::Reached;
 use tollgate::model::id::{ApplicationId, MetricSlot};
@@ -179,24 +179,7 @@ fn journal() -> &'static Journal {
 impl Journal {
     fn add(&mut self, entry: &Entry) {
         let mut payload = Vec::new();
-        let kind = match entry {
-            Entry::Usage(usage) => {
-                usage.encode(&mut payload);
-                Kind::Usage
-            }
-            Entry::Set(set) => {
-                set.encode(&mut payload);
-                Kind::Set
-            }
-            Entry::Command(command) => {
-                command.encode(&mut payload);
-                Kind::Command
-            }
-            Entry::Reached(reached) => {
-                encode_reached(reached.iter(), &mut payload);
-                Kind::Reached
-            }
-        };
+        let kind = entry.encode(&mut payload);
         self.entries.push([&[kind as u8, kind.version()], payload.as_slice()].concat());
         if let Entry::Command(command) = entry {
             self.catalogs.push(command.core.clone());

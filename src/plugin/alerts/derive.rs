@@ -7,21 +7,19 @@ use super::event::{Event, EventKind};
 use super::{EVENTS, EVENTS_MAX, META, NEXT_ID, RAISED, TRAFFIC};
 use crate::engine::Engine;
 use crate::journal::catalog as codec;
-use crate::journal::entry::{Command, Entry};
-use crate::model::alert::Reached;
+use crate::journal::entry::{Command, Entry, Kind};
+use crate::model::alert::{Reached, Traffic};
 use crate::model::catalog::{Catalog, Change};
 use crate::model::id::ApplicationId;
 use crate::model::record::{Application, Service};
-use crate::model::time::{Minute, UnixMillis};
+use crate::model::time::UnixMillis;
 use crate::plugin::follower::Derive;
 use crate::store::shelf::{Scan, Shelf, ShelfError, Writing};
-
-const MINUTES_OF_DAY: u32 = 24 * 60;
 
 /// Takes in entries; remembers what was not written yet.
 pub(super) struct Deriver {
     engine: Arc<Engine>,
-    /// The last day of traffic by application: looked at for each application in each entry.
+    /// The last day of traffic by application: what the counters say may be known already.
     days: HashMap<ApplicationId, u32>,
     derived: Vec<Derived>,
     dropped: metrics::Counter,
@@ -45,8 +43,8 @@ impl Deriver {
         Ok(Deriver { engine, days: days.collect(), derived: Vec::new(), dropped })
     }
 
-    fn traffic(&mut self, application: ApplicationId, dated: Minute, at_s: u64) {
-        let day = dated.0 / MINUTES_OF_DAY;
+    fn traffic(&mut self, traffic: &Traffic, at_s: u64) {
+        let Traffic { application, day, .. } = *traffic;
         let last = self.days.get(&application).copied();
         if last.is_none_or(|last| day > last) {
             self.days.insert(application, day);
@@ -72,19 +70,19 @@ impl Deriver {
 }
 
 impl Derive for Deriver {
+    fn wants(kind: Kind) -> bool {
+        matches!(kind, Kind::Command | Kind::Reached | Kind::Traffic)
+    }
+
     fn entry(&mut self, time: UnixMillis, entry: Entry) {
         let at_s = time.secs();
         match entry {
-            Entry::Usage(usage) => {
-                for item in &usage.items {
-                    self.traffic(item.application, item.minute, at_s);
-                }
-            }
-            Entry::Set(set) => self.traffic(set.application, set.minute, at_s),
+            Entry::Traffic(all) => all.iter().for_each(|it| self.traffic(it, at_s)),
             Entry::Reached(all) => {
                 self.derived.extend(all.into_iter().map(|reached| Derived::Reached { reached, at_s }));
             }
             Entry::Command(command) => self.deleted(&command),
+            Entry::Usage(_) | Entry::Set(_) => {}
         }
     }
 

@@ -10,8 +10,8 @@
 //!   original raises each level once in 24 hours per application, whatever the metric and period.) When limits or
 //!   levels change, the application's next usage raises what its counts have reached by then.
 //!
-//! That a level was reached is noted by the engine in the moment of counting, and journalled with the usage; the rest
-//! follows from the journal. Events are kept until they are deleted, up to [`EVENTS_MAX`]; then the oldest goes.
+//! That a level was reached, or that there was traffic on a new day, is noted in the moment of counting and journalled
+//! with the usage, so that nobody has to read all usage for it; the rest follows from the journal. Events are kept until they are deleted, up to [`EVENTS_MAX`]; then the oldest goes.
 //!
 //! [`Service::alert_limits`]: crate::model::record::Service::alert_limits
 
