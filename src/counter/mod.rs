@@ -50,6 +50,7 @@ pub mod snapshot;
 mod store;
 mod waiting;
 
+pub use block::Counts;
 pub use facts::{Facts, Note};
 pub use pending::{Batch, PendingKind, PendingUsage};
 pub use store::{Absent, Copied, Counters, SHARDS, Stale, SubjectGuard, WAITING_MAX};

@@ -1,6 +1,6 @@
 //! One shard: the blocks of some subjects, what they counted since the last cut, and what waits.
 
-use super::block::Block;
+use super::block::{Block, Counts};
 use super::facts::{Facts, Flags};
 use super::pending::{Batch, Usage};
 use super::snapshot::SubjectImage;
@@ -159,6 +159,13 @@ impl Shard {
         self.places.get(place as usize).map_or(0, |it| it.block.count(slot, period, &self.windows))
     }
 
+    pub(super) fn counts(&self, place: u32, slot: MetricSlot) -> Counts<'_> {
+        match self.places.get(place as usize) {
+            Some(it) => it.block.counts(slot, &self.windows),
+            None => Counts::none(&self.windows),
+        }
+    }
+
     /// Counts `effects` dated `dated` and, if `contract` is given, keeps them for the next cut. Returns by how many
     /// the waiting items became more.
     pub(super) fn apply(
@@ -171,7 +178,11 @@ impl Shard {
         let mut waits = 0;
         let Some(it) = self.places.get_mut(place as usize) else { return 0 };
         let Some(application) = it.application() else { return 0 };
-        if dated <= self.windows.minute() {
+        if dated == self.windows.minute() {
+            for (slot, effect) in effects {
+                it.block.apply(*slot, *effect, &self.windows, |_| true);
+            }
+        } else if dated < self.windows.minute() {
             for (slot, effect) in effects {
                 let windows = &self.windows;
                 it.block.apply(*slot, *effect, windows, |period| windows.contains_past(period, dated));

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 
+use super::block::Counts;
 use super::facts::{Facts, Note};
 use super::lock::ShardLock;
 use super::pending::Batch;
@@ -284,6 +285,12 @@ impl SubjectGuard<'_> {
     #[must_use]
     pub fn count(&self, slot: MetricSlot, period: Period) -> u64 {
         self.shard.count(self.place, slot, period)
+    }
+
+    /// What `slot` counted in the open windows.
+    #[must_use]
+    pub fn counts(&self, slot: MetricSlot) -> Counts<'_> {
+        self.shard.counts(self.place, slot)
     }
 
     /// Keeps for the next cut that the subject was used, if it is the first time on a day: of `dated`, or of now.

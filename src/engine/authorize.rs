@@ -62,7 +62,7 @@ impl Moment<'_> {
         let effects = match denial {
             // Usage is looked at by the limits only, which come last.
             Some(_) if !case.in_shadow() => Effects::new(),
-            _ => propagate(&named_effects(&request.usage, tree)?, tree, request.flat_usage),
+            _ => propagate(named_effects(&request.usage, tree)?, tree, request.flat_usage),
         };
         let locked = self.engine.counters.lock(subject, catalog.version, self.now().minute());
         let subject = locked.map_err(|_| Unresolved::Stale)?;
@@ -87,29 +87,37 @@ pub(super) fn settle<'r>(
     let windows = *subject.windows();
     if let Some(denial) = denial {
         if ask.all_reports {
-            read_reports(reports, case.plan, None, &subject);
+            read_reports(reports, case.plan, &Effects::new(), true, &subject);
         }
         return Decided { denial: Some(denial), would_deny: None, effects: Effects::new(), windows };
     }
-    let wanted = (!ask.all_reports && !effects.is_empty()).then_some(&effects);
-    read_reports(reports, case.plan, wanted, &subject);
+    read_reports(reports, case.plan, &effects, ask.all_reports, &subject);
     let held = hold(reports, &effects);
     let authorized = held != Held::Not || in_shadow;
     if authorized && ask.call == Call::Authrep {
-        let counted = counted(&effects, ask.log_code);
-        if !counted.is_empty() {
-            subject.apply(None, &counted, 0);
-            subject.note_traffic(None);
-            reach(&mut subject, &case.service.alert_limits, case.plan, reports);
+        let is_plain = ask.log_code.is_none() && effects.iter().all(|(_, effect)| *effect != Effect::Add(0));
+        if is_plain {
+            count(&mut subject, &effects, case, reports);
+        } else {
+            count(&mut subject, &counted(&effects, ask.log_code), case, reports);
         }
         drop(subject);
-        show_effects(reports, &effects);
+        show_effects(reports);
     }
     let denial = (!authorized).then_some(Denial::LimitsExceeded);
     if authorized && held != Held::All {
         would_deny = would_deny.or(Some(Denial::LimitsExceeded));
     }
     Decided { denial, would_deny, effects, windows }
+}
+
+fn count(subject: &mut SubjectGuard<'_>, effects: &Effects, case: &Case<'_>, reports: &Reports) {
+    if effects.is_empty() {
+        return;
+    }
+    subject.apply(None, effects, 0);
+    subject.note_traffic(None);
+    reach(subject, &case.service.alert_limits, case.plan, reports);
 }
 
 /// The answer that tells what was decided.

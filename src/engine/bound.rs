@@ -67,7 +67,7 @@ impl Moment<'_> {
             let application = application.map(|it| &**it);
             let case = Case { service, plan, facts, application };
             let named = slot_effects(request.usage, &service.metrics)?;
-            let effects = propagate(&named, &service.metrics, request.flat_usage);
+            let effects = propagate(named, &service.metrics, request.flat_usage);
             let denial = match request.call {
                 Call::Check => None,
                 Call::Authorize | Call::Authrep => validate::denial_when_bound(request.referrer, &case),

@@ -88,7 +88,7 @@ impl Engine {
             // Most services have no alert limits, and then their reports read no limit at all.
             let plan = catalog.plans.get(it.plan.0).filter(|_| !levels.is_empty());
             if let Some(plan) = plan {
-                read_reports(&mut reports, plan, None, &subject);
+                read_reports(&mut reports, plan, &it.effects, true, &subject);
             }
             subject.apply(it.dated, &it.effects, it.claims(now));
             subject.note_traffic(it.dated);
@@ -128,7 +128,7 @@ impl Engine {
                 (app_id, None) => self.by_app_id(catalog, service, app_id)?,
             };
             let tree = &service.metrics;
-            let effects = propagate(&named_effects(&transaction.usage, tree)?, tree, request.flat_usage);
+            let effects = propagate(named_effects(&transaction.usage, tree)?, tree, request.flat_usage);
             let dated = dated(transaction, now)?;
             let effects = counted(&effects, transaction.log_code);
             if !effects.is_empty() {

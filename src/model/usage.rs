@@ -38,12 +38,13 @@ pub fn push_effect(effects: &mut Effects, slot: MetricSlot, effect: Effect) {
 /// The named values stand first; then each is passed up in the order given, so an ancestor gets the sum of what
 /// is added below it, and the last of several sets below it wins.
 #[must_use]
-pub fn propagate(named: &Effects, tree: &MetricTree, flat: bool) -> Effects {
-    let mut effects = named.clone();
+pub fn propagate(named: Effects, tree: &MetricTree, flat: bool) -> Effects {
+    let mut effects = named;
     if !flat {
-        for (slot, effect) in named {
-            for ancestor in tree.ancestors(*slot) {
-                push_effect(&mut effects, *ancestor, *effect);
+        // As they were named: one that stands above another changes on the way.
+        for (slot, effect) in Effects::from_slice(&effects) {
+            for ancestor in tree.ancestors(slot) {
+                push_effect(&mut effects, *ancestor, effect);
             }
         }
     }
@@ -125,7 +126,7 @@ mod tests {
     fn rolled(named: &[(u32, Effect)], flat: bool) -> Vec<(u32, Effect)> {
         let named = named.iter().map(|(slot, effect)| (MetricSlot(*slot), *effect)).collect();
         let mut all: Vec<_> =
-            propagate(&named, &tree(), flat).into_iter().map(|(slot, effect)| (slot.0, effect)).collect();
+            propagate(named, &tree(), flat).into_iter().map(|(slot, effect)| (slot.0, effect)).collect();
         all.sort_by_key(|(slot, _)| *slot);
         all
     }

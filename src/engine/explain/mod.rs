@@ -217,12 +217,12 @@ impl Engine {
             Err(_) if denial.is_some() && !case.in_shadow() => Effects::new(),
             named => named?,
         };
-        let effects = propagate(&named, tree, request.flat_usage);
+        let effects = propagate(named.clone(), tree, request.flat_usage);
         let mut reports = Reports::new();
         let windows = {
             let locked = self.counters.lock(subject, catalog.version, now.minute());
             let subject = locked.map_err(|_| Unresolved::Stale)?;
-            read_reports(&mut reports, case.plan, None, &subject);
+            read_reports(&mut reports, case.plan, &effects, true, &subject);
             *subject.windows()
         };
         let show = |(slot, effect): &(MetricSlot, Effect)| {
