@@ -13,10 +13,8 @@ use crate::model::time::{Minute, Period, Windows};
 const MINUTES_OF_DAY: u32 = 24 * 60;
 
 pub(super) struct Shard {
-    /// The least catalog version under which usage may be counted here.
+    /// The catalog version under which usage may be counted here, and which the places' facts are of.
     pub(super) floor: u64,
-    /// The catalog version that the places' facts are of. At most `floor`; less while a command is half-way.
-    pub(super) facts_of: u64,
     /// The windows that are open here. Only moves forward.
     windows: Windows,
     places: Vec<Place>,
@@ -74,7 +72,6 @@ impl Shard {
     pub(super) fn new() -> Self {
         Shard {
             floor: 0,
-            facts_of: 0,
             windows: Windows::at(Minute(0)),
             places: Vec::new(),
             pending: Batch::default(),
@@ -105,11 +102,23 @@ impl Shard {
         }
     }
 
+    /// Keeps those away who look a subject up, until it is noted what its record says.
+    pub(super) fn announce(&mut self, place: u32) {
+        if let Some(it) = self.places.get_mut(place as usize) {
+            it.flags.announce();
+        }
+    }
+
     /// What is noted of the subject at a place, and its pass.
     pub(super) fn facts(&self, place: u32) -> Option<(Facts, u32)> {
         let it = self.places.get(place as usize)?;
         let facts = Facts { application: it.application()?, plan: PlanId(it.plan), flags: it.flags };
         Some((facts, it.pass))
+    }
+
+    /// Who the subject of that generation is.
+    pub(super) fn application(&self, place: u32, generation: u32) -> Option<ApplicationId> {
+        self.places.get(place as usize).filter(|it| it.generation == generation)?.application()
     }
 
     /// Takes a subject out. Returns how many waiting items went with it.
@@ -240,7 +249,6 @@ impl Shard {
     /// Takes what is pending and leaves `spare` in its place.
     pub(super) fn cut(&mut self, floor: u64, spare: Batch) -> Batch {
         self.floor = self.floor.max(floor);
-        self.facts_of = self.facts_of.max(floor);
         self.epoch = self.epoch.wrapping_add(1).max(1);
         std::mem::replace(&mut self.pending, spare)
     }
