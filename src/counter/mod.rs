@@ -45,6 +45,7 @@ mod block;
 mod facts;
 mod lock;
 mod pending;
+mod place;
 mod shard;
 pub mod snapshot;
 mod store;

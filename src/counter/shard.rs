@@ -1,8 +1,9 @@
 //! One shard: the blocks of some subjects, what they counted since the last cut, and what waits.
 
-use super::block::{Block, Counts};
-use super::facts::{Facts, Flags};
+use super::block::Counts;
+use super::facts::Facts;
 use super::pending::{Batch, Usage};
+use super::place::{Place, Places};
 use super::snapshot::SubjectImage;
 use super::waiting::{Waiting, is_open};
 use crate::model::alert::{Reached, Traffic};
@@ -17,55 +18,11 @@ pub(super) struct Shard {
     pub(super) floor: u64,
     /// The windows that are open here. Only moves forward.
     windows: Windows,
-    places: Vec<Place>,
+    places: Places,
     pending: Batch,
     /// Raised at each cut, which makes every `Place::open` from before it void.
     epoch: u32,
     waiting: Waiting,
-}
-
-/// The place of a subject: two neighbouring cache lines, which are fetched as a pair, with its first cell in them.
-#[derive(Debug)]
-#[repr(C, align(128))]
-struct Place {
-    /// Zero is nobody.
-    application: u64,
-    plan: u64,
-    /// What a handle must know, besides the index; zero is no handle's.
-    pass: u32,
-    generation: u32,
-    /// The last record of this subject in the pending batch, if `open_epoch` is the shard's epoch.
-    open: u32,
-    open_epoch: u32,
-    /// The catalog version (its lower bits) under which alert levels were last looked at: after a change of the
-    /// catalog, limits and levels may be others.
-    levels_of: u32,
-    /// The last day that usage was dated in, since the node started; of days beyond 2149 the first.
-    day: u16,
-    flags: Flags,
-    block: Block,
-}
-
-impl Place {
-    /// A place of nobody; no subject has its generation, so a stale holder finds nobody.
-    fn vacant() -> Place {
-        Place {
-            application: 0,
-            plan: 0,
-            pass: 0,
-            generation: u32::MAX,
-            open: 0,
-            open_epoch: 0,
-            levels_of: 0,
-            day: 0,
-            flags: Flags::default(),
-            block: Block::default(),
-        }
-    }
-
-    fn application(&self) -> Option<ApplicationId> {
-        (self.application != 0).then_some(ApplicationId(self.application))
-    }
 }
 
 impl Shard {
@@ -73,7 +30,7 @@ impl Shard {
         Shard {
             floor: 0,
             windows: Windows::at(Minute(0)),
-            places: Vec::new(),
+            places: Places::default(),
             pending: Batch::default(),
             // Not zero, so that a new place's `open_epoch` of zero is never current.
             epoch: 1,
@@ -87,11 +44,8 @@ impl Shard {
 
     /// Gives a place to a subject. Whatever was there before is gone.
     pub(super) fn occupy(&mut self, place: u32, generation: u32, application: ApplicationId) {
-        let at = place as usize;
-        if self.places.len() <= at {
-            self.places.resize_with(at + 1, Place::vacant);
-        }
-        self.places[at] = Place { generation, application: application.0, ..Place::vacant() };
+        let occupied = Place { generation, application: application.0, ..Place::vacant() };
+        self.places.put(place as usize, occupied);
     }
 
     /// Notes what the subject's record says now. With a new pass, handles made before lead nowhere.
@@ -134,7 +88,7 @@ impl Shard {
         if now < self.windows.minute() {
             self.windows = Windows::at(now);
         }
-        for place in &mut self.places {
+        for place in self.places.iter_mut() {
             place.block.rewind(&Windows::at(now));
         }
     }
@@ -257,7 +211,7 @@ impl Shard {
     pub(super) fn copy(&self, from: u32, bytes_max: usize, out: &mut Vec<SubjectImage>) -> Option<u32> {
         let mut waiting = self.waiting.images(self.windows.minute());
         let mut bytes = 0;
-        for (number, place) in (from..).zip(self.places.get(from as usize..)?) {
+        for (number, place) in (from..).zip(self.places.range_from(from as usize)) {
             if bytes >= bytes_max {
                 return Some(number);
             }
@@ -297,5 +251,3 @@ impl Shard {
         waits
     }
 }
-
-const _: () = assert!(size_of::<Place>() == 128);

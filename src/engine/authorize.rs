@@ -1,7 +1,7 @@
 //! Authorize and authrep: the one step under the subject's lock, however the subject was found.
 
 use super::Engine;
-use super::limits::{Held, Reports, hold, reach, read_reports, show_effects};
+use super::limits::{Held, Reports, reach, read_reports, show_effects};
 use super::moment::Moment;
 use super::request::{Answer, AuthRequest, Call};
 use super::resolve::{Case, Unresolved, check_metrics, named_effects};
@@ -126,8 +126,7 @@ pub(super) fn settle<'r>(
         }
         return Decided { denial: Some(denial), would_deny: None, windows };
     }
-    read_reports(reports, case.plan, effects, ask.all_reports, &subject);
-    let held = hold(reports, effects);
+    let held = read_reports(reports, case.plan, effects, ask.all_reports, &subject);
     let authorized = held != Held::Not || in_shadow;
     if authorized && ask.call == Call::Authrep {
         count(&mut subject, effects, ask.log_code, case, reports);

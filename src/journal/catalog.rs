@@ -314,14 +314,14 @@ fn application_record(application: &Application) -> ApplicationRecord {
         id: application.id.0,
         service: application.service.0,
         account: application.account.map_or(0, |id| id.0),
-        app_id: application.app_id.clone(),
-        name: application.name.clone(),
+        app_id: application.app_id.to_string(),
+        name: application.name.to_string(),
         plan: application.plan.0,
         state: application.state.name().to_owned(),
         app_keys: exposed(&application.app_keys),
         user_keys: exposed(&application.user_keys),
-        referrer_filters: application.referrer_filters.clone(),
-        redirect_url: application.redirect_url.clone(),
+        referrer_filters: application.referrer_filters.to_vec(),
+        redirect_url: application.redirect_url.as_deref().map(str::to_owned),
         shadow: application.shadow,
     }
 }
@@ -410,14 +410,14 @@ fn application_of(record: ApplicationRecord) -> Application {
         id: ApplicationId(record.id),
         service: ServiceId(record.service),
         account: (record.account != 0).then_some(AccountId(record.account)),
-        app_id: record.app_id,
-        name: record.name,
+        app_id: record.app_id.into(),
+        name: record.name.into(),
         plan: PlanId(record.plan),
         state: ApplicationState::parse(&record.state),
-        app_keys: secrets(&record.app_keys),
-        user_keys: secrets(&record.user_keys),
-        referrer_filters: record.referrer_filters,
-        redirect_url: record.redirect_url,
+        app_keys: secrets(&record.app_keys).into(),
+        user_keys: secrets(&record.user_keys).into(),
+        referrer_filters: record.referrer_filters.into(),
+        redirect_url: record.redirect_url.map(Into::into),
         shadow: record.shadow,
         subject: Subject::NONE,
     }
@@ -467,9 +467,9 @@ mod tests {
         let application = draft.create_application(&new).unwrap();
         let edit = |it: &mut Application| {
             it.state = ApplicationState::parse("limbo");
-            it.app_keys = vec![Secret::new("k1"), Secret::new("k2")];
-            it.user_keys = vec![Secret::new("u1")];
-            it.referrer_filters = vec!["*.example.org".into()];
+            it.app_keys = vec![Secret::new("k1"), Secret::new("k2")].into();
+            it.user_keys = vec![Secret::new("u1")].into();
+            it.referrer_filters = vec!["*.example.org".into()].into();
             it.redirect_url = Some("http://example.org/".into());
             it.shadow = true;
         };

@@ -179,7 +179,7 @@ impl Log<'_> {
             id: self.next_id,
             at_s,
             service: service.external_id.clone().unwrap_or_else(|| service.id.to_string()),
-            application: application.app_id.clone(),
+            application: application.app_id.to_string(),
             kind,
         };
         self.next_id += 1;
