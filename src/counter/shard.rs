@@ -70,6 +70,15 @@ impl Shard {
         Some((facts, it.pass))
     }
 
+    /// Begins to fetch what a decision needs next, from three places at once.
+    pub(super) fn fetch(&self, place: u32) {
+        let Some(it) = self.places.get(place as usize) else { return };
+        it.block.fetch();
+        if it.open_epoch == self.epoch {
+            self.pending.fetch(it.open);
+        }
+    }
+
     /// Who the subject of that generation is.
     pub(super) fn application(&self, place: u32, generation: u32) -> Option<ApplicationId> {
         self.places.get(place as usize).filter(|it| it.generation == generation)?.application()

@@ -112,6 +112,7 @@ impl Counters {
             return Err(Stale);
         }
         let Some((facts, pass)) = shard.facts(place) else { return Ok(None) };
+        shard.fetch(place);
         if facts.flags.is_announced() {
             return Err(Stale);
         }
