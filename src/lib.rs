@@ -12,6 +12,7 @@
 //! | [`store`] | write-once checkpoints (sled), plugins' shelves (redb) | model, journal, counter's images |
 //! | [`engine`] | decisions, reports, commands: the only way to change usage or catalog | model, counter, journal |
 //! | [`plugin`] | what is derived from the journal beside the decisions: events, integration errors | model, journal, store's shelves, engine |
+//! | [`wire`] | the binary protocol: frames, requests, answers, codes; no sockets | model |
 //! | [`http`] | listeners, 3scale's dialect, its internal API, health, telemetry | engine, model, plugin |
 //! | [`config`] | flags, variables and file, checked | nothing of ours |
 //! | [`node`] | assembly: opens, recovers, starts, stops, hands over, shows what it holds | all |
@@ -48,3 +49,4 @@ pub mod model;
 pub mod node;
 pub mod plugin;
 pub mod store;
+pub mod wire;

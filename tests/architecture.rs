@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room of `src` and the rooms it may import.
-const MAY_IMPORT: [(&str, &[&str]); 10] = [
+const MAY_IMPORT: [(&str, &[&str]); 11] = [
     ("model", &[]),
     ("counter", &["model"]),
     ("journal", &["model"]),
@@ -15,6 +15,7 @@ const MAY_IMPORT: [(&str, &[&str]); 10] = [
     ("engine", &["model", "counter", "journal"]),
     ("plugin", &["model", "journal", "store", "engine"]),
     ("http", &["engine", "model", "plugin"]),
+    ("wire", &["model"]),
     ("config", &[]),
     ("node", &["model", "counter", "journal", "store", "engine", "plugin", "http", "config"]),
     ("cli", &["config", "node", "http"]),
