@@ -19,7 +19,12 @@ fn request(operation: Operation, body: &[u8]) {
         Operation::BATCH => {
             if let Ok(items) = Items::read(body) {
                 assert_eq!(items.count(), items.len());
-                items.for_each(|item| request(if item.operation.fits_batch() { item.operation } else { Operation::PING }, item.body));
+                items.for_each(|item| {
+                    request(
+                        if item.operation.fits_batch() { item.operation } else { Operation::PING },
+                        item.body,
+                    )
+                });
             }
         }
         Operation::RESERVE | Operation::COMMIT | Operation::CANCEL => call(Call::read_longer(body), true),
@@ -39,7 +44,10 @@ fn call(read: Result<Call<'_>, tollgate::wire::WireError>, longer: bool) {
     let again = again.expect("what was written can be read");
     assert_eq!(again.rows.iter().collect::<Vec<_>>(), rows);
     assert_eq!(again.usage, call.usage);
-    assert_eq!((again.handle, again.reservation, again.timestamp), (call.handle, call.reservation, call.timestamp));
+    assert_eq!(
+        (again.handle, again.reservation, again.timestamp),
+        (call.handle, call.reservation, call.timestamp)
+    );
     assert_eq!((again.service, again.user_key, again.app_id), (call.service, call.user_key, call.app_id));
     assert_eq!((again.app_key, again.metrics), (call.app_key, call.metrics));
 }
