@@ -192,7 +192,7 @@ def batches():
 
     client("batch of one", request("BATCH", 41, items=list(all_operations())[1:2]))
     client("batch of all operations", request("BATCH", 41, ["INTERVAL"], items=list(all_operations())))
-    client("batch, all or none", request("BATCH", 41, ["ALL", "DURABLE"], items=list(all_operations())[:4]))
+    client("batch, all or none", request("BATCH", 41, ["DURABLE", "ALL"], items=list(all_operations())[:4]))
     receipt = {"outcome": "done", "marks": ["ON_DISK"], "catalog": 41}
     answers = [as_item(decision("AUTHREP", remaining=3, marks=["COUNTED", "LIMIT"]))]
     answers += [as_item(answer(operation, **receipt)) for operation in ["REPORT", "COMMIT", "CANCEL"]]
