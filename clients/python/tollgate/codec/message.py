@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from struct import Struct
+from struct import Struct, error
 from typing import Any, Callable, Iterator, List, NamedTuple, Optional, Tuple
 
 from .fields import Field, UsageField, pack_field, unpack_fields
@@ -61,10 +61,13 @@ def encode_item(message: Message) -> bytes:
 def encode_body(message: Message) -> bytes:
     """What follows the header."""
     layout = _layout(message)
-    parts = [] if layout is None or message.fixed is None else [layout.pack(message.fixed)]
-    parts.extend(map(pack_row, message.rows))
-    parts.extend(map(encode_item, message.items))
-    parts.extend(pack_field(tag, value) for tag, value in message.fields)
+    try:
+        parts = [] if layout is None or message.fixed is None else [layout.pack(message.fixed)]
+        parts.extend(map(pack_row, message.rows))
+        parts.extend(map(encode_item, message.items))
+        parts.extend(pack_field(tag, value) for tag, value in message.fields)
+    except error as reason:
+        raise ValueError(f"a number that does not fit its place: {reason}") from None
     return b"".join(parts)
 
 
@@ -114,9 +117,11 @@ def _check_request(head: Message) -> None:
 
 def check_flags(operation: int, flags: int, item: bool = False) -> None:
     """Raises `Malformed` if an operation (or an item of a BATCH) may not have these flags."""
-    allowed = int(FLAGS_OF.get(Operation(operation), 0))
+    if not flags:
+        return
+    allowed = FLAGS_OF.get(operation, 0)
     if item:
-        allowed &= int(FLAGS_OF_ITEMS)
+        allowed &= FLAGS_OF_ITEMS
     if flags & ~allowed:
         where = " in a batch" if item else ""
         raise Malformed(f"{Operation(operation).name} has no flag {flags & ~allowed:#x}{where}", Status.NOT_SUPPORTED)
