@@ -69,7 +69,9 @@ class Damage(Case):
         self.assertEqual(self.count(Operation.REPORT), 1)
 
     def test_an_answer_longer_than_a_frame_may_be_is_not_waited_for(self):
-        client = self.against(lambda peer, it: peer.send((FRAME_MAX + 1).to_bytes(4, "little") + bytes(12)), timeout_s=5)
+        client = self.against(
+            lambda peer, it: peer.send((FRAME_MAX + 1).to_bytes(4, "little") + bytes(12)), timeout_s=5
+        )
         began = time.monotonic()
         with self.assertRaises(Unavailable):
             client.report(**YES)
@@ -84,8 +86,11 @@ class Damage(Case):
         self.assertEqual(self.against(respond).ping(), tollgate.Pong(5, 6))
 
     def test_a_batch_with_too_few_answers_is_none(self):
-        client = self.against(lambda peer, it: peer.answer(
-            it, layout.BatchAnswerPart(1, 1), items=(it.items[0]._replace(answer=True, fixed=decision()),)))  # fmt: skip
+        client = self.against(
+            lambda peer, it: peer.answer(
+                it, layout.BatchAnswerPart(1, 1), items=(it.items[0]._replace(answer=True, fixed=decision()),)
+            )
+        )
         found = client.batch([tollgate.authrep(**YES)] * 2)
         self.assertEqual([type(it) for it in found], [Unavailable] * 2)
 
@@ -236,7 +241,14 @@ class Handles(Case):
 
     def item(self, request):
         if request.fixed.handle not in (0, self.handle):
-            return request._replace(answer=True, flags=0, status=Status.STALE_HANDLE, fixed=layout.ErrorPart(0), rows=(), fields=())
+            return request._replace(
+                answer=True,
+                flags=0,
+                status=Status.STALE_HANDLE,
+                fixed=layout.ErrorPart(0),
+                rows=(),
+                fields=(),
+            )
         return request._replace(answer=True, fixed=decision(), rows=(), fields=())
 
     def setUp(self):
@@ -376,7 +388,9 @@ class Sharing(unittest.IsolatedAsyncioTestCase):
         return node, client
 
     async def test_the_decorator_waits(self):
-        _, client = await self.against(lambda peer, it: peer.answer(it, decision(it.field(Tag.USER_KEY) == "good")))
+        _, client = await self.against(
+            lambda peer, it: peer.answer(it, decision(it.field(Tag.USER_KEY) == "good"))
+        )
 
         @client.limited(user_key=lambda key: key, usage=lambda key: {"hits": len(key)})
         async def work(key):
@@ -389,7 +403,9 @@ class Sharing(unittest.IsolatedAsyncioTestCase):
         async def instead(decision_):
             return decision_.reason
 
-        self.assertEqual(await client.limited(user_key="bad", on_denied=instead)(work)("x"), "limits_exceeded")
+        self.assertEqual(
+            await client.limited(user_key="bad", on_denied=instead)(work)("x"), "limits_exceeded"
+        )
         with self.assertRaises(TypeError):
             client.limited(user_key="x")(lambda: None)
 
@@ -410,7 +426,9 @@ class Sharing(unittest.IsolatedAsyncioTestCase):
         self.assertEqual((node.peers, most[0]), (1, 8))
 
     async def test_a_task_that_is_cancelled_before_its_turn_counts_nothing(self):
-        node, client = await self.against(lambda peer, it: it.operation == Operation.PING and peer.answer(it, PONG), {"window": 1})
+        node, client = await self.against(
+            lambda peer, it: it.operation == Operation.PING and peer.answer(it, PONG), {"window": 1}
+        )
         await client.ping()
         first = asyncio.create_task(client.report(**YES))
         await asyncio.sleep(0.05)

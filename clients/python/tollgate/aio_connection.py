@@ -21,7 +21,7 @@ from .plans import Outcome
 class _Exchange:
     """Requests that go together, and who waits for what comes of them."""
 
-    def __init__(self, size: int, done: asyncio.Future) -> None:
+    def __init__(self, size: int, done: asyncio.Future[List[Optional[Outcome]]]) -> None:
         self.outcomes: List[Optional[Outcome]] = [None] * size
         self.missing = size
         self.done = done
@@ -45,7 +45,7 @@ class AioConnection(asyncio.Protocol):
         self.closed = False
         self._loop = asyncio.get_running_loop()
         self._handshake = Handshake(options)
-        self._ready: asyncio.Future = self._loop.create_future()
+        self._ready: asyncio.Future[None] = self._loop.create_future()
         self._reader = FrameReader()
         self._transport: Optional[asyncio.Transport] = None
         self._queue: Deque[Tuple[bytes, int, _Exchange, int]] = deque()
@@ -93,9 +93,11 @@ class AioConnection(asyncio.Protocol):
         if not self._flushing:
             self._flushing = True
             self._loop.call_soon(self._flush)
-        timer = self._loop.call_later(max(deadline - time.monotonic(), 0), self._give_up, exchange, time.monotonic())
+        timer = self._loop.call_later(
+            max(deadline - time.monotonic(), 0), self._give_up, exchange, time.monotonic()
+        )
         try:
-            return await exchange.done
+            return await exchange.done  # type: ignore[return-value]
         finally:
             timer.cancel()
 
@@ -154,7 +156,9 @@ class AioConnection(asyncio.Protocol):
         else:
             context = options.tls_context()
             name = (options.server_hostname or place.host) if context else None
-            await loop.create_connection(lambda: self, place.host, place.port, ssl=context, server_hostname=name)
+            await loop.create_connection(
+                lambda: self, place.host, place.port, ssl=context, server_hostname=name
+            )
         await self._ready
         self._keep_alive_later()
 

@@ -28,7 +28,9 @@ class Flight:
 
     def __init__(self, messages: Sequence[Message], first_id: int) -> None:
         """Raises ValueError if one of them cannot be encoded."""
-        self._frames = deque(encode(message._replace(id=first_id + at)) for at, message in enumerate(messages))
+        self._frames = deque(
+            encode(message._replace(id=first_id + at)) for at, message in enumerate(messages)
+        )
         self._outcomes: List[Optional[Outcome]] = [None] * len(messages)
         self._first_id = first_id
         self._sizes: Dict[int, int] = {}
@@ -162,7 +164,9 @@ class Connection:
             return
         self.leaving = True
         if message.fixed.why not in LEAVING:
-            raise Unavailable(f"the node ended the connection: {message.field(Tag.MESSAGE) or message.fixed.why}")
+            raise Unavailable(
+                f"the node ended the connection: {message.field(Tag.MESSAGE) or message.fixed.why}"
+            )
 
     def _write(self, data: bytes, deadline: float) -> None:
         if not data:
