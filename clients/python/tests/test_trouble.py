@@ -198,6 +198,7 @@ class Goodbyes(Case):
                     peer.refuse(request, status, 100) if len(tries) < 3 else peer.answer(request, RECEIPT)
 
                 self.assertTrue(self.against(respond).report(**YES).on_disk)
+                self.assertEqual(self.node.peers, 3 if status == Status.DRAINING else 1)
                 self.assertGreater(tries[2] - tries[0], 0.19)
 
     def test_trouble_of_the_node_that_goes_on_is_raised_or_decided(self):
@@ -217,10 +218,11 @@ class Goodbyes(Case):
             self.assertEqual(len(self.node.requests), 1)
 
     def test_a_status_of_tomorrow_is_refused_by_its_class(self):
-        client = self.against(lambda peer, it: peer.refuse(it, 0x02FE))
-        with self.assertRaises(Refused) as caught:
-            client.authrep(**YES)
-        self.assertEqual((caught.exception.status, caught.exception.counted), (0x02FE, False))
+        for status, counted in [(0x02FE, False), (0x04FE, None)]:
+            client = self.against(lambda peer, it: peer.refuse(it, status))
+            with self.assertRaises(Refused) as caught:
+                client.authrep(**YES)
+            self.assertEqual((caught.exception.status, caught.exception.counted), (status, counted))
 
 
 @both
@@ -380,6 +382,10 @@ class SynchronousDecorator(Case):
 
 
 class Sharing(unittest.IsolatedAsyncioTestCase):
+    async def asyncSetUp(self):
+        # Hundreds of tasks at once are no slow callback.
+        asyncio.get_running_loop().slow_callback_duration = 10
+
     async def against(self, respond, welcome=None, **options):
         node = FakeNode(respond, **(welcome or {}))
         self.addCleanup(node.close)

@@ -10,7 +10,7 @@ from typing import Deque, Dict, List, Optional, Sequence, Tuple
 
 from .codec.layout import Malformed, WelcomePart
 from .codec.message import FrameReader, Message, decode, encode
-from .codec.numbers import Operation, Tag
+from .codec.numbers import Operation, Status, Tag
 from .connection import LEAVING
 from .errors import NotTheNode, Refused, TollgateError, Unavailable
 from .handshake import Handshake
@@ -171,6 +171,8 @@ class AioConnection(asyncio.Protocol):
                 self._reader.frame_max = self.welcome.frame_max
                 self._ready.set_result(None)
             return
+        if message.status == Status.DRAINING:
+            self.leaving = True
         waiting = self._pending.pop(message.id, None) if message.answer else None
         if waiting is not None:
             exchange, place = waiting

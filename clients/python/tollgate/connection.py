@@ -10,7 +10,7 @@ from typing import Dict, List, Optional, Sequence
 
 from .codec.layout import Malformed, WelcomePart
 from .codec.message import FrameReader, Message, decode, encode
-from .codec.numbers import Operation, Tag, Why
+from .codec.numbers import Operation, Status, Tag, Why
 from .errors import TollgateError, Unavailable
 from .handshake import Handshake
 from .options import Options
@@ -160,6 +160,8 @@ class Connection:
         return handshake.welcome
 
     def _take(self, message: Message, flight: Flight) -> None:
+        if message.status == Status.DRAINING:
+            self.leaving = True
         if flight.answer(message) or message.operation != Operation.GOAWAY:
             return
         self.leaving = True
