@@ -89,7 +89,7 @@ class AioConnection(asyncio.Protocol):
         for place, message in enumerate(messages):
             id_ = self._next_id
             self._next_id += 1
-            self._queue.append((encode(message._replace(id=id_)), id_, exchange, place))
+            self._queue.append((encode(message, id_), id_, exchange, place))
         if not self._flushing:
             self._flushing = True
             self._loop.call_soon(self._flush)

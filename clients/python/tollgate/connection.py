@@ -28,9 +28,7 @@ class Flight:
 
     def __init__(self, messages: Sequence[Message], first_id: int) -> None:
         """Raises ValueError if one of them cannot be encoded."""
-        self._frames = deque(
-            encode(message._replace(id=first_id + at)) for at, message in enumerate(messages)
-        )
+        self._frames = deque(encode(message, first_id + at) for at, message in enumerate(messages))
         self._outcomes: List[Optional[Outcome]] = [None] * len(messages)
         self._first_id = first_id
         self._sizes: Dict[int, int] = {}

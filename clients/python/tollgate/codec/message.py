@@ -63,11 +63,14 @@ class Message(NamedTuple):
         return next((value for found, value in self.fields if found == tag), None)
 
 
-def encode(message: Message) -> bytes:
-    """A frame. Raises ValueError if a number does not fit its place."""
+def encode(message: Message, id_: Optional[int] = None) -> bytes:
+    """A frame, with the message's id or another. Raises ValueError if a number does not fit its place."""
     body = encode_body(message)
     operation = message.operation | ANSWER if message.answer else message.operation
-    return _HEADER.pack(HEADER_SIZE + len(body), operation, message.flags, message.status, message.id) + body
+    return (
+        _HEADER.pack(HEADER_SIZE + len(body), operation, message.flags, message.status, id_ or message.id)
+        + body
+    )
 
 
 def encode_item(message: Message) -> bytes:
