@@ -7,17 +7,19 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room of `src` and the rooms it may import.
-const MAY_IMPORT: [(&str, &[&str]); 11] = [
+const MAY_IMPORT: [(&str, &[&str]); 13] = [
     ("model", &[]),
     ("counter", &["model"]),
     ("journal", &["model"]),
     ("store", &["model", "journal", "counter"]),
     ("engine", &["model", "counter", "journal"]),
     ("plugin", &["model", "journal", "store", "engine"]),
+    ("wire", &["model"]),
     ("listener", &["model"]),
     ("http", &["engine", "model", "plugin", "listener"]),
+    ("tcp", &["engine", "model", "wire", "listener"]),
     ("config", &[]),
-    ("node", &["model", "counter", "journal", "store", "engine", "plugin", "listener", "http", "config"]),
+    ("node", &["model", "counter", "journal", "store", "engine", "plugin", "listener", "http", "tcp", "config"]),
     ("cli", &["config", "node", "listener"]),
 ];
 

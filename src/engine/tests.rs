@@ -84,17 +84,14 @@ fn count(engine: &Engine, application: ApplicationId, slot: u32, period: Period)
     cell.map_or(0, |cell| cell.counts[period as usize])
 }
 
-fn authrep<'r>(
-    engine: &Engine,
-    user_key: &'r str,
-    usage: &'r [UsageParameter<'r>],
-) -> Result<bool, Refusal<'r>> {
-    let request = AuthRequest {
+/// An authrep by the tenant's key.
+pub(super) fn request<'a>(user_key: Option<&'a str>, usage: &'a [UsageParameter<'a>]) -> AuthRequest<'a> {
+    AuthRequest {
         call: Call::Authrep,
         oauth: false,
         credentials: credentials(),
         app_id: None,
-        user_key: Some(user_key),
+        user_key,
         app_key: None,
         referrer: None,
         redirect: None,
@@ -102,8 +99,15 @@ fn authrep<'r>(
         log_code: None,
         flat_usage: false,
         no_body: false,
-    };
-    engine.authorize(&request, NOW, |answer| {
+    }
+}
+
+fn authrep<'r>(
+    engine: &Engine,
+    user_key: &'r str,
+    usage: &'r [UsageParameter<'r>],
+) -> Result<bool, Refusal<'r>> {
+    engine.authorize(&request(Some(user_key), usage), NOW, |answer| {
         assert!(matches!(answer.denial, None | Some(Denial::LimitsExceeded | Denial::ApplicationNotActive)));
         answer.denial.is_none()
     })

@@ -433,17 +433,9 @@ fn secrets(texts: &[String]) -> Vec<Secret> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::catalog::{Catalog, Key, KeyIndex};
+    use crate::model::catalog::{Catalog, NoKeys};
     use crate::model::draft::{Draft, NewApplication, NewService};
     use proptest::prelude::*;
-
-    struct NoKeys;
-
-    impl KeyIndex for NoKeys {
-        fn find(&self, _: Key<'_>) -> Option<u64> {
-            None
-        }
-    }
 
     fn sample() -> (Vec<Change>, u64) {
         let mut draft = Draft::new(Catalog::new(), &NoKeys);

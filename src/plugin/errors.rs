@@ -193,17 +193,9 @@ fn keep_newest(writing: &mut Writing<'_>, service: ServiceId, kept: usize) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::catalog::{Key, KeyIndex};
+    use crate::model::catalog::NoKeys;
     use crate::model::draft::{Draft, NewService};
     use crate::model::record::BackendVersion;
-
-    struct NoKeys;
-
-    impl KeyIndex for NoKeys {
-        fn find(&self, _: Key<'_>) -> Option<u64> {
-            None
-        }
-    }
 
     /// A catalog with one service.
     fn catalog() -> (Catalog, ServiceId) {

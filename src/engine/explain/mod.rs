@@ -306,12 +306,7 @@ impl ServiceExplained {
             name: service.name.clone(),
             tenant: service.tenant.0,
             state: service.state.name().to_owned(),
-            backend_version: match service.backend_version {
-                BackendVersion::UserKey => "1",
-                BackendVersion::AppId => "2",
-                BackendVersion::Oauth => "oauth",
-            }
-            .to_owned(),
+            backend_version: service.backend_version.name().to_owned(),
             shadow: service.shadow,
             known_by: if by_key { "provider_key" } else { "service_token" }.to_owned(),
         }

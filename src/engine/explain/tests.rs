@@ -2,28 +2,11 @@
 
 use proptest::prelude::*;
 
-use super::super::tests::{NOW, World, credentials};
+use super::super::tests::{NOW, World, credentials, request};
 use super::*;
-use crate::engine::request::{Call, Credentials, UsageParameter};
+use crate::engine::request::{Credentials, UsageParameter};
 use crate::model::record::{ApplicationState, Secret};
 use crate::model::time::Period;
-
-fn request<'a>(user_key: Option<&'a str>, usage: &'a [UsageParameter<'a>]) -> AuthRequest<'a> {
-    AuthRequest {
-        call: Call::Authrep,
-        oauth: false,
-        credentials: credentials(),
-        app_id: None,
-        user_key,
-        app_key: None,
-        referrer: None,
-        redirect: None,
-        usage,
-        log_code: None,
-        flat_usage: false,
-        no_body: false,
-    }
-}
 
 fn explain(world: &World, usage: &[UsageParameter<'_>]) -> Explanation {
     world.engine.explain(&request(Some("key0"), usage), NOW)

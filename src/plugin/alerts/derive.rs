@@ -178,7 +178,7 @@ impl Log<'_> {
         let event = Event {
             id: self.next_id,
             at_s,
-            service: service.external_id.clone().unwrap_or_else(|| service.id.to_string()),
+            service: service.text().into_owned(),
             application: application.app_id.clone(),
             kind,
         };
