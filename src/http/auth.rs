@@ -11,7 +11,7 @@ use super::form::{Form, FormError, Value};
 use super::options::Options;
 use super::xml::{self, Shown};
 use super::{ratelimit, telemetry};
-use crate::engine::request::{Answer, AuthRequest, Call, Redirect, UsageParameter};
+use crate::engine::request::{Answer, AuthRequest, Call, Redirect, Usage, UsageParameter};
 use crate::listener::Peer;
 use crate::listener::guesses::Wait;
 use crate::model::decision::{Denial, Refusal};
@@ -115,7 +115,7 @@ pub(super) fn with_request<'f, R>(
             .redirect_uri()
             .map(Redirect::Uri)
             .or_else(|| fields.redirect_url().map(Redirect::Url)),
-        usage: &usage,
+        usage: Usage::Texts(&usage),
         log_code: fields.log_code(),
         flat_usage: options.flat_usage,
         no_body,
@@ -149,7 +149,7 @@ fn render(answer: &Answer<'_>, shown: Shown, no_body: bool) -> Outcome {
     let headers = response.headers_mut();
     if matches!(answer.denial, None | Some(Denial::LimitsExceeded)) {
         if options.limit_headers {
-            answer::add_limit(headers, &answer.limit);
+            answer::add_limit(headers, &answer.limit());
         }
         if options.ratelimit_headers || answer.service.ratelimit_headers {
             ratelimit::add(headers, answer);
