@@ -4,9 +4,9 @@ use std::io::Write;
 use std::sync::OnceLock;
 
 use flate2::{Compression, write::GzEncoder};
-use tollgate::http::system_clock;
 use tollgate::journal::entry::Entry;
 use tollgate::journal::read_segment;
+use tollgate::listener::system_clock;
 use tollgate::model::alert::Reached;
 use tollgate::model::id::{ApplicationId, MetricSlot};
 use tollgate::model::time::{Minute, Period};
