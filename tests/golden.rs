@@ -6,9 +6,9 @@ use serde_json::{Map, Value, json};
 use tollgate::model::amount::Effect;
 use tollgate::wire::{
     BatchAnswer, Bound, Call, Challenge, Decision, FRAME_MAX_DEFAULT, Failure, Fields, Flags, Frame, Goodbye,
-    HEADER_LEN, Header, Hello, Items, LimitRow, Operation, Outcome, Pong, Proof, QueryAnswer, Receipt, Rows,
-    Stats, Status, Tag, Welcome, WireError, proof_text, put_batch, put_bind, put_call, server_proof_text,
-    split,
+    HEADER_LEN, Header, Hello, Item, Items, LimitRow, Operation, Outcome, Pong, Proof, QueryAnswer, Receipt,
+    Rows, Stats, Status, Tag, Welcome, WireError, proof_text, put_batch, put_bind, put_call,
+    server_proof_text, split,
 };
 
 const OPERATIONS: [(u8, &str); 15] = [
@@ -151,7 +151,7 @@ fn request(operation: Operation, body: &[u8]) -> Result<Parts, WireError> {
         Operation::PING | Operation::STATS => (json!({}), vec![], vec![], vec![]),
         Operation::BIND => (json!({}), vec![], vec![], call_fields(&Call::read_bind(body)?)),
         Operation::BATCH => {
-            let item = |item: tollgate::wire::Item<'_>| {
+            let item = |item: Item<'_>| {
                 let (fixed, rows, _, fields) = request(item.operation, item.body)?;
                 Ok(json!({
                     "operation": operation_name(item.operation.0), "answer": false, "flags": flags(item.flags),
@@ -421,20 +421,12 @@ fn written(header: &Header, body: &[u8]) -> Vec<u8> {
         write_answer(frame.body(), operation, header.status, body);
     } else if operation == Operation::BATCH {
         let items: Vec<_> = Items::read(body).unwrap().collect();
-        let puts: Vec<Box<dyn Fn(&mut Vec<u8>)>> = items
-            .iter()
-            .map(|item| {
-                let item = *item;
-                Box::new(move |out: &mut Vec<u8>| write_request(out, item.operation, item.body))
-                    as Box<dyn Fn(&mut Vec<u8>)>
-            })
-            .collect();
         put_batch(
             frame.body(),
-            items
-                .iter()
-                .zip(&puts)
-                .map(|(item, put)| (item.operation, item.flags, &**put as &dyn Fn(&mut Vec<u8>))),
+            items.iter().map(|item| {
+                let put = |out: &mut Vec<u8>| write_request(out, item.operation, item.body);
+                (item.operation, item.flags, put)
+            }),
         );
     } else {
         write_request(frame.body(), operation, body);
