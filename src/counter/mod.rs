@@ -39,11 +39,13 @@
 //! met a command half-way, and waits for its cut to come to this shard.
 //!
 //! # Locks
-//! One shard lock at a time, never two; nothing else is locked while one is held.
+//! One shard lock at a time; only a step over several subjects ([`Counters::lock_many`]) holds more, which it takes in
+//! ascending order. Nothing else is locked while one is held.
 
 mod block;
 mod facts;
 mod lock;
+mod many;
 mod pending;
 mod shard;
 pub mod snapshot;
@@ -51,6 +53,7 @@ mod store;
 mod waiting;
 
 pub use facts::{Facts, Note};
+pub use many::{Many, SUBJECTS_MAX};
 pub use pending::{Batch, PendingKind, PendingUsage};
 pub use store::{Absent, Copied, Counters, SHARDS, Stale, SubjectGuard, WAITING_MAX};
 

@@ -6,6 +6,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::facts::{Facts, Note};
 use super::lock::ShardLock;
+use super::many::Locked;
 use super::pending::Batch;
 use super::shard::Shard;
 use super::snapshot::SubjectImage;
@@ -110,7 +111,7 @@ impl Counters {
         // the order of the catalogs it was decided under, or a cut could not put the command between the two.
         shard.floor = contract;
         self.advance(&mut shard, now);
-        Ok(SubjectGuard { shard, place, contract, waiting: &self.waiting })
+        Ok(SubjectGuard::new(Locked::Own(shard), place, contract, &self.waiting))
     }
 
     /// Locks whoever is at `index` for one decision under a catalog, and tells what is noted of the subject, and its
@@ -124,17 +125,33 @@ impl Counters {
         contract: u64,
         now: Minute,
     ) -> Result<(SubjectGuard<'_>, Facts, u32), Absent> {
-        let (shard, place) = self.locate_index(index);
-        let mut shard = shard.lock();
+        let shard = self.lock_shard(index % SHARDS, contract, now)?;
+        let place = index / SHARDS;
+        let (facts, pass) = shard.facts(place).ok_or(Absent::Nobody)?;
+        Ok((SubjectGuard::new(Locked::Own(shard), place, contract, &self.waiting), facts, pass))
+    }
+
+    /// Locks a shard whose facts are those of the catalog of version `contract`, and moves its clock to `now`.
+    pub(super) fn lock_shard(
+        &self,
+        number: u32,
+        contract: u64,
+        now: Minute,
+    ) -> Result<MutexGuard<'_, Shard>, Absent> {
+        let mut shard = self.shards[number as usize].lock();
         if contract < shard.floor {
             return Err(Absent::Stale);
         }
         if contract > shard.facts_of {
             return Err(Absent::HalfWay);
         }
-        let (facts, pass) = shard.facts(place).ok_or(Absent::Nobody)?;
         self.advance(&mut shard, now);
-        Ok((SubjectGuard { shard, place, contract, waiting: &self.waiting }, facts, pass))
+        Ok(shard)
+    }
+
+    /// How many future-dated items wait, to be counted on.
+    pub(super) fn waiting_total(&self) -> &AtomicUsize {
+        &self.waiting
     }
 
     /// Notes what a record says whose subject nobody can have met yet.
@@ -267,10 +284,21 @@ impl Counters {
 
 /// One subject, locked: what is read and counted through it is one step.
 pub struct SubjectGuard<'a> {
-    shard: MutexGuard<'a, Shard>,
+    shard: Locked<'a>,
     place: u32,
     contract: u64,
     waiting: &'a AtomicUsize,
+}
+
+impl<'a> SubjectGuard<'a> {
+    pub(super) fn new(
+        shard: Locked<'a>,
+        place: u32,
+        contract: u64,
+        waiting: &'a AtomicUsize,
+    ) -> SubjectGuard<'a> {
+        SubjectGuard { shard, place, contract, waiting }
+    }
 }
 
 impl SubjectGuard<'_> {

@@ -24,11 +24,11 @@ pub(super) struct Ask<'r> {
 
 /// What came out of the step.
 pub(super) struct Decided<'r> {
-    denial: Option<Denial<'r>>,
-    would_deny: Option<Denial<'r>>,
+    pub(super) denial: Option<Denial<'r>>,
+    pub(super) would_deny: Option<Denial<'r>>,
     /// What the call does, ancestors included; empty if it was denied for another reason than limits.
-    effects: Effects,
-    windows: Windows,
+    pub(super) effects: Effects,
+    pub(super) windows: Windows,
 }
 
 impl Engine {

@@ -81,7 +81,10 @@ impl Moment<'_> {
 }
 
 /// What usage by slots does to those metrics.
-fn slot_effects<'r>(usage: &[(MetricSlot, Effect)], tree: &MetricTree) -> Result<Effects, Refusal<'r>> {
+pub(super) fn slot_effects<'r>(
+    usage: &[(MetricSlot, Effect)],
+    tree: &MetricTree,
+) -> Result<Effects, Refusal<'r>> {
     let mut effects = Effects::new();
     for (slot, effect) in usage {
         tree.get(*slot).ok_or(Refusal::SlotInvalid { slot: *slot })?;
