@@ -19,7 +19,10 @@ const MAY_IMPORT: [(&str, &[&str]); 13] = [
     ("http", &["engine", "model", "plugin", "listener"]),
     ("tcp", &["engine", "model", "wire", "listener"]),
     ("config", &[]),
-    ("node", &["model", "counter", "journal", "store", "engine", "plugin", "listener", "http", "tcp", "config"]),
+    (
+        "node",
+        &["model", "counter", "journal", "store", "engine", "plugin", "listener", "http", "tcp", "config"],
+    ),
     ("cli", &["config", "node", "listener"]),
 ];
 

@@ -33,8 +33,8 @@ use floor::Floor;
 use siphasher::sip128::{Hasher128, SipHasher24};
 use tollgate::engine::request::{Answer, AuthRequest, Call, Credentials, Usage};
 use tollgate::engine::{BindRequest, BoundRequest, Engine, Handle, Recovery, Scope};
-use tollgate::http::{Clock, system_clock};
 use tollgate::journal::{Journal, Options, Sequence};
+use tollgate::listener::{Clock, system_clock};
 use tollgate::model::amount::Effect;
 use tollgate::model::draft::{CommandError, Draft, NewApplication, NewService};
 use tollgate::model::id::{MetricSlot, ServiceId};
@@ -296,7 +296,9 @@ fn measure(name: &str, shape: &Shape, subject: &Subject, floor: &Floor, lookup: 
         let handle = time(|| subject.by_handle(order));
         let find = time(|| lookup.run(&subject.keys, order));
         let key = time(|| subject.by_key(order));
-        for (row, value) in rows.iter_mut().zip([base, handle, find, key, handle / base, key / (find + handle)]) {
+        for (row, value) in
+            rows.iter_mut().zip([base, handle, find, key, handle / base, key / (find + handle)])
+        {
             row.push(value);
         }
     }
@@ -309,18 +311,17 @@ fn measure(name: &str, shape: &Shape, subject: &Subject, floor: &Floor, lookup: 
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
-    println!("{CALLS} calls a round, {ROUNDS} rounds, {APPLICATIONS} applications; medians, nanoseconds per call");
+    println!(
+        "{CALLS} calls a round, {ROUNDS} rounds, {APPLICATIONS} applications; medians, nanoseconds per call"
+    );
     println!("               handle/floor   key/(lookup+handle)    floor   handle   lookup      key");
     for shape in &SHAPES {
         let subject = Subject::new(shape);
         let floor = Floor::new(APPLICATIONS, shape.touched.len(), shape.periods);
         let lookup = Lookup::new(&subject.keys);
         let mut random = Random(0x9E37_79B9_7F4A_7C15);
-        let orders = [
-            ("uniform", uniform(&mut random)),
-            ("zipf", zipf(&mut random)),
-            ("one", vec![7; CALLS]),
-        ];
+        let orders =
+            [("uniform", uniform(&mut random)), ("zipf", zipf(&mut random)), ("one", vec![7; CALLS])];
         std::thread::scope(|scope| {
             let clock = &subject.clock;
             let flusher = scope.spawn(|| subject.engine.run_flusher(|| clock(), |error| panic!("{error}")));

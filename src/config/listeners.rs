@@ -343,7 +343,8 @@ mod tests {
         assert!(both("127.0.0.1:0", "127.0.0.1:0").is_ok());
         assert!(both("127.0.0.1:7", "127.0.0.2:7").is_ok());
         assert!(both("127.0.0.1:7", "127.0.0.1:7").unwrap_err().contains("tcp: 127.0.0.1:7 meets"));
-        let admin = Settings { admin: Some("0.0.0.0:3001".into()), insecure: Some(true), ..Settings::default() };
+        let admin =
+            Settings { admin: Some("0.0.0.0:3001".into()), insecure: Some(true), ..Settings::default() };
         assert!(load(admin).unwrap_err().contains("meets the address of admin"));
     }
 

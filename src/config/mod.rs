@@ -160,7 +160,8 @@ impl Settings {
         if !(1..=1_000_000).contains(&connections_max) {
             problems.push(format!("connections_max: {connections_max} is not between 1 and 1000000"));
         }
-        let (Places { http, admin, tcp, unix }, listeners) = listeners::resolve(&mut self, connections_max, problems);
+        let (Places { http, admin, tcp, unix }, listeners) =
+            listeners::resolve(&mut self, connections_max, problems);
         let drain_s = self.drain_s.unwrap_or(10);
         if !(1..=600).contains(&drain_s) {
             problems.push(format!("drain_s: {drain_s} is not between 1 and 600"));

@@ -30,6 +30,7 @@ impl fmt::Debug for Credentials<'_> {
             .field("provider_key", &hidden(self.provider_key))
             .field("service_token", &hidden(self.service_token))
             .field("service_id", &self.service_id)
+            .field("service", &self.service)
             .finish()
     }
 }
@@ -258,7 +259,8 @@ mod tests {
     #[test]
     fn no_credential_is_printed() {
         let key = Some("s3cret");
-        let credentials = Credentials { provider_key: key, service_token: key, service_id: Some("7") };
+        let credentials =
+            Credentials { provider_key: key, service_token: key, service_id: Some("7"), service: None };
         let auth = AuthRequest { user_key: key, app_key: key, credentials, ..request(None, &[]) };
         let transactions = [Transaction { user_key: key, app_id: Some("a"), ..Transaction::default() }];
         let report = ReportRequest { credentials, transactions: &transactions, flat_usage: false };

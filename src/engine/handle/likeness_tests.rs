@@ -86,7 +86,9 @@ impl Twin {
         let made = world.engine.change(|draft| {
             let deep = draft.create_metric(world.service, "deep", Some(world.search));
             deep.and(draft.create_metric(world.service, "side", None))?;
-            draft.edit_application(world.applications[0], |it| it.referrer_filters.push("*.example.org".into()))?;
+            draft.edit_application(world.applications[0], |it| {
+                it.referrer_filters.push("*.example.org".into())
+            })?;
             draft.create_plan(world.service, None, "Other")
         });
         let (other, _) = made.unwrap();
@@ -107,9 +109,12 @@ impl Twin {
                 }),
                 Step::Shadow(on) => draft.edit_application(application, |it| it.shadow = on),
                 Step::ServiceShadow(on) => draft.edit_service(world.service, |it| it.shadow = on),
-                Step::Plan(other) => draft
-                    .edit_application(application, |it| it.plan = if other { self.other } else { world.plan }),
-                Step::Referrers(on) => draft.edit_service(world.service, |it| it.referrer_filters_required = on),
+                Step::Plan(other) => draft.edit_application(application, |it| {
+                    it.plan = if other { self.other } else { world.plan }
+                }),
+                Step::Referrers(on) => {
+                    draft.edit_service(world.service, |it| it.referrer_filters_required = on)
+                }
                 Step::Limit { metric, period, max, shadow } => {
                     let service = draft.catalog().services.get(world.service.0).unwrap();
                     let metric = service.metrics.find(METRICS[metric]).unwrap().id;
@@ -128,9 +133,11 @@ impl Twin {
     }
 
     fn by_key(&self, asked: &Asked, wall: UnixMillis) -> Summary {
-        let texts: Vec<_> = asked.usage.iter().map(|(metric, effect)| (METRICS[*metric], text(*effect))).collect();
+        let texts: Vec<_> =
+            asked.usage.iter().map(|(metric, effect)| (METRICS[*metric], text(*effect))).collect();
         let texts: Vec<_> = texts.iter().map(|(metric, text)| (*metric, Some(text.as_str()))).collect();
-        let amounts: Vec<_> = asked.usage.iter().map(|(metric, effect)| (METRICS[*metric], *effect)).collect();
+        let amounts: Vec<_> =
+            asked.usage.iter().map(|(metric, effect)| (METRICS[*metric], *effect)).collect();
         let request = AuthRequest {
             call: asked.call,
             oauth: false,
@@ -148,7 +155,12 @@ impl Twin {
         self.world.engine.authorize(&request, wall, Summary::of).unwrap()
     }
 
-    fn by_handle<'r>(&self, handle: Handle, asked: &'r Asked, wall: UnixMillis) -> Result<Summary, Refusal<'r>> {
+    fn by_handle<'r>(
+        &self,
+        handle: Handle,
+        asked: &'r Asked,
+        wall: UnixMillis,
+    ) -> Result<Summary, Refusal<'r>> {
         let slot = |metric: usize| MetricSlot(u32::try_from(metric).unwrap());
         let usage: Vec<_> = asked.usage.iter().map(|(metric, effect)| (slot(*metric), *effect)).collect();
         let request = BoundRequest {

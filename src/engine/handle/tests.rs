@@ -33,8 +33,13 @@ fn passes_differ_between_draws_and_between_starts() {
 
 fn try_bind<'r>(engine: &Engine, user_key: &'r str) -> Result<Bound, Refusal<'r>> {
     let metrics = &["hits"];
-    let request =
-        BindRequest { credentials: credentials(), app_id: None, user_key: Some(user_key), app_key: None, metrics };
+    let request = BindRequest {
+        credentials: credentials(),
+        app_id: None,
+        user_key: Some(user_key),
+        app_key: None,
+        metrics,
+    };
     engine.moment(NOW).bind(&request).map(Result::unwrap)
 }
 
@@ -73,11 +78,15 @@ fn handles_die_with_what_was_looked_up_and_with_nothing_else() {
         }),
         ("a name", |world, draft| draft.edit_application(world.applications[0], |it| it.name = "new".into())),
         ("shadow", |world, draft| draft.edit_application(world.applications[0], |it| it.shadow = true)),
-        ("a new metric", |world, draft| draft.create_metric(world.service, "new", Some(world.hits)).map(drop)),
+        ("a new metric", |world, draft| {
+            draft.create_metric(world.service, "new", Some(world.hits)).map(drop)
+        }),
         ("a suspended service", |world, draft| {
             draft.edit_service(world.service, |it| it.state = ServiceState::Suspended)
         }),
-        ("a token", |world, draft| draft.edit_service(world.service, |it| it.tokens.push(Secret::new("token")))),
+        ("a token", |world, draft| {
+            draft.edit_service(world.service, |it| it.tokens.push(Secret::new("token")))
+        }),
         ("a key of another", |world, draft| {
             draft.edit_application(world.applications[1], |it| it.user_keys.push(Secret::new("x")))
         }),
@@ -94,7 +103,9 @@ fn handles_die_with_what_was_looked_up_and_with_nothing_else() {
         ("an application key", |world, draft| {
             draft.edit_application(world.applications[0], |it| it.app_keys.push(Secret::new("x")))
         }),
-        ("its id", |world, draft| draft.edit_application(world.applications[0], |it| it.app_id = "new".into())),
+        ("its id", |world, draft| {
+            draft.edit_application(world.applications[0], |it| it.app_id = "new".into())
+        }),
         ("a metric is renamed", |world, draft| draft.edit_metric(world.service, world.hits, "new", None)),
         ("a metric is moved", |world, draft| draft.edit_metric(world.service, world.search, "search", None)),
         ("a metric is deleted", |world, draft| draft.delete_metric(world.service, world.search)),
@@ -132,7 +143,10 @@ fn what_changed_and_changed_back_does_not_bring_a_handle_back() {
     assert_eq!(authrep(&world.engine, handle, HITS), Err(Refusal::StaleHandle));
     let handle = bind(&world.engine, "key0");
     for keys in [Vec::new(), vec![Secret::new("key0")]] {
-        world.engine.change(|draft| draft.edit_application(world.applications[0], |it| it.user_keys = keys)).unwrap();
+        world
+            .engine
+            .change(|draft| draft.edit_application(world.applications[0], |it| it.user_keys = keys))
+            .unwrap();
     }
     assert_eq!(authrep(&world.engine, handle, HITS), Err(Refusal::StaleHandle));
     // Both at once, in one command.
@@ -152,7 +166,8 @@ fn a_handle_of_nobody_or_of_another_scope_is_stale_and_counts_nothing() {
     let world = World::new(1);
     let other = world.engine.change(|draft| {
         let tenant = draft.create_tenant("other", "okey")?;
-        let new = NewService { tenant, external_id: None, name: "o", backend_version: BackendVersion::UserKey };
+        let new =
+            NewService { tenant, external_id: None, name: "o", backend_version: BackendVersion::UserKey };
         Ok((tenant, draft.create_service(&new)?))
     });
     let (tenant, service) = other.unwrap().0;
@@ -169,7 +184,8 @@ fn a_handle_of_nobody_or_of_another_scope_is_stale_and_counts_nothing() {
     for scope in [Scope::Tenant(tenant), Scope::Service(service)] {
         assert_eq!(decide(handle, scope), Err(Refusal::StaleHandle));
     }
-    let wrong = [0, 1, u64::from(u32::MAX), u64::MAX, handle.0 ^ 1, handle.0 ^ (1 << 32), handle.0 & 0xFFFF_FFFF];
+    let wrong =
+        [0, 1, u64::from(u32::MAX), u64::MAX, handle.0 ^ 1, handle.0 ^ (1 << 32), handle.0 & 0xFFFF_FFFF];
     for wrong in wrong {
         assert_eq!(decide(Handle(wrong), Scope::Node), Err(Refusal::StaleHandle), "{wrong:x}");
     }
@@ -250,7 +266,9 @@ fn a_limit_of_n_admits_exactly_n_by_handle_while_plans_keys_and_metrics_change()
                 let step = |draft: &mut Draft<'_>| match round % 4 {
                     0 | 1 => draft.edit_application(id, |it| it.plan = plan),
                     2 => draft.edit_application(id, |it| it.app_id = format!("app-{round}")),
-                    _ => draft.edit_metric(world.service, world.search, &format!("m{round}"), Some(world.hits)),
+                    _ => {
+                        draft.edit_metric(world.service, world.search, &format!("m{round}"), Some(world.hits))
+                    }
                 };
                 world.engine.change(step).unwrap();
                 world.engine.flush(NOW).unwrap();
