@@ -167,7 +167,7 @@ fn who_is_detached_goes_on_where_the_journal_begins() {
     let world = World::with(Options { segment_bytes: 4096, group_bytes_max: 1024, ..Options::default() });
     for number in 1..=60 {
         world.change(&format!("{number}-{}", "x".repeat(100)));
-        world.engine.durable_blocking(world.engine.ticket()).unwrap();
+        world.engine.flush(UnixMillis(1)).unwrap();
     }
     assert!(world.engine.journal().prune(Sequence(40)).unwrap() > 0);
     let (following, thread) = world.follow(Count::default());
