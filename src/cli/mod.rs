@@ -68,7 +68,8 @@ enum Command {
     /// Run a node (the default)
     #[command(after_help = AFTER_HELP)]
     Serve(Serve),
-    /// Check the configuration and show what a node would run with; nothing is started or touched
+    /// Check the configuration and its certificates, and show what a node would run with; nothing is started or
+    /// touched
     #[command(after_help = AFTER_HELP)]
     Check(check::Check),
     /// Show the catalog, a service, or an application's counters, of a running or stopped node
