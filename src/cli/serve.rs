@@ -13,7 +13,7 @@ use tracing_subscriber::EnvFilter;
 use super::service::ServiceManager;
 use super::{Exit, Serve, configuration, say, show};
 use crate::config::{Config, Log, Tls};
-use crate::http::system_clock;
+use crate::listener::system_clock;
 use crate::node::{DataDirError, HandOver, Node, NodeError, RecoveryError, Sample, Successor};
 
 /// What a stop may take beyond the drain deadline: the last flush on a slow disk.

@@ -28,9 +28,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::engine::Engine;
-use crate::http::tls::TlsError;
-use crate::http::{Clock, Departure};
 use crate::journal::JournalError;
+use crate::listener::tls::TlsError;
+use crate::listener::{Clock, Departure};
 use crate::plugin::alerts::Alerts;
 use crate::store::ShelfError;
 use control::server as control_server;

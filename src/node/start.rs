@@ -20,10 +20,11 @@ use super::{Node, NodeError, recovery, sample, telemetry};
 use crate::config::Config;
 use crate::engine::{Engine, NotDurable};
 use crate::http::bodies::Bodies;
-use crate::http::guesses::Guesses;
 use crate::http::internal::{InternalApi, Logins};
-use crate::http::tls::{self, Certificates};
-use crate::http::{self, Clock, Departure, Dialect, Health, Routes};
+use crate::http::{self, Dialect, Health, Routes};
+use crate::listener::guesses::Guesses;
+use crate::listener::tls::{self, Certificates};
+use crate::listener::{Clock, Departure};
 
 impl Node {
     pub(super) fn run(

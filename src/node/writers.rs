@@ -8,8 +8,8 @@ use super::checkpointer::{Checkpointer, Last, Needed};
 use super::data_dir::DataDir;
 use crate::config::Config;
 use crate::engine::Engine;
-use crate::http::Clock;
 use crate::journal::JournalError;
+use crate::listener::Clock;
 
 pub(super) struct Writers {
     engine: Arc<Engine>,
