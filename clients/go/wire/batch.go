@@ -20,11 +20,11 @@ func BatchMax(frameMax uint32) int {
 	return n
 }
 
-// Item is a request within a BATCH.
+// Item is a request within a BATCH; its body is that of the operation's own request, which ParseCall reads.
 type Item struct {
 	Op    Op
 	Flags Flags
-	Call  Call
+	Body  []byte // within what was parsed
 }
 
 // AppendBatch writes the head of a BATCH frame with that many items; AppendItem writes each, Finish the frame.
@@ -54,23 +54,23 @@ func AppendItem(b []byte, op Op, flags Flags, c *Call) ([]byte, error) {
 	return b, nil
 }
 
-// ParseBatch reads the body of a BATCH.
+// ParseBatch reads the body of a BATCH; nodes and proxies do that, clients do not.
 func ParseBatch(body []byte) ([]Item, error) {
 	part, rest, err := fixed(body, batchLen)
 	if err != nil {
 		return nil, err
 	}
-	var items []Item
-	for n := int(le.Uint16(part[2:])); n > 0; n-- {
+	n := int(le.Uint16(part[2:]))
+	if n < 1 || n*batchItemLen > len(rest) {
+		return nil, ErrMalformed
+	}
+	items := make([]Item, n)
+	for i := range items {
 		var item []byte
 		if item, rest, err = fixed(rest, batchItemLen); err != nil {
 			return nil, err
 		}
-		call, err := ParseCall(Op(item[2]), item[batchItemLen:])
-		if err != nil {
-			return nil, err
-		}
-		items = append(items, Item{Op(item[2]), Flags(item[3]), call})
+		items[i] = Item{Op(item[2]), Flags(item[3]), item[batchItemLen:]}
 	}
 	return items, eachField(rest, unknownField)
 }

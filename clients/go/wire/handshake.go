@@ -44,11 +44,11 @@ func AppendHello(b []byte, id uint64, h Hello) ([]byte, error) {
 	le.PutUint32(part[12:], h.Window)
 	le.PutUint64(part[16:], uint64(h.Features))
 	copy(part[24:], h.Nonce[:])
-	b, err := appendText(b, TagService, h.Service)
+	b, err := appendText(b, TagClient, h.Client)
 	if err != nil {
 		return b[:start], err
 	}
-	b, err = appendText(b, TagClient, h.Client)
+	b, err = appendText(b, TagService, h.Service)
 	if err != nil {
 		return b[:start], err
 	}
