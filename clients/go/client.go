@@ -157,6 +157,9 @@ func timely(ctx context.Context, err error) error {
 }
 
 func (c *Client) sendOnce(ctx context.Context, m message) (*reply, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	cn, err := c.pick(ctx)
 	if err != nil {
 		return nil, err

@@ -14,7 +14,7 @@ type Standing struct {
 	// Reservations that are open.
 	Reservations int
 	// Limits of its plan, with their counts.
-	Limits []Limit
+	Limits []PlanLimit
 	// Usage of its metrics.
 	Usage []MetricUsage
 	// CatalogVersion is the version of the node's catalog.

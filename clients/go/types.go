@@ -95,11 +95,11 @@ type Decision struct {
 	// CatalogVersion is the version of the node's catalog that this was decided under.
 	CatalogVersion uint64
 	// Limits are all limits of the plan, if Call.AllLimits asked for them, with counts as they are after the call.
-	Limits []Limit
+	Limits []PlanLimit
 }
 
-// Limit is a limit of a plan and how far it is used.
-type Limit struct {
+// PlanLimit is a limit of a plan and how far it is used.
+type PlanLimit struct {
 	ID           uint64
 	MetricNumber uint32
 	// Metric is the metric's name, if the answer told it (that to Query does) or the client knows it from a binding.
@@ -160,13 +160,13 @@ func decisionOf(w *wire.Decision) Decision {
 	return d
 }
 
-func limitsOf(rows []wire.LimitRow, name func(number uint32) string) []Limit {
+func limitsOf(rows []wire.LimitRow, name func(number uint32) string) []PlanLimit {
 	if len(rows) == 0 {
 		return nil
 	}
-	limits := make([]Limit, len(rows))
+	limits := make([]PlanLimit, len(rows))
 	for i, row := range rows {
-		limits[i] = Limit{
+		limits[i] = PlanLimit{
 			ID: row.ID, MetricNumber: row.Metric, Metric: name(row.Metric), Period: row.Period, Shadow: row.Shadow,
 			Max: row.Max, Count: row.Count, Held: row.Held, Reset: milliseconds(row.ResetMs),
 		}

@@ -38,6 +38,13 @@ func AppendBatch(b []byte, flags Flags, id uint64, items int) ([]byte, error) {
 	return b, nil
 }
 
+// SetItems sets the number of items of the BATCH that b begins with, for who learns only later how many fit.
+func SetItems(b []byte, items int) {
+	if len(b) >= HeaderLen+batchLen {
+		le.PutUint16(b[HeaderLen+2:], uint16(items))
+	}
+}
+
 // AppendItem writes an item of a BATCH.
 func AppendItem(b []byte, op Op, flags Flags, c *Call) ([]byte, error) {
 	start := len(b)
