@@ -103,6 +103,13 @@ func (f *fakeNode) close() {
 	f.ended.Wait()
 }
 
+// serving is how many connections are open.
+func (f *fakeNode) serving() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.conns)
+}
+
 // dropAll closes all connections.
 func (f *fakeNode) dropAll() {
 	f.mu.Lock()
@@ -164,7 +171,9 @@ func (f *fakeNode) shake(c *fakeConn, in *inbox) bool {
 	if c.hello, err = wire.ParseHello(body); err != nil {
 		return false
 	}
+	f.mu.Lock()
 	w := f.welcome
+	f.mu.Unlock()
 	if c.hello.Method != wire.MethodNone {
 		nonce := [wire.NonceLen]byte{1, 2, 3}
 		_, _ = c.Write(wire.AppendChallenge(nil, h.ID, nonce))
