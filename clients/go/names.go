@@ -27,6 +27,7 @@ const (
 	StatusNotDone             = wire.StatusNotDone
 	StatusProofInvalid        = wire.StatusProofInvalid
 	StatusMethodNotAllowed    = wire.StatusMethodNotAllowed
+	StatusWait                = wire.StatusWait
 	StatusOverloaded          = wire.StatusOverloaded
 	StatusDraining            = wire.StatusDraining
 	StatusStorageUnavailable  = wire.StatusStorageUnavailable
