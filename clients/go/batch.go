@@ -78,7 +78,7 @@ func (c *Client) Batch(ctx context.Context, items []Item, options BatchOptions) 
 	b := &batch{client: c, requests: requests, results: make([]ItemResult, len(items)), options: options}
 	var done bool
 	var err error
-	if options.All {
+	if options.All && len(items) > 0 {
 		done, err = b.all(ctx, left)
 	} else {
 		err = b.each(ctx, left)

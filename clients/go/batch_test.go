@@ -232,7 +232,7 @@ func TestABatchWhenTheNodeIsAway(t *testing.T) {
 	if _, err := client.Batch(context.Background(), items[:3], BatchOptions{All: true}); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("all or none: %v", err)
 	}
-	if result, err := client.Batch(context.Background(), nil, BatchOptions{}); err != nil || !result.Done {
+	if result, err := client.Batch(context.Background(), nil, BatchOptions{All: true}); err != nil || !result.Done {
 		t.Errorf("no items: %v", err)
 	}
 }

@@ -20,7 +20,8 @@ type Client struct {
 	bindings *bindings
 	end      context.CancelFunc
 	running  sync.WaitGroup
-	closed   atomic.Bool
+	closing  atomic.Bool  // no more calls
+	closed   atomic.Bool  // nor connections
 	calls    atomic.Int64 // under way
 
 	mu        sync.Mutex
@@ -65,7 +66,7 @@ func seed() int64 {
 
 // Close ends the client at once: calls under way return ErrClosed.
 func (c *Client) Close() error {
-	if c.closed.Swap(true) {
+	if c.closing.Swap(true) && c.closed.Load() {
 		return nil
 	}
 	c.shut()
@@ -73,6 +74,7 @@ func (c *Client) Close() error {
 }
 
 func (c *Client) shut() {
+	c.closed.Store(true)
 	c.end()
 	c.mu.Lock()
 	c.tell()
@@ -83,7 +85,7 @@ func (c *Client) shut() {
 // Shutdown lets calls under way end, takes no more, and closes the client. If the context ends before them it closes at
 // once and returns the context's error.
 func (c *Client) Shutdown(ctx context.Context) error {
-	if c.closed.Swap(true) {
+	if c.closing.Swap(true) {
 		return nil
 	}
 	defer c.shut()
@@ -113,11 +115,14 @@ const attempts = 4
 
 var frames = sync.Pool{New: func() any { b := make([]byte, 0, 512); return &b }}
 
+// keptMax is how long a buffer may have become to be used again.
+const keptMax = 16 << 10
+
 // send sends a message and returns its answer, whatever its status; the caller frees it.
 func (c *Client) send(ctx context.Context, m message) (*reply, error) {
 	c.calls.Add(1)
 	defer c.calls.Add(-1)
-	if c.closed.Load() {
+	if c.closing.Load() {
 		return nil, ErrClosed
 	}
 	within, cancel := context.WithTimeout(ctx, c.config.Timeout)
@@ -165,7 +170,11 @@ func (c *Client) sendOnce(ctx context.Context, m message) (*reply, error) {
 		return nil, err
 	}
 	buf := frames.Get().(*[]byte)
-	defer frames.Put(buf)
+	defer func() {
+		if cap(*buf) <= keptMax {
+			frames.Put(buf)
+		}
+	}()
 	frame, err := m.appendTo((*buf)[:0], cn)
 	if err == nil && uint32(len(frame)) > cn.welcome.FrameMax {
 		err = ErrTooLarge

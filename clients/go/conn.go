@@ -65,7 +65,9 @@ func newReply(cn *conn, op wire.Op) *reply {
 
 func (r *reply) free() {
 	r.conn = nil
-	replies.Put(r)
+	if cap(r.body) <= keptMax {
+		replies.Put(r)
+	}
 }
 
 // newConn takes over a connection whose handshake is done; start begins its work. rest is what was read after WELCOME.

@@ -14,7 +14,7 @@ type KeyFunc func(*http.Request) (App, bool)
 
 // Limit is middleware that lets a request pass if its application may make it, and counts the usage given (Authrep).
 //
-// A request that names nobody, an application that there is not, and a denial for other reasons than limits are answered
+// A request that names nobody, an application that there is not (or that is too long to be one), and a denial for other reasons than limits are answered
 // 403; a denial because of limits 429, with Retry-After in seconds (rounded up) unless waiting does not help; 503 if the
 // node is away and Config.Away is Fail; 500 if the node does not accept what the gateway asks (a metric that there is
 // not, say). Where a limit concerns the call, RateLimit-Limit, RateLimit-Remaining (calls like this one) and
@@ -90,6 +90,10 @@ func deny(w http.ResponseWriter, d *Decision) {
 
 // refuseFor answers a request on which there is no decision.
 func refuseFor(w http.ResponseWriter, err error) {
+	if errors.Is(err, ErrTooLarge) || errors.Is(err, wire.ErrTextTooLong) {
+		refuse(w, http.StatusForbidden, "credentials are not valid")
+		return
+	}
 	var status *StatusError
 	if !errors.As(err, &status) || nodeIsAway(err) || errors.Is(err, ErrUnavailable) {
 		if status != nil && status.RetryAfter > 0 {

@@ -3,6 +3,7 @@ package tollgate
 import (
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -48,6 +49,7 @@ func TestLimitAnswersAsTheNodeDecides(t *testing.T) {
 		"no, never":        {"k", decided(never), 429, "", "6", ""},
 		"a wrong key":      {"k", decided(key), 403, "", "", ""},
 		"nobody":           {"", decided(yesLimited), 403, "", "", ""},
+		"much too long":    {strings.Repeat("k", 70000), decided(yesLimited), 403, "", "", ""},
 		"unknown":          {"k", refused(wire.StatusUserKeyInvalid, 0), 403, "", "", ""},
 		"a wrong metric":   {"k", refused(wire.StatusMetricInvalid, 0), 500, "", "", ""},
 		"overloaded":       {"k", refused(wire.StatusOverloaded, 9000), 503, "9", "", ""},

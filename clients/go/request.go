@@ -56,7 +56,7 @@ func (c *Client) request(op wire.Op, call *Call) *request {
 		r.again = true
 	}
 	r.call = wire.Call{
-		Service: r.app.Service, UserKey: r.app.UserKey, AppID: r.app.AppID, AppKey: r.app.AppKey,
+		Service: c.serviceField(r.app), UserKey: r.app.UserKey, AppID: r.app.AppID, AppKey: r.app.AppKey,
 		Referrer: call.Referrer, Usage: call.Usage, LogCode: call.LogCode,
 		RedirectURI: call.RedirectURI, RedirectURL: call.RedirectURL,
 	}
@@ -74,6 +74,14 @@ func (c *Client) at(app App) App {
 		app.Service = c.config.Service
 	}
 	return app
+}
+
+// serviceField is the field SERVICE; a connection by token is for its service alone.
+func (c *Client) serviceField(app App) string {
+	if c.config.Token != "" && app.Service == c.config.Service {
+		return ""
+	}
+	return app.Service
 }
 
 func (r *request) operation() wire.Op { return r.op }
@@ -171,8 +179,9 @@ func nodeRefused(err error) bool {
 
 // binder is a BIND.
 type binder struct {
-	at    boundAt
-	names []string
+	at      boundAt
+	service string // the field
+	names   []string
 }
 
 func (b *binder) operation() wire.Op { return wire.OpBind }
@@ -182,13 +191,13 @@ func (b *binder) repeatable() bool { return true }
 func (b *binder) appendTo(buf []byte, cn *conn) ([]byte, error) {
 	app := &b.at.app
 	return wire.AppendCall(buf, wire.OpBind, 0, 0, &wire.Call{
-		Service: app.Service, UserKey: app.UserKey, AppID: app.AppID, AppKey: app.AppKey, Metrics: b.names,
+		Service: b.service, UserKey: app.UserKey, AppID: app.AppID, AppKey: app.AppKey, Metrics: b.names,
 	})
 }
 
 // bind asks for a handle and remembers it for the node that answered.
 func (c *Client) bind(ctx context.Context, at boundAt, names []string) error {
-	answer, err := c.send(ctx, &binder{at: at, names: names})
+	answer, err := c.send(ctx, &binder{at, c.serviceField(at.app), names})
 	if err != nil {
 		return err
 	}
