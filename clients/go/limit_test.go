@@ -30,7 +30,7 @@ func TestLimitAnswersAsTheNodeDecides(t *testing.T) {
 	f.answer = func(_ *fakeConn, h wire.Header, _ []byte) []byte {
 		return answer.Load().(func(wire.Header) []byte)(h)
 	}
-	client := connect(t, f.serve(), Config{Bindings: -1, Timeout: 200 * time.Millisecond})
+	client := connect(t, f.serve(), Config{Bindings: -1, Timeout: 500 * time.Millisecond})
 	passed := 0
 	handler := Limit(client, HeaderKey("X-Key"), Usage{Metric: "hits", Amount: 1})(
 		http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { passed++ }))
