@@ -60,7 +60,9 @@ func newFake(t *testing.T) *fakeNode {
 // serve begins to accept; settings are made before.
 func (f *fakeNode) serve() *fakeNode {
 	listener := f.listener
+	f.ended.Add(1)
 	go func() {
+		defer f.ended.Done()
 		for {
 			nc, err := listener.Accept()
 			if err != nil {
