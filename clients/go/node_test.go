@@ -29,7 +29,7 @@ const (
 // node is a real node as its operator runs it: one process at a time, a data directory that outlives it, the same
 // addresses each time.
 type node struct {
-	t       *testing.T
+	t       testing.TB
 	tcp     string
 	unix    string
 	http    string
@@ -40,7 +40,7 @@ type node struct {
 }
 
 // startNode starts the binary that NODE_BINARY names; without one the test is skipped.
-func startNode(t *testing.T, more ...string) *node {
+func startNode(t testing.TB, more ...string) *node {
 	t.Helper()
 	if os.Getenv("NODE_BINARY") == "" {
 		t.Skip("NODE_BINARY does not say which tollgate to test against")
@@ -56,7 +56,7 @@ func startNode(t *testing.T, more ...string) *node {
 }
 
 // free is an address of this machine where nobody listens.
-func free(t *testing.T) string {
+func free(t testing.TB) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -216,7 +216,7 @@ func (n *node) client(config tollgate.Config) *tollgate.Client {
 }
 
 // soon is a context for what should be done at once.
-func soon(t *testing.T) context.Context {
+func soon(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	t.Cleanup(cancel)
 	return ctx
@@ -227,7 +227,7 @@ func hit(key string) tollgate.Call {
 }
 
 // count is what the node has counted of a metric, ever.
-func count(t *testing.T, client *tollgate.Client, key, metric string) uint64 {
+func count(t testing.TB, client *tollgate.Client, key, metric string) uint64 {
 	t.Helper()
 	standing, err := client.Query(soon(t), tollgate.App{UserKey: key})
 	if err != nil {
