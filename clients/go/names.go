@@ -76,5 +76,6 @@ const (
 	Expired = wire.Expired
 )
 
-// Usage is an amount of one metric.
+// Usage is an amount of one metric: its name (Metric), the Amount in its unit, and Set if that replaces the count
+// instead of adding to it.
 type Usage = wire.Usage
