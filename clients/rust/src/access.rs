@@ -120,4 +120,34 @@ mod tests {
         assert!(shown.contains('7') && !shown.contains("hidden"), "{shown}");
         assert!(!format!("{:?}", Access::NodeSecret("hidden".into())).contains("hidden"));
     }
+
+    /// Each handshake of the specification's golden ones that has a proof.
+    #[test]
+    fn proofs_are_those_of_the_golden_handshakes() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../proto/golden/handshake.json");
+        let text = std::fs::read_to_string(path).expect("the golden handshakes");
+        let all: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        let mut seen = 0;
+        for handshake in all.as_array().expect("a list") {
+            let text = |name: &str| handshake.get(name).and_then(|value| value.as_str());
+            let (Some(secret), Some(proof)) = (text("secret"), text("proof")) else { continue };
+            let access = match text("service") {
+                Some(service) => {
+                    Access::ServiceToken { service: service.to_owned(), token: secret.to_owned() }
+                }
+                None => Access::NodeSecret(secret.to_owned()),
+            };
+            let nonces = (bytes(text("client_nonce")), bytes(text("node_nonce")));
+            assert_eq!(access.client_proof(&nonces.0, &nonces.1), bytes(Some(proof)), "{handshake}");
+            assert!(access.is_node(&nonces.0, &nonces.1, &bytes(text("server_proof"))), "{handshake}");
+            seen += 1;
+        }
+        assert!(seen >= 3, "{seen}");
+    }
+
+    fn bytes(hex: Option<&str>) -> [u8; 32] {
+        let hex = hex.expect("hex");
+        let byte = |at: usize| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).expect("hex");
+        std::array::from_fn(byte)
+    }
 }

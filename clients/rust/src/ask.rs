@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use crate::client::Inner;
-use crate::codec::{Answer, DecodeError, EncodeError, Refusal, Status};
+use crate::codec::{ANSWER, Answer, DecodeError, EncodeError, Refusal, Status};
 use crate::connection::{Answered, Ask, Fate, Lost, Reply};
 use crate::error::{Away, ConnectError, Error};
 use crate::line::{Line, Link};
@@ -210,9 +210,13 @@ pub(crate) fn refusal(answered: &Answered) -> Refusal {
 
 /// The answer to a request of `operation`, taken apart; a refusal as an error.
 pub(crate) fn understood(operation: u8, answered: &Answered) -> Result<Answer<'_>, Error> {
-    match Answer::decode(operation | crate::codec::ANSWER, answered.status, &answered.body)? {
-        Answer::Refused(refusal) => Err(Error::Refused(refusal)),
-        answer => Ok(answer),
+    match Answer::decode(operation | ANSWER, answered.status, &answered.body) {
+        Ok(Answer::Refused(refusal)) => Err(Error::Refused(refusal)),
+        Ok(answer) => Ok(answer),
+        Err(error) => {
+            answered.origin.condemn();
+            Err(Error::Answer(error))
+        }
     }
 }
 

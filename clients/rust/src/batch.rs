@@ -217,7 +217,8 @@ impl Client {
             return Err(unexpected().into());
         }
         let items = answer.items.iter().zip(calls).map(|(item, (operation, _))| outcome(*operation, item));
-        Ok(BatchOutcome { done: answer.done, items: items.collect::<Result<_, _>>()? })
+        let items = items.collect::<Result<_, _>>().inspect_err(|_| answered.origin.condemn())?;
+        Ok(BatchOutcome { done: answer.done, items })
     }
 }
 

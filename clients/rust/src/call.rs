@@ -159,22 +159,12 @@ impl Call {
 
     /// The flags that `operation` has of those that are set.
     pub(crate) fn flags(&self, operation: Operation) -> u8 {
-        use Operation::{Authorize, Authrep, Cancel, Check, Commit, Report, Reserve};
         let durability = match self.durability {
             Durability::Usual => 0,
             Durability::Durable => flags::DURABLE,
             Durability::Interval => flags::INTERVAL,
         };
-        let may_have = match operation {
-            Authorize => flags::FLAT | flags::LIMITS | flags::OAUTH,
-            Authrep => flags::FLAT | flags::LIMITS | flags::OAUTH | flags::DURABLE | flags::INTERVAL,
-            Check => flags::FLAT | flags::LIMITS,
-            Report | Commit => flags::FLAT | flags::DURABLE | flags::INTERVAL,
-            Reserve => flags::FLAT | flags::LIMITS | flags::DURABLE | flags::INTERVAL,
-            Cancel => flags::DURABLE | flags::INTERVAL,
-            _ => 0,
-        };
-        (self.options.flags | durability) & may_have
+        (self.options.flags | durability) & operation.flags()
     }
 
     /// Whether it may go by a handle that the client looks after.

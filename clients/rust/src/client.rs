@@ -344,7 +344,7 @@ impl Client {
         match understood(operation, &answered)? {
             Answer::Bound(Bound { bound: true, handle, metrics, .. }) if metrics.len() == names.len() => {
                 let metrics = names.iter().cloned().zip(metrics).collect();
-                Ok(binding.hold(Held::new(answered.node, handle, metrics)))
+                Ok(binding.hold(Held::new(answered.origin.node, handle, metrics)))
             }
             Answer::Bound(Bound { bound: false, reason, .. }) => {
                 Err(Error::NotBound(reason.unwrap_or(codec::Reason::Other(0))))

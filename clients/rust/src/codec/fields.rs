@@ -163,6 +163,7 @@ impl<'a> Fields<'a> {
     }
 
     pub(super) fn encode(&self, out: &mut BytesMut) -> Result<(), EncodeError> {
+        put_text(out, CLIENT, self.client)?;
         put_text(out, SERVICE, self.service)?;
         put_text(out, USER_KEY, self.user_key)?;
         put_text(out, APP_ID, self.app_id)?;
@@ -191,7 +192,6 @@ impl<'a> Fields<'a> {
             out.put_u32_le(metric.number);
             out.extend_from_slice(metric.name.as_bytes());
         }
-        put_text(out, CLIENT, self.client)?;
         put_text(out, MESSAGE, self.message)?;
         for limit in &self.limits {
             put_head(out, LIMIT, LimitRow::LEN)?;

@@ -143,6 +143,31 @@ impl Operation {
         self as u8 | ANSWER
     }
 
+    /// The flags that it may have.
+    #[must_use]
+    pub const fn flags(self) -> u8 {
+        use flags::{ALL, DURABLE, FLAT, INTERVAL, LIMITS, OAUTH};
+        match self {
+            Operation::Authorize => FLAT | LIMITS | OAUTH,
+            Operation::Authrep => FLAT | LIMITS | DURABLE | INTERVAL | OAUTH,
+            Operation::Check => FLAT | LIMITS,
+            Operation::Report | Operation::Commit => FLAT | DURABLE | INTERVAL,
+            Operation::Reserve => FLAT | LIMITS | DURABLE | INTERVAL,
+            Operation::Cancel => DURABLE | INTERVAL,
+            Operation::Batch => DURABLE | INTERVAL | ALL,
+            _ => 0,
+        }
+    }
+
+    /// Whether a request of it may have these flags; otherwise the status with which a node refuses it.
+    pub const fn check_flags(self, flags: u8) -> Result<(), Status> {
+        let both = flags::DURABLE | flags::INTERVAL;
+        if flags & !self.flags() != 0 {
+            return Err(Status::NOT_SUPPORTED);
+        }
+        if flags & both == both { Err(Status::MALFORMED) } else { Ok(()) }
+    }
+
     /// Whether it may be an item of a BATCH.
     #[must_use]
     pub const fn is_batchable(self) -> bool {

@@ -74,7 +74,8 @@ impl Handshake<'_> {
 }
 
 fn put(out: &mut BytesMut, request: &Request<'_>) -> Result<(), ConnectError> {
-    let head = Head { operation: request.operation().number(), flags: 0, status: Status::OK, id: 0 };
+    // Answers are told apart by operation here, so any id but 0 will do: that one is for what nobody asked for.
+    let head = Head { operation: request.operation().number(), flags: 0, status: Status::OK, id: 1 };
     codec::put_frame(out, codec::FRAME_MAX_AT_FIRST, head, |out| request.encode(out))?;
     Ok(())
 }

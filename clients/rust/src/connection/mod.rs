@@ -6,7 +6,7 @@ mod outbox;
 mod waiting;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -88,8 +88,22 @@ impl Fate {
 pub(crate) struct Answered {
     pub(crate) status: Status,
     pub(crate) body: Bytes,
+    pub(crate) origin: Arc<Origin>,
+}
+
+/// Where an answer came from.
+#[derive(Debug)]
+pub(crate) struct Origin {
     /// The node that answered.
     pub(crate) node: u64,
+    /// Set by who found an answer that makes no sense: the connection is not to be trusted any more.
+    condemned: AtomicBool,
+}
+
+impl Origin {
+    pub(crate) fn condemn(&self) {
+        self.condemned.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Why there is none.
@@ -133,6 +147,7 @@ pub(crate) enum End {
 /// An open connection.
 pub(crate) struct Connection {
     pub(crate) session: Session,
+    origin: Arc<Origin>,
     stream: Stream,
     inbox: BytesMut,
     frames: FrameCodec,
@@ -180,6 +195,7 @@ impl Connection {
         let now = Instant::now();
         Ok(Connection {
             frames: FrameCodec { frame_max: session.frame_max },
+            origin: Arc::new(Origin { node: session.node, condemned: AtomicBool::new(false) }),
             session,
             stream,
             inbox,
@@ -322,6 +338,9 @@ impl Connection {
 
     /// Keeps the connection alive, and notices when it is dead.
     fn look_at_clock(&mut self) -> Step {
+        if self.origin.condemned.load(Ordering::Relaxed) {
+            return Step::Broken;
+        }
         let now = Instant::now();
         let too_old = |since: Instant| now.duration_since(since) > self.unanswered_max;
         if self.waiting.oldest().is_some_and(too_old) {
@@ -357,14 +376,14 @@ impl Connection {
             // answer to nothing shows that the two sides do not mean the same.
             return if frame.head.id == 0 { Step::On } else { Step::Broken };
         };
-        let (status, body, node) = (frame.head.status, frame.body, self.session.node);
+        let (status, body, origin) = (frame.head.status, frame.body, Arc::clone(&self.origin));
         match sent.wait {
             Wait::Nobody => {}
             Wait::One(ask) if frame.head.operation == ask.operation | ANSWER => {
-                ask.answer(Ok(Answered { status, body, node }));
+                ask.answer(Ok(Answered { status, body, origin }));
             }
             Wait::Batch(asks) if frame.head.operation == Operation::Batch.answer() => {
-                share(asks, status, &body, node);
+                return share(asks, status, &body, &origin);
             }
             wait => {
                 give_up(Sent { wait, ..sent }, Lost::Nonsense);
@@ -403,21 +422,21 @@ fn said_goodbye(frame: &Frame) -> Step {
 }
 
 /// Gives each item of a BATCH its part of the answer.
-fn share(asks: Vec<Ask>, status: Status, body: &Bytes, node: u64) {
+fn share(asks: Vec<Ask>, status: Status, body: &Bytes, origin: &Arc<Origin>) -> Step {
+    let part = |status, body| Ok(Answered { status, body, origin: Arc::clone(origin) });
     if !status.is_done() {
-        for ask in asks {
-            ask.answer(Ok(Answered { status, body: body.clone(), node }));
-        }
-        return;
+        asks.into_iter().for_each(|ask| ask.answer(part(status, body.clone())));
+        return Step::On;
     }
     let items = BatchAnswer::decode(body).map(|answer| answer.items).unwrap_or_default();
     let fits = items.len() == asks.len()
         && items.iter().zip(&asks).all(|(item, ask)| item.operation == ask.operation | ANSWER);
     if !fits {
         asks.into_iter().for_each(|ask| ask.answer(Err(Lost::Nonsense)));
-        return;
+        return Step::Broken;
     }
     for (ask, item) in asks.into_iter().zip(items) {
-        ask.answer(Ok(Answered { status: item.status, body: body.slice_ref(item.body), node }));
+        ask.answer(part(item.status, body.slice_ref(item.body)));
     }
+    Step::On
 }
