@@ -257,11 +257,11 @@ impl Connection {
     pub(crate) async fn finish(mut self: Box<Self>, within: Duration) {
         let until = Instant::now() + within;
         let mut tick = tokio::time::interval(TICK);
-        while !self.is_done() {
+        // Answers may have come together with the GOAWAY.
+        let mut step = self.read_frames();
+        while !self.is_done() && !matches!(step, Step::Broken) {
             let Ok(event) = timeout_at(until, self.next(None, &mut tick)).await else { break };
-            if matches!(self.handle(event), Step::Broken) {
-                break;
-            }
+            step = self.handle(event);
         }
         self.give_up();
         // What is not read any more shall not look like a break to the node.
