@@ -28,7 +28,7 @@ use http_body_util::Full;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tollgate::config::{Config, Listeners, Log};
-use tollgate::http::system_clock;
+use tollgate::listener::system_clock;
 use tollgate::model::draft::{CommandError, Draft, NewApplication, NewService};
 use tollgate::model::record::{BackendVersion, Secret};
 use tollgate::model::time::Period;

@@ -7,14 +7,15 @@ mod common;
 mod support;
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use common::{Answer, Client, runtime};
 use tokio::runtime::Runtime;
 use tollgate::config::{Config, Login, Password};
-use tollgate::http::guesses::{PEER_BURST, PEER_INTERVAL_MS};
-use tollgate::http::system_clock;
+use tollgate::listener::guesses::{PEER_BURST, PEER_INTERVAL_MS};
+use tollgate::listener::system_clock;
 use tollgate::node::Node;
 
 fn login(user: &str, password: &str) -> Login {
@@ -146,13 +147,12 @@ fn stats_that_were_being_deleted_when_a_node_died_are_deleted_by_the_next() {
         node.engine().catalog().services.iter().all(|(_, service)| service.stats_erasure.is_none())
     };
     with_node(&runtime, &config, |node| {
-        for _ in 0..500 {
-            if is_done(node) {
-                break;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(10));
+        let started = Instant::now();
+        while !is_done(node) {
+            assert!(started.elapsed() < Duration::from_secs(30), "the stats are not deleted");
+            std::thread::sleep(Duration::from_millis(10));
         }
-        assert!(is_done(node) && utilization(node).contains(r#""current_value":0"#));
+        assert!(utilization(node).contains(r#""current_value":0"#));
         authrep(node);
     });
     // What was set to zero stays so, and what came after it counts.

@@ -3,8 +3,8 @@
 use clap::Args;
 
 use super::table::table;
-use super::{Exit, say, show, variables};
-use crate::config::{Config, Settings};
+use super::{Exit, configuration, show};
+use crate::config::Settings;
 
 #[derive(Args, Debug)]
 pub(super) struct Check {
@@ -14,16 +14,11 @@ pub(super) struct Check {
 
 /// Says what is wrong, or what a node would run with.
 pub(super) fn run(check: Check) -> Exit {
-    match Config::load_explained(check.settings, variables()) {
-        Ok((_, effective)) => {
-            let rows: Vec<_> =
-                effective.into_iter().map(|it| [it.key, it.value, it.origin.to_string()]).collect();
-            show(&table(["KEY", "VALUE", "FROM"], &rows));
-            Exit::Done
-        }
-        Err(errors) => {
-            errors.0.iter().for_each(|problem| say(problem));
-            Exit::Config
-        }
-    }
+    let effective = match configuration(check.settings) {
+        Ok((_, effective)) => effective,
+        Err(exit) => return exit,
+    };
+    let rows: Vec<_> = effective.into_iter().map(|it| [it.key, it.value, it.origin.to_string()]).collect();
+    show(&table(["KEY", "VALUE", "FROM"], &rows));
+    Exit::Done
 }

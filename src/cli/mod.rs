@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::Settings;
+use crate::config::{Config, Effective, Settings};
 
 /// What the process ends with. Scripts and service managers tell failures apart by it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -123,6 +123,28 @@ fn show(text: &str) {
 fn variables() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
+}
+
+/// The configuration, and where each part of it comes from. What is wrong with it is said, line by line.
+fn configuration(settings: Settings) -> Result<(Config, Vec<Effective>), Exit> {
+    Config::load_explained(settings, variables()).map_err(|errors| {
+        errors.0.iter().for_each(|problem| say(problem));
+        Exit::Config
+    })
+}
+
+/// A value as JSON on standard output.
+fn show_json(value: &impl serde::Serialize) -> Exit {
+    match serde_json::to_string_pretty(value) {
+        Ok(json) => {
+            show(&format!("{json}\n"));
+            Exit::Done
+        }
+        Err(error) => {
+            say(&error.to_string());
+            Exit::Failed
+        }
+    }
 }
 
 #[cfg(test)]

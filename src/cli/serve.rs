@@ -11,23 +11,18 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use super::service::ServiceManager;
-use super::{Exit, Serve, say, show};
+use super::{Exit, Serve, configuration, say, show};
 use crate::config::{Config, Log, Tls};
-use crate::http::system_clock;
+use crate::listener::system_clock;
 use crate::node::{DataDirError, HandOver, Node, NodeError, RecoveryError, Sample, Successor};
 
 /// What a stop may take beyond the drain deadline: the last flush on a slow disk.
 const LAST_FLUSH: Duration = Duration::from_secs(10);
 
 pub(super) fn run(serve: Serve) -> Exit {
-    let config = match Config::load(serve.settings, super::variables()) {
-        Ok(config) => config,
-        Err(errors) => {
-            for problem in errors.0 {
-                say(&problem);
-            }
-            return Exit::Config;
-        }
+    let config = match configuration(serve.settings) {
+        Ok((config, _)) => config,
+        Err(exit) => return exit,
     };
     start_logging(&config.log);
     let runtime = match crate::node::runtime() {

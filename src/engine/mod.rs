@@ -1,7 +1,7 @@
 //! The engine: the only way to change usage or catalog.
 //!
 //! # Order
-//! Three kinds of step, each exact under any concurrency:
+//! Four kinds of step, each exact under any concurrency:
 //!
 //! 1. **A decision** loads the catalog (one pointer), resolves names, and takes one subject's lock, under which it
 //!    checks all limits and counts all effects. If the catalog was replaced meanwhile, the shard says so
@@ -15,6 +15,9 @@
 //!
 //! The *flusher* is one thread. Every 50 ms, or at once when somebody waits for a durable answer, it cuts all
 //! shards under the sequencer, appends what they give, and syncs. All who wait are served by that one sync.
+//!
+//! 4. **Several calls together** ([`Moment::together`]): all go ahead or none. The gate is held as for a report, the shards of
+//!    all subjects are locked in ascending order, and only when every call was found to go ahead is anything counted.
 //!
 //! # Shadow
 //! A rule in shadow is tried out: it is decided and reported, but denies nothing.
@@ -33,7 +36,8 @@
 //! application in shadow there are none.
 //!
 //! # Locks
-//! `sequencer` > `gate` > one shard, in this order; a decision takes the shard only, a report gate and shard.
+//! `sequencer` > `gate` > shard, in this order; a decision takes one shard only, a report the gate and one shard at a time,
+//! several calls together the gate and their shards in ascending order.
 //! Nothing waits for the disk while it holds any of them.
 //!
 //! # Time
@@ -41,13 +45,17 @@
 //! per batch of requests and pass it in.
 
 mod authorize;
+mod bind;
+mod bound;
 mod change;
 mod copy;
 mod cut;
 mod directory;
 mod explain;
 mod flush;
+mod handle;
 mod limits;
+mod moment;
 mod recover;
 mod report;
 pub mod request;
@@ -58,6 +66,7 @@ mod shadow_tests;
 mod standing;
 #[cfg(test)]
 mod tests;
+mod together;
 mod validate;
 
 use std::sync::Arc;
@@ -66,12 +75,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
 
+pub use bind::{BindRequest, Bound};
+pub use bound::BoundRequest;
 pub use change::ChangeError;
 pub use explain::{
     ApplicationExplained, Explanation, LimitExplained, PlanExplained, Reason, ServiceExplained,
     UsageExplained, Verdict,
 };
 pub use flush::{FLUSH_INTERVAL, FlushHealth, NotDurable, Ticket};
+pub use handle::{Handle, Scope};
+pub use moment::Moment;
 pub use recover::{RecoverError, Recovery};
 
 use crate::counter::snapshot::SubjectImage;
@@ -85,7 +98,8 @@ use cut::{Gate, Sequencer};
 use directory::Directory;
 use flush::FlushState;
 use request::Credentials;
-pub use standing::Standing;
+pub use standing::{Binding, Standing};
+pub use together::{NotDone, Part, TooMany};
 
 /// Decides, counts and remembers. Shared by all listeners and plugins of a node.
 pub struct Engine {

@@ -189,8 +189,7 @@ fn list(
 fn labels(catalog: &Catalog, id: ApplicationId) -> Option<String> {
     let application = catalog.applications.get(id.0)?;
     let service = catalog.services.get(application.service.0)?;
-    let service = service.external_id.clone().unwrap_or_else(|| service.id.to_string());
-    Some(format!("service=\"{}\",application=\"{}\"", escaped(&service), escaped(&application.app_id)))
+    Some(format!("service=\"{}\",application=\"{}\"", escaped(&service.text()), escaped(&application.app_id)))
 }
 
 fn escaped(label: &str) -> String {
@@ -200,17 +199,9 @@ fn escaped(label: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::catalog::{Change, Key, KeyIndex};
+    use crate::model::catalog::{Change, NoKeys};
     use crate::model::draft::{Draft, NewApplication, NewService};
     use crate::model::record::BackendVersion;
-
-    struct NoKeys;
-
-    impl KeyIndex for NoKeys {
-        fn find(&self, _: Key<'_>) -> Option<u64> {
-            None
-        }
-    }
 
     /// A catalog of so many applications, and their ids.
     fn catalog(applications: usize) -> (Catalog, Vec<ApplicationId>) {

@@ -40,7 +40,7 @@ use super::control::{Answer, Request, SocketPath, client};
 use super::front::{Front, Role, Socket, Sockets};
 use super::{Node, NodeError};
 use crate::config::Config;
-use crate::http::Departure;
+use crate::listener::Departure;
 
 /// The version of the protocol; another one is refused.
 const PROTOCOL: u32 = 1;

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::NodeError;
 use crate::config::{Config, Listeners, Tls};
-use crate::http::tls::{Certificates, TlsFiles};
-use crate::http::{self, Departure};
+use crate::http;
+use crate::listener::tls::{Certificates, TlsFiles};
+use crate::listener::{Departure, Limits};
 
 /// The certificates that the listeners show, where they have one.
 pub(super) struct Shown {
@@ -32,14 +33,17 @@ impl Shown {
 /// The limits of a listener, from which `departure` sends clients away.
 pub(super) fn limits(config: &Config, tls: Option<Arc<Certificates>>, departure: Departure) -> http::Config {
     http::Config {
-        connections_max: config.connections_max,
-        connections_per_peer_max: config.listeners.connections_per_peer_max,
+        limits: Limits {
+            connections_max: config.connections_max,
+            connections_per_peer_max: config.listeners.connections_per_peer_max,
+            handshake_timeout: config.listeners.head_timeout,
+            drain_timeout: config.drain_deadline,
+            tls,
+            departure,
+            ..Limits::default()
+        },
         head_timeout: config.listeners.head_timeout,
-        handshake_timeout: config.listeners.head_timeout,
         idle_timeout: config.listeners.idle_timeout,
-        drain_timeout: config.drain_deadline,
-        tls,
-        departure,
         ..http::Config::default()
     }
 }

@@ -96,7 +96,9 @@ def of_message(message: Message, item: bool = False) -> Dict[str, Any]:
         "status": name_of(message.status, 4),
         "fixed": {} if message.fixed is None else of_tuple(message.fixed),
         "rows": [of_row(row) for row in message.rows],
-        "fields": [{"tag": getattr(tag, "name", tag), "value": of_value(value)} for tag, value in message.fields],
+        "fields": [
+            {"tag": getattr(tag, "name", tag), "value": of_value(value)} for tag, value in message.fields
+        ],
     }
     if not item:
         found |= {"id": numeral(message.id), "items": [of_message(it, True) for it in message.items]}

@@ -47,7 +47,11 @@ class Blocking:
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._inner, name)
-        return (lambda *args, **kwargs: self._wrap(self._own.call(found, *args, **kwargs))) if callable(found) else found
+        return (
+            (lambda *args, **kwargs: self._wrap(self._own.call(found, *args, **kwargs)))
+            if callable(found)
+            else found
+        )
 
     def __bool__(self) -> bool:
         return bool(self._inner)

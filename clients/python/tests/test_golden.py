@@ -21,7 +21,9 @@ def read(entry):
 
 class Frames(unittest.TestCase):
     def test_files_are_what_their_generator_writes(self):
-        done = subprocess.run([sys.executable, "-B", GOLDEN / "make.py", "--check"], capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-B", GOLDEN / "make.py", "--check"], capture_output=True, text=True
+        )
         self.assertEqual((done.returncode, done.stderr), (0, ""))
 
     def test_every_frame_means_what_it_should(self):
@@ -55,7 +57,9 @@ class Frames(unittest.TestCase):
 
     def test_every_operation_and_status_has_a_frame(self):
         seen = {it["meaning"]["status"] for it in load("frames.json") if "meaning" in it}
-        seen |= {item["status"] for it in load("frames.json") for item in it.get("meaning", {}).get("items", [])}
+        seen |= {
+            item["status"] for it in load("frames.json") for item in it.get("meaning", {}).get("items", [])
+        }
         self.assertEqual({it.name for it in Status} - seen, set())
 
     def test_a_stream_is_cut_into_frames_wherever_it_breaks(self):
@@ -107,6 +111,11 @@ class Damage(unittest.TestCase):
     def test_batches_in_batches_do_not_exhaust_the_stack(self):
         body = b""
         while len(body) < 60_000:
-            body = bytes.fromhex("0800010001000000") + (len(body) + 8).to_bytes(2, "little") + b"\x96\0\0\0\0\0" + body
+            body = (
+                bytes.fromhex("0800010001000000")
+                + (len(body) + 8).to_bytes(2, "little")
+                + b"\x96\0\0\0\0\0"
+                + body
+            )
         frame = (len(body) + 16).to_bytes(4, "little") + b"\x96\0\0\0" + bytes(8) + body
         self.assertEqual(len(decode(frame).items), 1)

@@ -69,7 +69,9 @@ class Damage(Case):
         self.assertEqual(self.count(Operation.REPORT), 1)
 
     def test_an_answer_longer_than_a_frame_may_be_is_not_waited_for(self):
-        client = self.against(lambda peer, it: peer.send((FRAME_MAX + 1).to_bytes(4, "little") + bytes(12)), timeout_s=5)
+        client = self.against(
+            lambda peer, it: peer.send((FRAME_MAX + 1).to_bytes(4, "little") + bytes(12)), timeout_s=5
+        )
         began = time.monotonic()
         with self.assertRaises(Unavailable):
             client.report(**YES)
@@ -84,8 +86,11 @@ class Damage(Case):
         self.assertEqual(self.against(respond).ping(), tollgate.Pong(5, 6))
 
     def test_a_batch_with_too_few_answers_is_none(self):
-        client = self.against(lambda peer, it: peer.answer(
-            it, layout.BatchAnswerPart(1, 1), items=(it.items[0]._replace(answer=True, fixed=decision()),)))  # fmt: skip
+        client = self.against(
+            lambda peer, it: peer.answer(
+                it, layout.BatchAnswerPart(1, 1), items=(it.items[0]._replace(answer=True, fixed=decision()),)
+            )
+        )
         found = client.batch([tollgate.authrep(**YES)] * 2)
         self.assertEqual([type(it) for it in found], [Unavailable] * 2)
 
@@ -193,6 +198,7 @@ class Goodbyes(Case):
                     peer.refuse(request, status, 100) if len(tries) < 3 else peer.answer(request, RECEIPT)
 
                 self.assertTrue(self.against(respond).report(**YES).on_disk)
+                self.assertEqual(self.node.peers, 3 if status == Status.DRAINING else 1)
                 self.assertGreater(tries[2] - tries[0], 0.19)
 
     def test_trouble_of_the_node_that_goes_on_is_raised_or_decided(self):
@@ -212,10 +218,11 @@ class Goodbyes(Case):
             self.assertEqual(len(self.node.requests), 1)
 
     def test_a_status_of_tomorrow_is_refused_by_its_class(self):
-        client = self.against(lambda peer, it: peer.refuse(it, 0x02FE))
-        with self.assertRaises(Refused) as caught:
-            client.authrep(**YES)
-        self.assertEqual((caught.exception.status, caught.exception.counted), (0x02FE, False))
+        for status, counted in [(0x02FE, False), (0x04FE, None)]:
+            client = self.against(lambda peer, it: peer.refuse(it, status))
+            with self.assertRaises(Refused) as caught:
+                client.authrep(**YES)
+            self.assertEqual((caught.exception.status, caught.exception.counted), (status, counted))
 
 
 @both
@@ -236,7 +243,14 @@ class Handles(Case):
 
     def item(self, request):
         if request.fixed.handle not in (0, self.handle):
-            return request._replace(answer=True, flags=0, status=Status.STALE_HANDLE, fixed=layout.ErrorPart(0), rows=(), fields=())
+            return request._replace(
+                answer=True,
+                flags=0,
+                status=Status.STALE_HANDLE,
+                fixed=layout.ErrorPart(0),
+                rows=(),
+                fields=(),
+            )
         return request._replace(answer=True, fixed=decision(), rows=(), fields=())
 
     def setUp(self):
@@ -368,6 +382,10 @@ class SynchronousDecorator(Case):
 
 
 class Sharing(unittest.IsolatedAsyncioTestCase):
+    async def asyncSetUp(self):
+        # Hundreds of tasks at once are no slow callback.
+        asyncio.get_running_loop().slow_callback_duration = 10
+
     async def against(self, respond, welcome=None, **options):
         node = FakeNode(respond, **(welcome or {}))
         self.addCleanup(node.close)
@@ -376,7 +394,9 @@ class Sharing(unittest.IsolatedAsyncioTestCase):
         return node, client
 
     async def test_the_decorator_waits(self):
-        _, client = await self.against(lambda peer, it: peer.answer(it, decision(it.field(Tag.USER_KEY) == "good")))
+        _, client = await self.against(
+            lambda peer, it: peer.answer(it, decision(it.field(Tag.USER_KEY) == "good"))
+        )
 
         @client.limited(user_key=lambda key: key, usage=lambda key: {"hits": len(key)})
         async def work(key):
@@ -389,7 +409,9 @@ class Sharing(unittest.IsolatedAsyncioTestCase):
         async def instead(decision_):
             return decision_.reason
 
-        self.assertEqual(await client.limited(user_key="bad", on_denied=instead)(work)("x"), "limits_exceeded")
+        self.assertEqual(
+            await client.limited(user_key="bad", on_denied=instead)(work)("x"), "limits_exceeded"
+        )
         with self.assertRaises(TypeError):
             client.limited(user_key="x")(lambda: None)
 
@@ -410,7 +432,9 @@ class Sharing(unittest.IsolatedAsyncioTestCase):
         self.assertEqual((node.peers, most[0]), (1, 8))
 
     async def test_a_task_that_is_cancelled_before_its_turn_counts_nothing(self):
-        node, client = await self.against(lambda peer, it: it.operation == Operation.PING and peer.answer(it, PONG), {"window": 1})
+        node, client = await self.against(
+            lambda peer, it: it.operation == Operation.PING and peer.answer(it, PONG), {"window": 1}
+        )
         await client.ping()
         first = asyncio.create_task(client.report(**YES))
         await asyncio.sleep(0.05)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-import itertools
 import time
 from typing import TYPE_CHECKING, Any, Callable, Generator, List, Optional, Sequence, TypeVar
 
@@ -19,7 +18,7 @@ from .codec.numbers import Operation
 from .errors import NotTheNode, Refused, TollgateError, Unavailable, is_away, repeat_after_s
 from .model import Call, Decision, NodeStats, Pong, Receipt, Usage, UsageReport
 from .options import Options
-from .plans import Context, Plan, Result, alone, batch, single
+from .plans import Context, Plan, Result, T, alone, batch, single
 from .policy import decide, decided, to_repeat
 from .reservation import Held
 
@@ -42,7 +41,7 @@ class AsyncClient:
         self._backoff = Backoff(self.options.backoff_min_s, self.options.backoff_max_s)
         self._why_away = ""
         self._connection: Optional[AioConnection] = None
-        self._connecting: Optional[asyncio.Task] = None
+        self._connecting: Optional[asyncio.Task[None]] = None
         self._draining: List[AioConnection] = []
         self._closed = False
 
@@ -84,7 +83,9 @@ class AsyncClient:
                 raise
             return decision
 
-    async def batch(self, calls: Sequence[Call], all: bool = False, durable: Optional[bool] = None) -> List[Result]:
+    async def batch(
+        self, calls: Sequence[Call], all: bool = False, durable: Optional[bool] = None
+    ) -> List[Result]:
         """Many calls in few frames, in order. Returns an answer for each, or the error that stands for it.
 
         `all`: they are one step, all done or none, and fit one frame; ValueError if they do not. A call whose handle
@@ -104,11 +105,11 @@ class AsyncClient:
 
     async def ping(self) -> Pong:
         """The node's time."""
-        return await self._run(lambda context: alone(context, Message(Operation.PING)), Operation.PING)
+        return await self._run(lambda it: alone(it, Message(Operation.PING)), Operation.PING)
 
     async def stats(self) -> NodeStats:
         """Figures of the node; for clients with the node's secret."""
-        return await self._run(lambda context: alone(context, Message(Operation.STATS)), Operation.STATS)
+        return await self._run(lambda it: alone(it, Message(Operation.STATS)), Operation.STATS)
 
     def limited(self, on_denied: _limited.OnDenied = None, **named: Any) -> Callable[[_Function], _Function]:
         """A decorator for coroutine functions: the function is called if AUTHREP says yes. Otherwise
@@ -126,7 +127,7 @@ class AsyncClient:
                 decision = await self.call(_limited.authrep_of(named, args, kwargs))
                 if decision:
                     return await function(*args, **kwargs)
-                instead = _limited.denied(decision, on_denied)  # type: ignore[arg-type]
+                instead = _limited.denied(decision, on_denied)
                 return await instead if inspect.isawaitable(instead) else instead
 
             return asked  # type: ignore[return-value]
@@ -152,20 +153,25 @@ class AsyncClient:
 
     # How they are made.
 
-    async def _run(self, plan: Callable[[Context], Plan], operation: int, deadline: Optional[float] = None) -> Any:  # type: ignore[return]
+    async def _run(
+        self, plan: Callable[[Context], Plan[T]], operation: int, deadline: Optional[float] = None
+    ) -> T:
         """Carries a plan out, again if it failed in a way that allows that, until the time is over."""
         deadline = self._deadline() if deadline is None else deadline
-        for attempt in itertools.count():
+        least = 0.0
+        while True:
             try:
                 return await self._carry_out(plan, await self._take(deadline), deadline)
             except (Refused, Unavailable) as error:
                 wait = repeat_after_s(error, operation)
-                # At once the first time, for a connection may have ended unnoticed.
-                least = self.options.backoff_min_s if attempt else 0
                 if wait is None or not await self._sleep(max(wait, least), deadline):
                     raise
+                # The first time at once, for a connection may have ended unnoticed.
+                least = self.options.backoff_min_s
 
-    async def _carry_out(self, plan: Callable[[Context], Plan], connection: AioConnection, deadline: float) -> Any:
+    async def _carry_out(
+        self, plan: Callable[[Context], Plan[T]], connection: AioConnection, deadline: float
+    ) -> T:
         welcome = connection.welcome
         steps = plan(Context(self.options, self._bindings, welcome.node, welcome.frame_max))
         try:
@@ -173,13 +179,17 @@ class AsyncClient:
             while True:
                 messages = steps.send(await connection.exchange(messages, deadline))
         except StopIteration as over:
-            return over.value
+            return over.value  # type: ignore[no-any-return]
         finally:
             steps.close()
 
-    async def _try_batch(self, calls: List[Call], all: bool, durable: Optional[bool], deadline: float) -> List[Result]:
+    async def _try_batch(
+        self, calls: List[Call], all: bool, durable: Optional[bool], deadline: float
+    ) -> List[Result]:
         try:
-            return await self._run(lambda context: batch(context, calls, all, durable), Operation.BATCH, deadline)
+            return await self._run(
+                lambda context: batch(context, calls, all, durable), Operation.BATCH, deadline
+            )
         except (Refused, Unavailable) as error:
             if not is_away(error):
                 raise

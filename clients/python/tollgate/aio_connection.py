@@ -10,7 +10,7 @@ from typing import Deque, Dict, List, Optional, Sequence, Tuple
 
 from .codec.layout import Malformed, WelcomePart
 from .codec.message import FrameReader, Message, decode, encode
-from .codec.numbers import Operation, Tag
+from .codec.numbers import Operation, Status, Tag
 from .connection import LEAVING
 from .errors import NotTheNode, Refused, TollgateError, Unavailable
 from .handshake import Handshake
@@ -21,7 +21,7 @@ from .plans import Outcome
 class _Exchange:
     """Requests that go together, and who waits for what comes of them."""
 
-    def __init__(self, size: int, done: asyncio.Future) -> None:
+    def __init__(self, size: int, done: asyncio.Future[List[Optional[Outcome]]]) -> None:
         self.outcomes: List[Optional[Outcome]] = [None] * size
         self.missing = size
         self.done = done
@@ -45,7 +45,7 @@ class AioConnection(asyncio.Protocol):
         self.closed = False
         self._loop = asyncio.get_running_loop()
         self._handshake = Handshake(options)
-        self._ready: asyncio.Future = self._loop.create_future()
+        self._ready: asyncio.Future[None] = self._loop.create_future()
         self._reader = FrameReader()
         self._transport: Optional[asyncio.Transport] = None
         self._queue: Deque[Tuple[bytes, int, _Exchange, int]] = deque()
@@ -89,13 +89,15 @@ class AioConnection(asyncio.Protocol):
         for place, message in enumerate(messages):
             id_ = self._next_id
             self._next_id += 1
-            self._queue.append((encode(message._replace(id=id_)), id_, exchange, place))
+            self._queue.append((encode(message, id_), id_, exchange, place))
         if not self._flushing:
             self._flushing = True
             self._loop.call_soon(self._flush)
-        timer = self._loop.call_later(max(deadline - time.monotonic(), 0), self._give_up, exchange, time.monotonic())
+        timer = self._loop.call_later(
+            max(deadline - time.monotonic(), 0), self._give_up, exchange, time.monotonic()
+        )
         try:
-            return await exchange.done
+            return await exchange.done  # type: ignore[return-value]
         finally:
             timer.cancel()
 
@@ -154,7 +156,9 @@ class AioConnection(asyncio.Protocol):
         else:
             context = options.tls_context()
             name = (options.server_hostname or place.host) if context else None
-            await loop.create_connection(lambda: self, place.host, place.port, ssl=context, server_hostname=name)
+            await loop.create_connection(
+                lambda: self, place.host, place.port, ssl=context, server_hostname=name
+            )
         await self._ready
         self._keep_alive_later()
 
@@ -167,6 +171,8 @@ class AioConnection(asyncio.Protocol):
                 self._reader.frame_max = self.welcome.frame_max
                 self._ready.set_result(None)
             return
+        if message.status == Status.DRAINING:
+            self.leaving = True
         waiting = self._pending.pop(message.id, None) if message.answer else None
         if waiting is not None:
             exchange, place = waiting

@@ -9,9 +9,21 @@ from .codec.fields import Field, UsageField
 from .codec.layout import ApplicationPart, LimitRow, Malformed, ReservePart, SettlePart, UsageRow
 from .codec.message import Message, check_flags
 from .codec.numbers import (
-    DECIDED, LIMIT_IN_SHADOW, NEVER, RECEIPTED, DecisionMark, Flag, Operation, Outcome, Period, Reason, ReceiptMark, Tag,
-    named, status_class,
-)  # fmt: skip
+    DECIDED,
+    LIMIT_IN_SHADOW,
+    NEVER,
+    RECEIPTED,
+    DecisionMark,
+    Flag,
+    Operation,
+    Outcome,
+    Period,
+    Reason,
+    ReceiptMark,
+    Tag,
+    named,
+    status_class,
+)
 from .errors import Refused
 from .model import Call, Counts, Decision, Limit, NodeStats, Pong, Receipt, Set, UsageReport
 
@@ -152,4 +164,6 @@ def _usage_report(message: Message) -> UsageReport:
     names = {value.metric: value.name for tag, value in message.fields if tag == Tag.METRIC}  # type: ignore[union-attr]
     limits = tuple(_limit(row) for row in message.rows if isinstance(row, LimitRow))
     counts = {names.get(row[0], str(row[0])): Counts(*row[1:]) for row in message.rows[len(limits) :]}
-    return UsageReport(bool(part.active), part.reservations, limits, counts, names, part.catalog, part.time_us)
+    return UsageReport(
+        bool(part.active), part.reservations, limits, counts, names, part.catalog, part.time_us
+    )

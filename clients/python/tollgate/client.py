@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import itertools
 import time
 from contextlib import contextmanager
 from threading import Condition
@@ -20,7 +19,7 @@ from .connection import Connection
 from .errors import NotTheNode, Refused, TollgateError, Unavailable, is_away, repeat_after_s
 from .model import Call, Decision, NodeStats, Pong, Receipt, Usage, UsageReport
 from .options import Options
-from .plans import Context, Plan, Result, alone, batch, single
+from .plans import Context, Plan, Result, T, alone, batch, single
 from .policy import decide, decided, to_repeat
 from .reservation import Held
 
@@ -102,11 +101,11 @@ class Client:
 
     def ping(self) -> Pong:
         """The node's time."""
-        return self._run(lambda context: alone(context, Message(Operation.PING)), Operation.PING)
+        return self._run(lambda it: alone(it, Message(Operation.PING)), Operation.PING)  # type: ignore[no-any-return]
 
     def stats(self) -> NodeStats:
         """Figures of the node; for clients with the node's secret."""
-        return self._run(lambda context: alone(context, Message(Operation.STATS)), Operation.STATS)
+        return self._run(lambda it: alone(it, Message(Operation.STATS)), Operation.STATS)  # type: ignore[no-any-return]
 
     def limited(self, on_denied: _limited.OnDenied = None, **named: Any) -> Callable[[_Function], _Function]:
         """A decorator: the function is called if AUTHREP says yes. Otherwise `on_denied(decision)` is returned, or
@@ -125,7 +124,7 @@ class Client:
                 decision = self.call(_limited.authrep_of(named, args, kwargs))
                 if decision:
                     return function(*args, **kwargs)
-                return _limited.denied(decision, on_denied)  # type: ignore[arg-type]
+                return _limited.denied(decision, on_denied)
 
             return asked  # type: ignore[return-value]
 
@@ -148,21 +147,22 @@ class Client:
 
     # How they are made.
 
-    def _run(self, plan: Callable[[Context], Plan], operation: int, deadline: Optional[float] = None) -> Any:  # type: ignore[return]
+    def _run(self, plan: Callable[[Context], Plan[T]], operation: int, deadline: Optional[float] = None) -> T:
         """Carries a plan out, again if it failed in a way that allows that, until the time is over."""
         deadline = self._deadline() if deadline is None else deadline
-        for attempt in itertools.count():
+        least = 0.0
+        while True:
             try:
                 with self._connection(deadline) as connection:
                     return self._carry_out(plan, connection, deadline)
             except (Refused, Unavailable) as error:
                 wait = repeat_after_s(error, operation)
-                # At once the first time, for a connection may have ended unnoticed.
-                least = self.options.backoff_min_s if attempt else 0
                 if wait is None or not self._sleep(max(wait, least), deadline):
                     raise
+                # The first time at once, for a connection may have ended unnoticed.
+                least = self.options.backoff_min_s
 
-    def _carry_out(self, plan: Callable[[Context], Plan], connection: Connection, deadline: float) -> Any:
+    def _carry_out(self, plan: Callable[[Context], Plan[T]], connection: Connection, deadline: float) -> T:
         welcome = connection.welcome
         steps = plan(Context(self.options, self._bindings, welcome.node, welcome.frame_max))
         try:
@@ -170,11 +170,13 @@ class Client:
             while True:
                 messages = steps.send(connection.exchange(messages, deadline))
         except StopIteration as over:
-            return over.value
+            return over.value  # type: ignore[no-any-return]
         finally:
             steps.close()
 
-    def _try_batch(self, calls: List[Call], all: bool, durable: Optional[bool], deadline: float) -> List[Result]:
+    def _try_batch(
+        self, calls: List[Call], all: bool, durable: Optional[bool], deadline: float
+    ) -> List[Result]:
         try:
             return self._run(lambda context: batch(context, calls, all, durable), Operation.BATCH, deadline)
         except (Refused, Unavailable) as error:

@@ -10,7 +10,7 @@ from typing import Dict, List, Optional, Sequence
 
 from .codec.layout import Malformed, WelcomePart
 from .codec.message import FrameReader, Message, decode, encode
-from .codec.numbers import Operation, Tag, Why
+from .codec.numbers import Operation, Status, Tag, Why
 from .errors import TollgateError, Unavailable
 from .handshake import Handshake
 from .options import Options
@@ -28,7 +28,7 @@ class Flight:
 
     def __init__(self, messages: Sequence[Message], first_id: int) -> None:
         """Raises ValueError if one of them cannot be encoded."""
-        self._frames = deque(encode(message._replace(id=first_id + at)) for at, message in enumerate(messages))
+        self._frames = deque(encode(message, first_id + at) for at, message in enumerate(messages))
         self._outcomes: List[Optional[Outcome]] = [None] * len(messages)
         self._first_id = first_id
         self._sizes: Dict[int, int] = {}
@@ -158,11 +158,15 @@ class Connection:
         return handshake.welcome
 
     def _take(self, message: Message, flight: Flight) -> None:
+        if message.status == Status.DRAINING:
+            self.leaving = True
         if flight.answer(message) or message.operation != Operation.GOAWAY:
             return
         self.leaving = True
         if message.fixed.why not in LEAVING:
-            raise Unavailable(f"the node ended the connection: {message.field(Tag.MESSAGE) or message.fixed.why}")
+            raise Unavailable(
+                f"the node ended the connection: {message.field(Tag.MESSAGE) or message.fixed.why}"
+            )
 
     def _write(self, data: bytes, deadline: float) -> None:
         if not data:

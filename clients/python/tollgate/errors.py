@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from .model import Decision
 
 _NODE = 4
+_LATER = frozenset({Status.OVERLOADED, Status.DRAINING, Status.STORAGE_UNAVAILABLE})
+_NOTHING_COUNTED = _LATER | {Status.TOO_MUCH_FUTURE_USAGE}
 
 
 class TollgateError(Exception):
@@ -34,7 +36,7 @@ class Refused(TollgateError):
     @property
     def counted(self) -> Optional[bool]:
         """Whether its usage was counted all the same; None if that is not known."""
-        if not self.by_trouble or self.status not in (Status.INTERNAL, Status.NOT_DURABLE):
+        if not self.by_trouble or self.status in _NOTHING_COUNTED:
             return False
         return True if self.status == Status.NOT_DURABLE else None
 
@@ -75,8 +77,6 @@ SAFE_TO_REPEAT = frozenset({
     Operation.AUTHORIZE, Operation.CHECK, Operation.QUERY, Operation.BIND, Operation.PING, Operation.STATS,
 })  # fmt: skip
 """Operations that change nothing, so that one whose answer was lost can be sent again."""
-
-_LATER = frozenset({Status.OVERLOADED, Status.DRAINING, Status.STORAGE_UNAVAILABLE})
 
 
 def repeat_after_s(error: TollgateError, operation: int) -> Optional[float]:

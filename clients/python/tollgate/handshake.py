@@ -50,12 +50,17 @@ class Handshake:
             raise Unavailable(f"the node lets wait: {message.field(Tag.MESSAGE) or message.status}")
         if status_class(message.status):
             from_message(message)
-        if message.operation == Operation.HELLO and message.status == Status.CHALLENGE and self._secret is not None:
+        if (
+            message.operation == Operation.HELLO
+            and message.status == Status.CHALLENGE
+            and self._secret is not None
+        ):
             return self._prove(message.fixed.nonce)
         proven = message.operation == Operation.PROOF and self._node_nonce
         if not proven and (message.operation != Operation.HELLO or self._secret is not None):
             raise NotTheNode("an answer that is out of place in a handshake")
-        return self._take(message.fixed)
+        self._take(message.fixed)
+        return None
 
     def _prove(self, node_nonce: bytes) -> bytes:
         assert self._secret is not None

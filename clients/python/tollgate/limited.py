@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Mapping, Optional
+from typing import Any, Callable, Dict, Mapping, Optional, Tuple
 
 from .codec.numbers import Operation
 from .errors import Denied
@@ -16,7 +16,7 @@ def check(named: Mapping[str, Any]) -> None:
     Call(Operation.AUTHREP, **named)
 
 
-def authrep_of(named: Mapping[str, Any], args: tuple, kwargs: Dict[str, Any]) -> Call:
+def authrep_of(named: Mapping[str, Any], args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Call:
     """The AUTHREP for a call of a function: what is callable is asked with the function's arguments."""
     known = {name: value(*args, **kwargs) if callable(value) else value for name, value in named.items()}
     return Call(Operation.AUTHREP, **known)

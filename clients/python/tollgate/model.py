@@ -65,7 +65,7 @@ class Limit(NamedTuple):
     """"eternity", "year", ... "minute"."""
     maximum: int
     """0 means that the metric is disabled."""
-    count: int
+    count: int  # type: ignore[assignment]
     held: int
     """By reservations."""
     reset_ms: Optional[int]
@@ -87,7 +87,7 @@ class Decision(NamedTuple):
     limit: Optional[int] = None
     """Id of the binding limit; None if no limit concerns the call, and then the next five say nothing."""
     maximum: Optional[int] = None
-    count: Optional[int] = None
+    count: Optional[int] = None  # type: ignore[assignment]
     """In the limit's window, this call included if it was counted."""
     remaining: Optional[int] = None
     """How often the same call could still be made; None if without bound."""

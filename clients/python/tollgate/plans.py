@@ -1,25 +1,31 @@
 """What is sent and in which order, without a connection: generators.
 
-A plan yields messages that go together, and is sent what came of each: the answer, or why there is none. What it returns
-is the answer to the caller. So it is the same for `Client` and `AsyncClient`."""
+A plan yields messages that go together, and is sent what came of each: the answer, or why there is none. What it
+returns is the answer to the caller. So it is the same for `Client` and `AsyncClient`."""
 
 from __future__ import annotations
 
-from typing import Any, Dict, Generator, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Generator, List, NamedTuple, Optional, Sequence, Tuple, TypeVar, Union
 
 from .bindings import Binding, Bindings, Key, key_of
 from .calls import Answer, durability, from_message, to_message
 from .codec.layout import BatchPart
 from .codec.message import Message, encode_item
 from .codec.numbers import (
-    ANSWERED_ITEM_SIZE_MAX, BATCH_OVERHEAD, Flag, Operation, Status, status_class,
-)  # fmt: skip
+    ANSWERED_ITEM_SIZE_MAX,
+    BATCH_OVERHEAD,
+    Flag,
+    Operation,
+    Status,
+    status_class,
+)
 from .errors import Refused, TollgateError, Unavailable
 from .model import Call
 from .options import Options
 
 Outcome = Union[Message, Unavailable]
-Plan = Generator[Sequence[Message], Sequence[Outcome], Any]
+T = TypeVar("T")
+Plan = Generator[Sequence[Message], Sequence[Outcome], T]
 
 _BINDS_PER_FLIGHT = 64
 """BIND requests that go ahead of a batch; what it still goes by names is bound by the next."""
@@ -45,13 +51,13 @@ class Context(NamedTuple):
         return self.bindings.request(key, self.node, (*call.usage, *call.metrics))
 
 
-def alone(context: Context, message: Message) -> Plan:
+def alone(context: Context, message: Message) -> Plan[Any]:
     """A request that names no application."""
     (outcome,) = yield (message,)
     return from_message(answered(outcome))
 
 
-def single(context: Context, call: Call) -> Plan:
+def single(context: Context, call: Call) -> Plan[Answer]:
     """One call. The first of an application goes by names, with BIND beside it; a stale handle likewise."""
     while True:
         service, key, binding = context.find(call)
@@ -83,7 +89,7 @@ def answered(outcome: Outcome) -> Message:
 class Item(NamedTuple):
     """A call of a batch, ready to be sent."""
 
-    index: int
+    index: int  # type: ignore[assignment]
     message: Message
     size: int
     key: Optional[Key]
@@ -93,7 +99,9 @@ class Item(NamedTuple):
 Result = Union[Answer, TollgateError]
 
 
-def batch(context: Context, calls: Sequence[Call], together: bool, durable: Optional[bool]) -> Plan:
+def batch(
+    context: Context, calls: Sequence[Call], together: bool, durable: Optional[bool]
+) -> Plan[List[Result]]:
     """Calls in as few frames as they fit, in order; `together`: all or none, in one frame.
 
     Returns an answer for each call, or the error that stands for it."""
@@ -103,7 +111,9 @@ def batch(context: Context, calls: Sequence[Call], together: bool, durable: Opti
         items, binds = _prepare(context, calls, left)
         frames = list(_cut(items, context.frame_max))
         if together and len(frames) > 1:
-            raise ValueError(f"{len(calls)} calls do not fit a frame of {context.frame_max} bytes, and are to be one step")
+            raise ValueError(
+                f"{len(calls)} calls do not fit a frame of {context.frame_max} bytes, and are to be one step"
+            )
         flags = durability(durable) | (Flag.ALL if together else 0)
         messages = [_batch_message(frame, flags) for frame in frames]
         try:
@@ -122,12 +132,17 @@ def batch(context: Context, calls: Sequence[Call], together: bool, durable: Opti
     return [results[index] for index in range(len(calls))]
 
 
-def _prepare(context: Context, calls: Sequence[Call], left: Sequence[int]) -> Tuple[List[Item], Dict[Key, Message]]:
-    items, binds = [], {}
+def _prepare(
+    context: Context, calls: Sequence[Call], left: Sequence[int]
+) -> Tuple[List[Item], Dict[Key, Message]]:
+    items: List[Item] = []
+    binds: Dict[Key, Message] = {}
     for index in left:
         call = calls[index]
         if call.limits or call.durable is not None:
-            raise ValueError("limits and durable are not for a call of a batch; durable is for the whole batch")
+            raise ValueError(
+                "limits and durable are not for a call of a batch; durable is for the whole batch"
+            )
         service, key, binding = context.find(call)
         if key is not None and binding is None and key not in binds and len(binds) < _BINDS_PER_FLIGHT:
             bind = context.bind(call, key)

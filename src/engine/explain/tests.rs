@@ -2,28 +2,11 @@
 
 use proptest::prelude::*;
 
-use super::super::tests::{NOW, World, credentials};
+use super::super::tests::{NOW, World, credentials, request};
 use super::*;
-use crate::engine::request::{Call, Credentials, UsageParameter};
+use crate::engine::request::{Credentials, UsageParameter};
 use crate::model::record::{ApplicationState, Secret};
 use crate::model::time::Period;
-
-fn request<'a>(user_key: Option<&'a str>, usage: &'a [UsageParameter<'a>]) -> AuthRequest<'a> {
-    AuthRequest {
-        call: Call::Authrep,
-        oauth: false,
-        credentials: credentials(),
-        app_id: None,
-        user_key,
-        app_key: None,
-        referrer: None,
-        redirect: None,
-        usage,
-        log_code: None,
-        flat_usage: false,
-        no_body: false,
-    }
-}
 
 fn explain(world: &World, usage: &[UsageParameter<'_>]) -> Explanation {
     world.engine.explain(&request(Some("key0"), usage), NOW)
@@ -139,17 +122,17 @@ fn no_credential_is_shown_whatever_becomes_of_the_call() {
                 Credentials {
                     provider_key: Some("s3cret-p"),
                     service_id: Some(&service),
-                    service_token: None,
+                    ..Credentials::default()
                 },
                 Credentials {
                     service_token: Some("s3cret-token"),
                     service_id: Some(&service),
-                    provider_key: None,
+                    ..Credentials::default()
                 },
                 Credentials {
                     service_token: Some("s3cret-t"),
                     service_id: Some(&service),
-                    provider_key: None,
+                    ..Credentials::default()
                 },
             ] {
                 let app_key = Some("s3cret-other");

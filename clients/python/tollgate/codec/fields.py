@@ -81,7 +81,7 @@ def _value(tag: int, value: bytes, answer: bool) -> Value:
         return value
     try:
         if tag is Tag.TIMESTAMP:
-            return _TIMESTAMP.unpack(value)[0]
+            return int(_TIMESTAMP.unpack(value)[0])
         if tag is Tag.LIMIT:
             return unpack_limit(_exactly(value, _LIMIT_SIZE), 0)
         if tag is Tag.USAGE:

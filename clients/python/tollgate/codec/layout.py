@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from struct import Struct
-from typing import Dict, Generic, NamedTuple, Optional, Tuple, Type, TypeVar, Union
+from typing import Any, Callable, Dict, Generic, NamedTuple, Optional, Tuple, Type, TypeVar, Union
 
 from .numbers import DECIDED, RECEIPTED, SETS, Operation, Status
 
-_Part = TypeVar("_Part", bound=Tuple)
+_Part = TypeVar("_Part", bound="Tuple[Any, ...]")
 
 
 class Malformed(Exception):
@@ -115,7 +115,7 @@ class DecisionPart(NamedTuple):
     shadow_reason: int
     limit: int
     maximum: int
-    count: int
+    count: int  # type: ignore[assignment]
     remaining: int
     reset_ms: int
     retry_ms: int
@@ -206,7 +206,7 @@ RECEIPT = Fixed("BB4xQ", ReceiptPart)
 WELCOME = Fixed("HIII5Q32s", WelcomePart)
 CHALLENGE = Fixed("6x32s", ChallengePart)
 ERROR = Fixed("2xI", ErrorPart)
-REQUESTS: Dict[int, Optional[Fixed]] = {
+REQUESTS: Dict[int, Optional[Fixed[Any]]] = {
     Operation.HELLO: Fixed("BxHHIIQ32s", HelloPart),
     Operation.PROOF: Fixed("6x32s", ProofPart),
     Operation.PING: None,
@@ -222,7 +222,7 @@ REQUESTS: Dict[int, Optional[Fixed]] = {
     Operation.BIND: Fixed("6x", Nothing),
     Operation.BATCH: Fixed("H4x", BatchPart),
 }
-ANSWERS: Dict[int, Optional[Fixed]] = {
+ANSWERS: Dict[int, Optional[Fixed[Any]]] = {
     **dict.fromkeys(DECIDED, DECISION),
     **dict.fromkeys(RECEIPTED, RECEIPT),
     Operation.HELLO: WELCOME,
@@ -258,7 +258,7 @@ class LimitRow(NamedTuple):
     period: int
     marks: int
     maximum: int
-    count: int
+    count: int  # type: ignore[assignment]
     held: int
     reset_ms: int
 
@@ -306,4 +306,9 @@ def unpack_counts(body: bytes, at: int) -> CountsRow:
     return CountsRow(*_COUNTS.unpack_from(body, at))
 
 
-ROW_SIZES = {unpack_usage: 12, unpack_metric: 4, unpack_limit: 48, unpack_counts: 64}
+ROW_SIZES: Dict[Callable[[bytes, int], Row], int] = {
+    unpack_usage: 12,
+    unpack_metric: 4,
+    unpack_limit: 48,
+    unpack_counts: 64,
+}

@@ -7,13 +7,36 @@ from typing import Any, Callable, Iterator, List, NamedTuple, Optional, Tuple
 
 from .fields import Field, UsageField, pack_field, unpack_fields
 from .layout import (
-    ANSWERS, CHALLENGE, ERROR, REQUESTS, ROW_SIZES, Fixed, Malformed, Row, pack_row, unpack_counts, unpack_limit,
-    unpack_metric, unpack_usage,
-)  # fmt: skip
+    ANSWERS,
+    CHALLENGE,
+    ERROR,
+    REQUESTS,
+    ROW_SIZES,
+    Fixed,
+    Malformed,
+    Row,
+    pack_row,
+    unpack_counts,
+    unpack_limit,
+    unpack_metric,
+    unpack_usage,
+)
 from .numbers import (
-    ANSWER, DECIDED, FLAGS_OF, FLAGS_OF_ITEMS, FRAME_MAX, HEADER_SIZE, ITEM_HEADER_SIZE, RECEIPTED, ROWS_MAX, Flag, Operation,
-    Status, named, status_class,
-)  # fmt: skip
+    ANSWER,
+    DECIDED,
+    FLAGS_OF,
+    FLAGS_OF_ITEMS,
+    FRAME_MAX,
+    HEADER_SIZE,
+    ITEM_HEADER_SIZE,
+    RECEIPTED,
+    ROWS_MAX,
+    Flag,
+    Operation,
+    Status,
+    named,
+    status_class,
+)
 
 _IN_BATCH = DECIDED | RECEIPTED
 _HEADER, _ITEM, _ANSWERED_ITEM = Struct("<IBBHQ"), Struct("<HBB4x"), Struct("<HBxH2x")
@@ -40,11 +63,14 @@ class Message(NamedTuple):
         return next((value for found, value in self.fields if found == tag), None)
 
 
-def encode(message: Message) -> bytes:
-    """A frame. Raises ValueError if a number does not fit its place."""
+def encode(message: Message, id_: Optional[int] = None) -> bytes:
+    """A frame, with the message's id or another. Raises ValueError if a number does not fit its place."""
     body = encode_body(message)
     operation = message.operation | ANSWER if message.answer else message.operation
-    return _HEADER.pack(HEADER_SIZE + len(body), operation, message.flags, message.status, message.id) + body
+    return (
+        _HEADER.pack(HEADER_SIZE + len(body), operation, message.flags, message.status, id_ or message.id)
+        + body
+    )
 
 
 def encode_item(message: Message) -> bytes:
@@ -79,7 +105,7 @@ def decode(frame: bytes) -> Message:
     return _decode_body(head, frame[HEADER_SIZE:])
 
 
-def _layout(message: Message) -> Optional[Fixed]:
+def _layout(message: Message) -> Optional[Fixed[Any]]:
     if message.answer:
         if status_class(message.status):
             return ERROR
@@ -124,7 +150,9 @@ def check_flags(operation: int, flags: int, item: bool = False) -> None:
         allowed &= FLAGS_OF_ITEMS
     if flags & ~allowed:
         where = " in a batch" if item else ""
-        raise Malformed(f"{Operation(operation).name} has no flag {flags & ~allowed:#x}{where}", Status.NOT_SUPPORTED)
+        raise Malformed(
+            f"{Operation(operation).name} has no flag {flags & ~allowed:#x}{where}", Status.NOT_SUPPORTED
+        )
     if flags & Flag.DURABLE and flags & Flag.INTERVAL:
         raise Malformed("DURABLE and INTERVAL at once")
 
@@ -138,7 +166,9 @@ def _rows(head: Message, fixed: Any) -> Iterator[Tuple[Callable[[bytes, int], Ro
         yield unpack_counts, fixed.n_usages
 
 
-def _decode_rows(body: bytes, at: int, unpack: Callable[[bytes, int], Row], count: int, into: List[Row]) -> int:
+def _decode_rows(
+    body: bytes, at: int, unpack: Callable[[bytes, int], Row], count: int, into: List[Row]
+) -> int:
     size = ROW_SIZES[unpack]
     end = at + size * count
     if end > len(body):
@@ -181,7 +211,9 @@ class FrameReader:
             while len(self._bytes) - at >= HEADER_SIZE:
                 size = int.from_bytes(self._bytes[at : at + 4], "little")
                 if not HEADER_SIZE <= size <= self.frame_max:
-                    raise Malformed(f"a frame of {size} bytes, where {HEADER_SIZE} to {self.frame_max} may be")
+                    raise Malformed(
+                        f"a frame of {size} bytes, where {HEADER_SIZE} to {self.frame_max} may be"
+                    )
                 if len(self._bytes) - at < size:
                     break
                 at += size

@@ -18,7 +18,7 @@
 //! # What happens
 //! A peer may send [`PEER_BURST`] different wrong credentials for one target, and one more every
 //! [`PEER_INTERVAL_MS`]. Beyond that its credentials for that target are not looked at, right or wrong, and it is
-//! told to wait (429): an answer that depended on them would tell what was asked. **But a credential that has been
+//! told to wait (over HTTP by 429): an answer that depended on them would tell what was asked. **But a credential that has been
 //! right from this peer before is never made to wait**, so that a gateway whose address a guesser shares (behind one
 //! NAT, or as its client) goes on. Only a credential that is new to that peer waits, a few seconds.
 //!
@@ -39,12 +39,9 @@ use std::hash::Hasher;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
-use hyper::StatusCode;
-use hyper::header::{HeaderValue, RETRY_AFTER};
 use metrics::{Counter, counter, describe_counter};
 use siphasher::sip::SipHasher13;
 
-use super::answer::{self, Response};
 use super::peer::Peer;
 use table::{Bucket, Table};
 
@@ -98,16 +95,6 @@ pub struct Wait {
     pub seconds: u64,
 }
 
-impl Wait {
-    /// 429 with `Retry-After`.
-    #[must_use]
-    pub fn answer(self) -> Response {
-        let mut response = answer::empty(StatusCode::TOO_MANY_REQUESTS);
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(self.seconds));
-        response
-    }
-}
-
 /// The budgets of a node; all its listeners share them.
 pub struct Guesses {
     local_counts: bool,
@@ -152,8 +139,8 @@ impl Guesses {
             peers: Table::new(PEERS_MAX, Bucket { burst: PEER_BURST, interval_ms: PEER_INTERVAL_MS }),
             targets: Table::new(TARGETS_MAX, Bucket { burst: TARGET_BURST, interval_ms: TARGET_INTERVAL_MS }),
             known: (0..KNOWN_MAX).map(|_| AtomicU64::new(0)).collect(),
-            failed: counter!("tollgate_http_wrong_credentials_total"),
-            refused: counter!("tollgate_http_wrong_credentials_refused_total"),
+            failed: counter!("tollgate_wrong_credentials_total"),
+            refused: counter!("tollgate_wrong_credentials_refused_total"),
             warned: AtomicU64::new(0),
         }
     }
@@ -293,12 +280,12 @@ impl Guesses {
 
 fn describe() {
     describe_counter!(
-        "tollgate_http_wrong_credentials_total",
+        "tollgate_wrong_credentials_total",
         "Wrong provider keys, service tokens and passwords"
     );
     describe_counter!(
-        "tollgate_http_wrong_credentials_refused_total",
-        "Requests answered 429 unseen, since their peer had sent too many wrong credentials"
+        "tollgate_wrong_credentials_refused_total",
+        "Requests refused unseen, since their peer had sent too many wrong credentials"
     );
 }
 
