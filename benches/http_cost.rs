@@ -59,6 +59,8 @@ fn serve_node() {
         data_dir: dir.path().to_owned(),
         http: SocketAddr::from(([127, 0, 0, 1], 0)),
         admin: None,
+        tcp: None,
+        unix: None,
         connections_max: 1024,
         listeners: Listeners::default(),
         drain_deadline: std::time::Duration::from_secs(1),

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::connection;
@@ -66,7 +65,7 @@ impl Host for Server {
 /// Serves a listener until `shutdown` is cancelled and every connection has ended or the drain timeout has
 /// passed. Must run inside a runtime; starts none.
 pub async fn serve(
-    listener: TcpListener,
+    listener: impl Into<Listener>,
     routes: Arc<Routes>,
     telemetry: Arc<Telemetry>,
     config: Config,
@@ -74,5 +73,5 @@ pub async fn serve(
 ) {
     let (limits, traffic) = (config.limits.clone(), telemetry.traffic.clone());
     let server = Arc::new(Server { routes, telemetry, config });
-    listener::serve(Listener::Tcp(listener), server, limits, traffic, shutdown).await;
+    listener::serve(listener.into(), server, limits, traffic, shutdown).await;
 }

@@ -196,6 +196,11 @@ impl Telemetry {
         self.top.note(WORKER.get().0, answer);
     }
 
+    /// Notes what a decision that was asked for by another protocol says of its application.
+    pub fn note(&self, answer: &Answer<'_>) {
+        self.top.note(WORKER.get().0, answer);
+    }
+
     /// Makes the lists of the applications that were denied most and came nearest to a limit since the last time:
     /// once a minute. `catalog` names them.
     pub fn rank(&self, catalog: &Catalog) {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 /// How long, after the order to stop, a connection is left open that the client is about to use: one that was
@@ -22,12 +23,22 @@ pub struct Departure(Arc<State>);
 struct State {
     on: AtomicBool,
     settled: AtomicUsize,
+    begun: Notify,
 }
 
 impl Departure {
     /// From now on every answer ends its connection.
     pub fn begin(&self) {
         self.0.on.store(true, Ordering::SeqCst);
+        self.0.begun.notify_waiters();
+    }
+
+    /// Waits until clients are sent away.
+    pub async fn begun(&self) {
+        let begun = self.0.begun.notified();
+        if !self.0.on.load(Ordering::SeqCst) {
+            begun.await;
+        }
     }
 
     /// Lets clients stay again.

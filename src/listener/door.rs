@@ -115,7 +115,7 @@ pub trait Host: Send + Sync + 'static {
 }
 
 /// Which users' processes a Unix socket is for.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Admitted(pub Vec<u32>);
 
 /// A listening socket.
@@ -125,6 +125,12 @@ pub enum Listener {
     Tcp(TcpListener),
     /// For the processes of some users.
     Unix(UnixListener, Admitted),
+}
+
+impl From<TcpListener> for Listener {
+    fn from(listener: TcpListener) -> Listener {
+        Listener::Tcp(listener)
+    }
 }
 
 enum Arrived {

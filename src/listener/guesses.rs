@@ -10,6 +10,7 @@
 //! |---|---|---|
 //! | provider key | peer | no |
 //! | service token | peer and service it is for; service | no |
+//! | node secret | peer | no |
 //! | internal API | peer | yes: a password may be weak, and few have one |
 //!
 //! On loopback all gateways of a machine, or all clients of a proxy on it, are one peer; who is there is trusted
@@ -74,6 +75,8 @@ pub enum Target<'a> {
     Service(&'a str),
     /// The internal API.
     InternalApi,
+    /// The whole node, by its secret.
+    Node,
 }
 
 /// A credential that somebody sends. It is hashed with a key of this process, never kept and never logged.
@@ -242,6 +245,7 @@ impl Guesses {
                 Target::ProviderKey => "provider keys",
                 Target::Service(_) => "service tokens",
                 Target::InternalApi => "the internal API's password",
+                Target::Node => "the node secret",
             };
             tracing::warn!(peer = %attempt.peer, what, "too many wrong credentials: a peer is made to wait");
         }
@@ -269,6 +273,7 @@ impl Guesses {
                 hasher.write_u8(0xff);
             }
             Target::InternalApi => hasher.write_u8(3),
+            Target::Node => hasher.write_u8(4),
         }
         let target = hasher.finish().max(1);
         hasher.write(&attempt.peer.octets());

@@ -152,7 +152,9 @@ fn together_stays_exact_whatever_comes_at_once() {
                     for _ in 0..300 {
                         let parts = [bound(handles[0].0, &usage[0]), bound(handles[1].0, &usage[1])];
                         if fates(world, &parts).0 {
-                            [first, second].map(|it| done[it].fetch_add(1, Ordering::Relaxed));
+                            for it in [first, second] {
+                                done[it].fetch_add(1, Ordering::Relaxed);
+                            }
                         }
                         let hit = [("hits", Some("1"))];
                         if super::super::tests::authrep(&world.engine, &key(first), &hit).unwrap() {
