@@ -68,3 +68,8 @@ pub use policy::{LOCAL_APPLICATIONS_MAX, Policy, Share};
 pub use reservation::{Reservation, Reserved, Settled};
 #[cfg(feature = "tls")]
 pub use tls::{Tls, TlsError};
+
+/// The manual's examples, to see that they compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Manual;

@@ -106,6 +106,8 @@ pub enum GoawayReason {
     NotRead,
     /// The handshake took too long.
     HandshakeTooSlow,
+    /// The node has no room for more connections.
+    NoRoom,
     /// One that this version does not know, by its number.
     Other(u16),
 }
@@ -119,6 +121,7 @@ impl GoawayReason {
             4 => GoawayReason::Idle,
             5 => GoawayReason::NotRead,
             6 => GoawayReason::HandshakeTooSlow,
+            7 => GoawayReason::NoRoom,
             other => GoawayReason::Other(other),
         }
     }
@@ -133,6 +136,7 @@ impl GoawayReason {
             GoawayReason::Idle => 4,
             GoawayReason::NotRead => 5,
             GoawayReason::HandshakeTooSlow => 6,
+            GoawayReason::NoRoom => 7,
             GoawayReason::Other(number) => number,
         }
     }
@@ -153,6 +157,7 @@ impl fmt::Display for GoawayReason {
             GoawayReason::Idle => f.write_str("nothing was said for too long"),
             GoawayReason::NotRead => f.write_str("answers were not read"),
             GoawayReason::HandshakeTooSlow => f.write_str("the handshake took too long"),
+            GoawayReason::NoRoom => f.write_str("the node has no room for more connections"),
             GoawayReason::Other(number) => write!(f, "reason {number}"),
         }
     }

@@ -63,6 +63,7 @@ fn why(reason: GoawayReason) -> &'static str {
         GoawayReason::Idle => "idle",
         GoawayReason::NotRead => "does not read",
         GoawayReason::HandshakeTooSlow => "handshake",
+        GoawayReason::NoRoom => "no room",
         GoawayReason::Other(_) => "?",
     }
 }
