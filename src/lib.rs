@@ -16,7 +16,7 @@
 //! | [`http`] | listeners, 3scale's dialect, its internal API, health, telemetry | engine, model, plugin |
 //! | [`config`] | flags, variables and file, checked | nothing of ours |
 //! | [`node`] | assembly: opens, recovers, starts, stops, hands over, shows what it holds | all |
-//! | [`cli`] | the command line | config, node, http's clock |
+//! | [`cli`] | the command line; its load generator is a client of the protocol | config, node, http's clock, wire, model |
 //!
 //! `tests/architecture.rs` holds these arrows and what else of the plan can be held mechanically.
 //!

@@ -18,7 +18,7 @@ const MAY_IMPORT: [(&str, &[&str]); 11] = [
     ("wire", &["model"]),
     ("config", &[]),
     ("node", &["model", "counter", "journal", "store", "engine", "plugin", "http", "config"]),
-    ("cli", &["config", "node", "http"]),
+    ("cli", &["config", "node", "http", "wire", "model"]),
 ];
 
 struct Source {

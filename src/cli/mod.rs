@@ -3,6 +3,7 @@
 mod check;
 mod explain;
 mod inspect;
+pub mod load;
 mod serve;
 mod service;
 mod table;
@@ -74,6 +75,8 @@ enum Command {
     Inspect(inspect::Inspect),
     /// Show how the running node would decide a call now, and why, without counting it
     Explain(explain::Explain),
+    /// Measure how fast a node answers: one of its own, or one that runs
+    Load(load::Load),
 }
 
 #[derive(Args, Debug)]
@@ -103,6 +106,7 @@ pub fn run() -> ExitCode {
         Some(Command::Check(check)) => check::run(check),
         Some(Command::Inspect(inspect)) => inspect::run(inspect),
         Some(Command::Explain(explain)) => explain::run(explain),
+        Some(Command::Load(load)) => load::run(load),
         None => serve::run(arguments.serve),
     };
     exit.into()
