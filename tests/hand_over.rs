@@ -30,7 +30,7 @@ use std::time::{Duration, Instant};
 use support::process::{Process, tollgate};
 use support::{Answer, Client};
 use tls::{Authority, over, write_private};
-use tollgate::http::system_clock;
+use tollgate::listener::system_clock;
 use tollgate::model::draft::{Draft, NewApplication, NewService};
 use tollgate::model::record::{BackendVersion, Secret};
 use tollgate::node::{self, Node};

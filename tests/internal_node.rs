@@ -14,8 +14,8 @@ use base64::engine::general_purpose::STANDARD;
 use common::{Answer, Client, runtime};
 use tokio::runtime::Runtime;
 use tollgate::config::{Config, Login, Password};
-use tollgate::http::guesses::{PEER_BURST, PEER_INTERVAL_MS};
-use tollgate::http::system_clock;
+use tollgate::listener::guesses::{PEER_BURST, PEER_INTERVAL_MS};
+use tollgate::listener::system_clock;
 use tollgate::node::Node;
 
 fn login(user: &str, password: &str) -> Login {

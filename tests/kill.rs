@@ -34,7 +34,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use support::Client;
-use tollgate::http::system_clock;
+use tollgate::listener::system_clock;
 use tollgate::model::catalog::Key;
 use tollgate::model::draft::{CommandError, Draft, NewApplication, NewService};
 use tollgate::model::id::{ApplicationId, PlanId, ServiceId};

@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime};
 
 use support::Client;
 use support::process::{Process, tollgate};
-use tollgate::http::system_clock;
+use tollgate::listener::system_clock;
 use tollgate::model::draft::{Draft, NewApplication, NewService};
 use tollgate::model::record::{BackendVersion, Secret};
 use tollgate::model::time::Period;

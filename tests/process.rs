@@ -19,6 +19,8 @@ fn tollgate() -> Command {
             command.env_remove(name);
         }
     }
+    // Any free port: a test is not alone on its machine.
+    command.env("TOLLGATE_TCP", "127.0.0.1:0");
     command
 }
 

@@ -1,8 +1,18 @@
 """The frames of frames.json."""
 
 from layout import (
-    STATUSES, adds, answer, as_item, decision, error, frame, number, request, sets, usage,
-)  # fmt: skip
+    STATUSES,
+    adds,
+    answer,
+    as_item,
+    decision,
+    error,
+    frame,
+    number,
+    request,
+    sets,
+    usage,
+)
 
 HANDLE = 0x0102030405060708
 NODE_TIME_US = 1_795_348_800_000_000
@@ -42,7 +52,9 @@ def node(name, meaning, **more):
 
 
 def header(length, code, flags=0, status=0, id_=1):
-    return number(length, "I") + number(code, "B") + number(flags, "B") + number(status, "H") + number(id_, "Q")
+    return (
+        number(length, "I") + number(code, "B") + number(flags, "B") + number(status, "H") + number(id_, "Q")
+    )
 
 
 def with_body(code, behind, flags=0):
@@ -56,10 +68,21 @@ def handshake():
         "hello, node secret",
         request("HELLO", 2, fields=[("CLIENT", "gateway 1.2")], method="node secret", **hello),
     )
-    wanted = hello | {"highest": 3, "frame_max": 1_048_576, "window": 1, "features": ["DURABLE", "RESERVE", "ALL"]}
+    wanted = hello | {
+        "highest": 3,
+        "frame_max": 1_048_576,
+        "window": 1,
+        "features": ["DURABLE", "RESERVE", "ALL"],
+    }
     client(
         "hello, service token",
-        request("HELLO", 0, fields=[("CLIENT", "gateway 1.2"), ("SERVICE", "7001")], method="service token", **wanted),
+        request(
+            "HELLO",
+            0,
+            fields=[("CLIENT", "gateway 1.2"), ("SERVICE", "7001")],
+            method="service token",
+            **wanted,
+        ),
     )
     node("challenge", answer("HELLO", 2, "CHALLENGE", nonce=NONCE))
     client("proof", request("PROOF", 3, mac=MAC))
@@ -74,7 +97,9 @@ def handshake():
 def plain():
     client("ping", request("PING", 5))
     client("ping with the largest id", request("PING", "18446744073709551615"))
-    add_bytes("ping with a body, which is ignored", "client", header(19, 0x05, id_=5) + "010203", decode_only=True)
+    add_bytes(
+        "ping with a body, which is ignored", "client", header(19, 0x05, id_=5) + "010203", decode_only=True
+    )
     entries[-1]["meaning"] = request("PING", 5)
     node("pong", answer("PING", 5, time_us=NODE_TIME_US, catalog=41))
     client("stats", request("STATS", 6))
@@ -86,8 +111,16 @@ def plain():
     reasons = ["stops", "another takes over", "protocol", "idle", "does not read", "handshake"]
     for why in reasons:
         node(f"goaway: {why}", answer("GOAWAY", 0, why=why, close_ms=5000 if why in reasons[:2] else 0))
-    node("goaway with a message", answer("GOAWAY", 0, fields=[("MESSAGE", "Tschüß")], why="stops", close_ms=5000))
-    client("goaway from a client, which is out of place", request("GOAWAY", 7) | {"body": ""}, decode_only=True, error="OUT_OF_PLACE")
+    node(
+        "goaway with a message",
+        answer("GOAWAY", 0, fields=[("MESSAGE", "Tschüß")], why="stops", close_ms=5000),
+    )
+    client(
+        "goaway from a client, which is out of place",
+        request("GOAWAY", 7) | {"body": ""},
+        decode_only=True,
+        error="OUT_OF_PLACE",
+    )
 
 
 def calls():
@@ -99,29 +132,55 @@ def calls():
     client("authrep without usage", request("AUTHREP", 13, handle=HANDLE))
     rows = [adds(3, 2**63), sets(0x7FFFFFFF, 0), adds(0, "18446744073709551615")]
     client("authrep with rows that add and set", request("AUTHREP", 13, handle=HANDLE, rows=rows))
-    client("authrep with 255 rows", request("AUTHREP", 13, handle=HANDLE, rows=[adds(n, n) for n in range(255)]))
+    client(
+        "authrep with 255 rows", request("AUTHREP", 13, handle=HANDLE, rows=[adds(n, n) for n in range(255)])
+    )
     fields = [
         ("SERVICE", "7002"), ("APP_ID", "app-1"), ("APP_KEY", "key-1"), ("REFERRER", "www.example.org"),
         usage("hits", 1), usage("bytes", "18446744073709551615", "sets"), ("LOG_CODE", "200"),
     ]  # fmt: skip
     client("authrep by app id with all that goes with it", request("AUTHREP", 14, fields=fields))
-    client("authrep with an empty app key", request("AUTHREP", 14, fields=[("APP_ID", "app-1"), ("APP_KEY", "")]))
+    client(
+        "authrep with an empty app key", request("AUTHREP", 14, fields=[("APP_ID", "app-1"), ("APP_KEY", "")])
+    )
     client("authrep by fields, usage in rows", request("AUTHREP", 15, fields=fields[:3], rows=[adds(3, 1)]))
     client("authrep by handle with a referrer", request("AUTHREP", 15, fields=[fields[3]], handle=HANDLE))
-    client("authrep in UTF-8", request("AUTHREP", 15, fields=[("USER_KEY", "Schlüssel ☃"), usage("größe", 1)]))
-    oauth = [("APP_ID", "app-1"), ("REDIRECT_URI", "https://example.org/a"), ("REDIRECT_URL", "https://example.org/b")]
+    client(
+        "authrep in UTF-8", request("AUTHREP", 15, fields=[("USER_KEY", "Schlüssel ☃"), usage("größe", 1)])
+    )
+    oauth = [
+        ("APP_ID", "app-1"),
+        ("REDIRECT_URI", "https://example.org/a"),
+        ("REDIRECT_URL", "https://example.org/b"),
+    ]
     client("authorize for OAuth", request("AUTHORIZE", 16, ["OAUTH"], oauth))
     client("authrep for OAuth", request("AUTHREP", 16, ["OAUTH"], oauth[:1]))
-    client("report with a time and a code", request(
-        "REPORT", 17, fields=[("TIMESTAMP", 1_795_348_700), ("LOG_CODE", "503")], handle=HANDLE, rows=[adds(3, 1)]))  # fmt: skip
+    client(
+        "report with a time and a code",
+        request(
+            "REPORT",
+            17,
+            fields=[("TIMESTAMP", 1_795_348_700), ("LOG_CODE", "503")],
+            handle=HANDLE,
+            rows=[adds(3, 1)],
+        ),
+    )
     client("report before 1970", request("REPORT", 17, fields=[("TIMESTAMP", -1)], handle=HANDLE))
-    client("authrep with an idempotency id", request(
-        "AUTHREP", 18, fields=[("IDEMPOTENCY", {"hex": "00ff01"})], handle=HANDLE, rows=[adds(3, 1)]), decode_only=True)  # fmt: skip
+    client(
+        "authrep with an idempotency id",
+        request("AUTHREP", 18, fields=[("IDEMPOTENCY", {"hex": "00ff01"})], handle=HANDLE, rows=[adds(3, 1)]),
+        decode_only=True,
+    )
     for operation, flags in [
-        ("AUTHORIZE", ["FLAT", "LIMITS"]), ("AUTHREP", ["FLAT"]), ("AUTHREP", ["LIMITS"]), ("AUTHREP", ["DURABLE"]),
-        ("AUTHREP", ["INTERVAL"]), ("CHECK", ["FLAT", "LIMITS"]), ("REPORT", ["FLAT", "INTERVAL"]),
+        ("AUTHORIZE", ["FLAT", "LIMITS"]),
+        ("AUTHREP", ["FLAT"]),
+        ("AUTHREP", ["LIMITS"]),
+        ("AUTHREP", ["DURABLE"]),
+        ("AUTHREP", ["INTERVAL"]),
+        ("CHECK", ["FLAT", "LIMITS"]),
+        ("REPORT", ["FLAT", "INTERVAL"]),
         ("REPORT", ["DURABLE"]),
-    ]:  # fmt: skip
+    ]:
         name = f"{operation.lower()} with {' and '.join(flags)}"
         client(name, request(operation, 19, flags, handle=HANDLE, rows=[adds(3, 1)]))
 
@@ -139,7 +198,10 @@ def decisions():
     never = {"maximum": 0, "count": 0, "reset_ms": "never", "retry_ms": "never"}
     node("authrep: no, the metric is disabled", decision("AUTHREP", 11, **(no | never)))
     marks = ["COUNTED", "SHADOW", "LIMIT", "BEHIND"]
-    node("authrep: yes, all marks", decision("AUTHREP", 11, **(yes | {"marks": marks}), shadow_reason="limits_exceeded"))
+    node(
+        "authrep: yes, all marks",
+        decision("AUTHREP", 11, **(yes | {"marks": marks}), shadow_reason="limits_exceeded"),
+    )
     for reason in [
         "application_key_invalid", "referrer_not_allowed", "application_not_active", "service_not_active",
         "oauth_not_enabled", "redirect_uri_invalid", "redirect_url_invalid",
@@ -149,7 +211,11 @@ def decisions():
     node("authrep: yes, with limits", decision("AUTHREP", 11, limits, **yes))
     node("reserve: yes", decision("RESERVE", 31, **yes, reservation="12297829382473034410"))
     node("reserve: no", decision("RESERVE", 31, **no, retry_ms=59_999))
-    for operation, outcomes in [("REPORT", ["done"]), ("COMMIT", ["done", "overrun", "expired"]), ("CANCEL", ["done", "expired"])]:
+    for operation, outcomes in [
+        ("REPORT", ["done"]),
+        ("COMMIT", ["done", "overrun", "expired"]),
+        ("CANCEL", ["done", "expired"]),
+    ]:
         for outcome in outcomes:
             done = answer(operation, 17, outcome=outcome, marks=["ON_DISK"], catalog=41)
             node(f"{operation.lower()}: {outcome}", done)
@@ -164,9 +230,14 @@ def binding():
     client("bind by user key", request("BIND", 21, fields=fields))
     by_id = [("APP_ID", "app-1"), ("APP_KEY", "key-1")]
     client("bind by app id, without metrics", request("BIND", 21, fields=by_id))
-    bound = answer("BIND", 21, bound=True, reason=None, handle=HANDLE, catalog=41, rows=[{"metric": 3}, {"metric": 4}])
+    bound = answer(
+        "BIND", 21, bound=True, reason=None, handle=HANDLE, catalog=41, rows=[{"metric": 3}, {"metric": 4}]
+    )
     node("bound", bound)
-    node("bound, without metrics", answer("BIND", 21, bound=True, reason=None, handle="18446744073709551614", catalog=41))
+    node(
+        "bound, without metrics",
+        answer("BIND", 21, bound=True, reason=None, handle="18446744073709551614", catalog=41),
+    )
     node("not bound", answer("BIND", 21, bound=False, reason="application_key_invalid", handle=0, catalog=41))
 
 
@@ -185,21 +256,26 @@ def batches():
     def all_operations():
         for operation in ["AUTHORIZE", "AUTHREP", "CHECK", "REPORT"]:
             yield as_item(request(operation, handle=HANDLE, rows=[adds(3, 1)]))
-        yield as_item(request("AUTHREP", flags=["FLAT", "OAUTH"], fields=[("USER_KEY", "uk"), usage("hits", 1)]))
+        yield as_item(
+            request("AUTHREP", flags=["FLAT", "OAUTH"], fields=[("USER_KEY", "uk"), usage("hits", 1)])
+        )
         yield as_item(request("RESERVE", handle=HANDLE, rows=[adds(3, 5)], ttl_s=60))
         yield as_item(request("COMMIT", handle=HANDLE, rows=[adds(3, 5)], reservation=5))
         yield as_item(request("CANCEL", handle=HANDLE, reservation=6))
 
     client("batch of one", request("BATCH", 41, items=list(all_operations())[1:2]))
     client("batch of all operations", request("BATCH", 41, ["INTERVAL"], items=list(all_operations())))
-    client("batch, all or none", request("BATCH", 41, ["ALL", "DURABLE"], items=list(all_operations())[:4]))
+    client("batch, all or none", request("BATCH", 41, ["DURABLE", "ALL"], items=list(all_operations())[:4]))
     receipt = {"outcome": "done", "marks": ["ON_DISK"], "catalog": 41}
     answers = [as_item(decision("AUTHREP", remaining=3, marks=["COUNTED", "LIMIT"]))]
     answers += [as_item(answer(operation, **receipt)) for operation in ["REPORT", "COMMIT", "CANCEL"]]
     answers += [as_item(error("AUTHREP", "STALE_HANDLE")), as_item(error("PING", "OUT_OF_PLACE"))]
     answers += [as_item(error("REPORT", "STORAGE_UNAVAILABLE", retry_ms=1000))]
     node("batch answered", answer("BATCH", 41, items=answers, done=True))
-    none = [as_item(error("AUTHREP", "NOT_DONE")), as_item(decision("AUTHREP", yes=False, reason="limits_exceeded"))]
+    none = [
+        as_item(error("AUTHREP", "NOT_DONE")),
+        as_item(decision("AUTHREP", yes=False, reason="limits_exceeded")),
+    ]
     node("batch, all or none: none", answer("BATCH", 41, items=none, done=False))
     node("batch, all or none: all", answer("BATCH", 41, items=answers[:1], done=True))
 
@@ -210,7 +286,10 @@ def queries():
     client("query of two metrics", request("QUERY", 51, fields=fields))
     fixed = {"active": True, "reservations": 2, "catalog": 41, "time_us": NODE_TIME_US}
     named = [("METRIC", {"metric": 3, "name": "hits"}), ("METRIC", {"metric": 4, "name": "größe"})]
-    node("query answered", answer("QUERY", 51, fields=named, rows=[MINUTE_LIMIT, ETERNITY_LIMIT, COUNTS], **fixed))
+    node(
+        "query answered",
+        answer("QUERY", 51, fields=named, rows=[MINUTE_LIMIT, ETERNITY_LIMIT, COUNTS], **fixed),
+    )
     node("query answered with nothing", answer("QUERY", 51, **(fixed | {"active": False, "reservations": 0})))
 
 
@@ -236,9 +315,19 @@ def growth():
     client("a field without a name, skipped", odd, decode_only=True)
     must = request("AUTHREP", 71, fields=[(0x8000 | 999, {"hex": "01020304"}), ("USER_KEY", "uk")])
     client("a field without a name that must be understood", must, decode_only=True, error="NOT_SUPPORTED")
-    client("an operation without a name", request("0x7E", 71) | {"body": "0400ffff"}, decode_only=True, error="UNKNOWN_OPERATION")
+    client(
+        "an operation without a name",
+        request("0x7E", 71) | {"body": "0400ffff"},
+        decode_only=True,
+        error="UNKNOWN_OPERATION",
+    )
     yes = decision("AUTHREP", 71, [(999, {"hex": "01"})], marks=["COUNTED"])
-    node("a decision longer than known, with a field without a name", yes, extra="ffffffffffffffff", decode_only=True)
+    node(
+        "a decision longer than known, with a field without a name",
+        yes,
+        extra="ffffffffffffffff",
+        decode_only=True,
+    )
     node("an answer nobody asked for, skipped", answer("0x7E", 0) | {"body": "0400ffff"}, decode_only=True)
     node("an error longer than known", error("AUTHREP", "OVERLOADED", 71, 5), extra="ffff", decode_only=True)
 
@@ -258,14 +347,28 @@ def malformed():
         ("a usage field that is too short", with_body(0x11, body + "06000800" + "00" * 8)),
         ("a usage field of a third kind", with_body(0x11, body + "06000a00" + "02" + "00" * 8 + "61")),
         ("a timestamp of four bytes", with_body(0x12, body + "07000400" + "00" * 4)),
-        ("256 metrics", with_body(0x11, "1000ff" + body[6:] + "0300000001" .ljust(24, "0") * 255 + "06000a00" + "00" * 9 + "61")),
+        (
+            "256 metrics",
+            with_body(
+                0x11, "1000ff" + body[6:] + "0300000001".ljust(24, "0") * 255 + "06000a00" + "00" * 9 + "61"
+            ),
+        ),
         ("durable and interval at once", with_body(0x11, body, 0x0C)),
         ("a reserve without its time to live", with_body(0x17, body)),
         ("a batch without items", with_body(0x16, "0800" + "0000" + "00000000")),
-        ("a batch with fewer items than it says", with_body(0x16, "0800" + "0200" + "00000000" + "1800110000000000" + body)),
-        ("an item beyond the frame", with_body(0x16, "0800" + "0100" + "00000000" + "1900110000000000" + body)),
-        ("an item shorter than its head", with_body(0x16, "0800" + "0100" + "00000000" + "0700110000000000" + body)),
-    ]  # fmt: skip
+        (
+            "a batch with fewer items than it says",
+            with_body(0x16, "0800" + "0200" + "00000000" + "1800110000000000" + body),
+        ),
+        (
+            "an item beyond the frame",
+            with_body(0x16, "0800" + "0100" + "00000000" + "1900110000000000" + body),
+        ),
+        (
+            "an item shorter than its head",
+            with_body(0x16, "0800" + "0100" + "00000000" + "0700110000000000" + body),
+        ),
+    ]
     for name, hex_ in bad:
         add_bytes(name, "client", hex_, "MALFORMED")
     for name, hex_ in [
@@ -281,7 +384,10 @@ def malformed():
     for name, hex_ in [
         ("a decision that is too short", with_body(0x91, "4700" + "00" * 69)),
         ("a decision beyond its frame", with_body(0x91, "4800" + "00" * 69)),
-        ("a bind answer with fewer rows than it says", with_body(0x94, "18000100" + "0000" + "0200" + "00" * 16 + "03000000")),
+        (
+            "a bind answer with fewer rows than it says",
+            with_body(0x94, "18000100" + "0000" + "0200" + "00" * 16 + "03000000"),
+        ),
         ("an answer with a broken field", with_body(0x91, "4800" + "00" * 70 + "4000ff00")),
         ("an item beyond its answer", with_body(0x96, "0800010001000000" + "1000910001020000")),
     ]:
@@ -289,6 +395,18 @@ def malformed():
 
 
 def all_entries():
-    for part in [handshake, plain, calls, decisions, binding, reservations, batches, queries, errors, growth, malformed]:
+    for part in [
+        handshake,
+        plain,
+        calls,
+        decisions,
+        binding,
+        reservations,
+        batches,
+        queries,
+        errors,
+        growth,
+        malformed,
+    ]:
         part()
     return entries

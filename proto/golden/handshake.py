@@ -54,7 +54,14 @@ def case(name, method, secret, service):
         found |= {"proof": proof(secret, number, service), "server_proof": server_proof(secret)}
         frames.append(step("node", answer("HELLO", 1, "CHALLENGE", nonce=NODE_NONCE)))
         frames.append(step("client", request("PROOF", 2, mac=found["proof"])))
-    frames.append(step("node", answer("PROOF" if proven else "HELLO", 2 if proven else 1, fields=[("NODE", "tollgate")], **welcome)))
+    frames.append(
+        step(
+            "node",
+            answer(
+                "PROOF" if proven else "HELLO", 2 if proven else 1, fields=[("NODE", "tollgate")], **welcome
+            ),
+        )
+    )
     return found | {"frames": frames}
 
 

@@ -61,9 +61,7 @@ DECISION = (
     "reservation:Q"
 )
 RECEIPT = "outcome:B marks:B -:4x catalog:Q"
-WELCOME = (
-    "version:H frame_max:I window:I idle_ms:I features:Q session:Q node:Q time_us:Q catalog:Q mac:32s"
-)
+WELCOME = "version:H frame_max:I window:I idle_ms:I features:Q session:Q node:Q time_us:Q catalog:Q mac:32s"
 CALLS = ["AUTHORIZE", "AUTHREP", "CHECK", "REPORT", "RESERVE", "COMMIT", "CANCEL", "QUERY"]
 REQUESTS = dict.fromkeys(CALLS, APPLICATION) | {
     "HELLO": "method:B -:x lowest:H highest:H frame_max:I window:I features:Q nonce:32s",
@@ -189,7 +187,12 @@ def body(meaning, extra=""):
     out = ""
     if layout is not None:
         limits = sum("period" in it for it in rows)
-        counted = {"n_rows": len(rows), "n_items": len(items), "n_limits": limits, "n_usages": len(rows) - limits}
+        counted = {
+            "n_rows": len(rows),
+            "n_items": len(items),
+            "n_limits": limits,
+            "n_usages": len(rows) - limits,
+        }
         marks = "receipt" if layout == RECEIPT else "decision"
         fixed = pack(layout, counted | meaning["fixed"], marks) + extra
         out = number(size(fixed) + 2, "H") + fixed
@@ -211,8 +214,17 @@ def item(meaning):
     behind = body(meaning)
     head = number(size(behind) + 8, "H")
     if meaning["answer"]:
-        return head + number(code(meaning) | 0x80, "B") + "00" + number(status_code(meaning), "H") + "0000" + behind
-    return head + number(code(meaning), "B") + number(bits(meaning["flags"], FLAGS), "B") + "00000000" + behind
+        return (
+            head
+            + number(code(meaning) | 0x80, "B")
+            + "00"
+            + number(status_code(meaning), "H")
+            + "0000"
+            + behind
+        )
+    return (
+        head + number(code(meaning), "B") + number(bits(meaning["flags"], FLAGS), "B") + "00000000" + behind
+    )
 
 
 def frame(meaning, extra=""):

@@ -1,156 +1,74 @@
-"""The conversation of session.json: what a node that was set up as `SETUP` says answers to each operation."""
+"""The conversation of session.json: what a node answers to each operation, its catalog being `script.setup`."""
 
 from handshake import OPENING, hello
-from layout import (
-    adds, answer, as_item, body, decision, error, frame, number, request, sets, usage,
-)  # fmt: skip
-
-PLAN = "/internal/services/7001/plans/50/usagelimits"
-LIMITS = [("1", "eternity", 10), ("1", "minute", 1000), ("3", "eternity", 100), ("4", "eternity", 0)]
-
-
-def put_application(service, id_, plan, **more):
-    application = {"state": "active", "plan_id": plan, "plan_name": f"Plan {plan}"} | more
-    return ["PUT", f"/internal/services/{service}/applications/{id_}", {"application": application}]
-
-
-def setup():
-    """Services of each backend version and a suspended one; limits on an eternity, so that no clock matters."""
-    for id_, version, more in [
-        ("7001", "1", {}), ("7002", "2", {"referrer_filters_required": True}), ("7003", "oauth", {}),
-        ("7004", "1", {"state": "suspended"}),
-    ]:  # fmt: skip
-        service = {"id": id_, "provider_key": "golden-provider", "backend_version": version} | more
-        yield ["POST", "/internal/services/", {"service": service}]
-        yield ["PUT", f"/internal/services/{id_}/metrics/1", {"metric": {"name": "hits"}}]
-        yield ["POST", "/internal/service_tokens/", {"service_tokens": {f"golden-token-{id_}": {"service_id": id_}}}]
-    for id_, name, parent in [("2", "search", "1"), ("3", "bytes", None), ("4", "export", None)]:
-        body_ = {"metric": {"name": name} | ({"parent_id": parent} if parent else {})}
-        yield ["PUT", f"/internal/services/7001/metrics/{id_}", body_]
-    for id_, period, max_ in LIMITS:
-        yield ["PUT", f"{PLAN}/{id_}/{period}", {"usagelimit": {period: max_}}]
-    for n in range(1, 7):
-        yield put_application("7001", f"a{n}", "50", state="suspended" if n == 4 else "active")
-        yield ["PUT", f"/internal/services/7001/applications/a{n}/key/uk-{n}", None]
-    yield put_application("7002", "b1", "60")
-    b1 = "/internal/services/7002/applications/b1"
-    yield ["POST", f"{b1}/keys/", {"application_key": {"value": "secret-b1"}}]
-    yield ["POST", f"{b1}/referrer_filters", {"referrer_filter": "*.example.org"}]
-    yield put_application("7003", "c1", "70", redirect_url="https://example.org/back")
-    yield put_application("7004", "d1", "80")
-    yield ["PUT", "/internal/services/7004/applications/d1/key/uk-d", None]
-
-
-
-
-def metric(name):
-    """Its number, of which three bytes are captured: the fourth is zero here, or says that an amount is set."""
-    return f"<{name}:3>00"
-
-
-HITS, SEARCH, BYTES, EXPORT = map(metric, ["hits", "search", "bytes", "export"])
-steps = []
-catalog = "<catalog-1:8>"
-
-
-def connect(**how):
-    steps.append({"connect": how})
-
-
-def call(*parts):
-    """Changes the catalog in between; answers have a new version from here on."""
-    global catalog
-    steps.append({"call": list(parts)})
-    catalog = f"<catalog-{len(steps)}:8>"
-
-
-def ask(name, sent, *expected, **more):
-    """Sends a request (or several at once) and says what comes back."""
-    sent = sent if isinstance(sent, list) else [sent]
-    texts = [it if isinstance(it, str) else frame(it) for it in sent]
-    steps.append({"name": name, "send": "".join(texts), "expect": [frame(it) for it in expected]} | more)
-
-
-def loose(meaning):
-    """Whatever fields come behind it."""
-    return meaning | {"body": body(meaning) + "*"}
-
-
-def refused(operation, status, id_=1, retry_ms=0):
-    return loose(error(operation, status, id_, retry_ms))
-
-
-def limited(operation, limit, maximum, count, remaining, marks=("COUNTED", "LIMIT"), **more):
-    """A yes bound by a limit on an eternity."""
-    more = {"reset_ms": "never", "catalog": catalog} | more
-    return decision(operation, limit=f"<limit-{limit}:8>", maximum=maximum, count=count, remaining=remaining,
-                    marks=list(marks), **more)  # fmt: skip
-
-
-def denied(operation, limit, maximum, count, **more):
-    more = {"retry_ms": "never"} | more
-    return limited(operation, limit, maximum, count, 0, ["LIMIT"], yes=False, reason="limits_exceeded", **more)
-
-
-def free(operation, marks=("COUNTED",), **more):
-    """A yes that no limit concerns."""
-    return decision(operation, marks=list(marks), catalog=catalog, **more)
-
-
-def no(operation, reason, **more):
-    return decision(operation, yes=False, reason=reason, remaining="?", catalog=catalog, **more)
-
-
-def receipt(operation, outcome="done", marks=("ON_DISK",), **more):
-    return answer(operation, outcome=outcome, marks=list(marks), catalog=catalog, **more)
-
-
-def with_handle(operation, n, *rows, flags=(), fields=(), **more):
-    return request(operation, flags=flags, fields=fields, rows=rows, handle=f"<a{n}:8>", **more)
-
-
-def by_key(operation, n, *fields, **more):
-    return request(operation, fields=[("USER_KEY", f"uk-{n}"), *fields], **more)
-
-
-def bind(n, *names):
-    """Binds application a`n` to a handle of that name, and metrics to theirs."""
-    wanted = by_key("BIND", n, *[("METRIC", name) for name in names])
-    rows = [{"metric": metric(name)} for name in names]
-    ask(f"bind a{n}", wanted, answer("BIND", rows=rows, bound=True, reason=None, handle=f"<a{n}:8>", catalog=catalog))
-
-
-def limit_row(limit, of, period, maximum, count, held=0, reset="never"):
-    return {"limit": f"<limit-{limit}:8>", "metric": of, "period": period, "marks": [], "maximum": maximum,
-            "count": count, "held": held, "reset_ms": reset}  # fmt: skip
-
-
-def counts(of, n):
-    """Usage of this session: since its beginning a minute, hour or day may have ended."""
-    return dict.fromkeys(["eternity", "year", "month", "week"], n) | {"metric": of, "day": "?", "hour": "?", "minute": "?"}
-
-
-def query(name, n, of, rows, reservations=0, active=True):
-    named = [("METRIC", {"metric": metric(of), "name": of})]
-    ask(name, by_key("QUERY", n, ("METRIC", of)), answer(
-        "QUERY", rows=rows, fields=named, active=active, reservations=reservations, catalog=catalog, time_us="?"))  # fmt: skip
+from layout import adds, answer, as_item, error, frame, number, request, sets, usage
+from script import (
+    BYTES,
+    EXPORT,
+    HITS,
+    PLAN,
+    SEARCH,
+    ask,
+    bind,
+    by_key,
+    call,
+    connect,
+    counts,
+    denied,
+    free,
+    limit_row,
+    limited,
+    loose,
+    metric,
+    no,
+    query,
+    receipt,
+    refused,
+    setup,
+    steps,
+    version,
+    with_handle,
+)
 
 
 def decisions():
     connect(method="service token", service="7001", secret="golden-token-7001")
-    ask("ping", request("PING", 2**64 - 1), answer("PING", 2**64 - 1, time_us="?", catalog=catalog))
+    ask("ping", request("PING", 2**64 - 1), answer("PING", 2**64 - 1, time_us="?", catalog=version()))
     bind(1, "hits", "search", "bytes", "export")
     ask("authrep by handle", with_handle("AUTHREP", 1, adds(HITS, 1)), limited("AUTHREP", "hits", 10, 1, 9))
-    ask("authrep by key: a method counts for its metric", by_key("AUTHREP", 1, usage("search", 2)),
-        limited("AUTHREP", "hits", 10, 3, 3))  # fmt: skip
+    ask(
+        "authrep by key: a method counts for its metric",
+        by_key("AUTHREP", 1, usage("search", 2)),
+        limited("AUTHREP", "hits", 10, 3, 3),
+    )
     ask("flat: it does not", with_handle("AUTHREP", 1, adds(SEARCH, 1), flags=["FLAT"]), free("AUTHREP"))
-    ask("authorize counts nothing", with_handle("AUTHORIZE", 1, adds(HITS, 1)), limited("AUTHORIZE", "hits", 10, 3, 7, ["LIMIT"]))
+    ask(
+        "authorize counts nothing",
+        with_handle("AUTHORIZE", 1, adds(HITS, 1)),
+        limited("AUTHORIZE", "hits", 10, 3, 7, ["LIMIT"]),
+    )
     ask("check: fits", with_handle("CHECK", 1, adds(HITS, 7)), limited("CHECK", "hits", 10, 3, 1, ["LIMIT"]))
     ask("check: does not", with_handle("CHECK", 1, adds(HITS, 8)), denied("CHECK", "hits", 10, 3))
-    ask("authrep: beyond the limit", with_handle("AUTHREP", 1, adds(HITS, 8)), denied("AUTHREP", "hits", 10, 3))
-    ask("a metric that is disabled", with_handle("AUTHREP", 1, adds(EXPORT, 1)), denied("AUTHREP", "export", 0, 0))
-    ask("durable", with_handle("AUTHREP", 1, adds(BYTES, 60), flags=["DURABLE"]), limited("AUTHREP", "bytes", 100, 60, 0))
-    ask("all metrics or none", with_handle("AUTHREP", 1, adds(HITS, 1), adds(BYTES, 50)), denied("AUTHREP", "bytes", 100, 60))
+    ask(
+        "authrep: beyond the limit",
+        with_handle("AUTHREP", 1, adds(HITS, 8)),
+        denied("AUTHREP", "hits", 10, 3),
+    )
+    ask(
+        "a metric that is disabled",
+        with_handle("AUTHREP", 1, adds(EXPORT, 1)),
+        denied("AUTHREP", "export", 0, 0),
+    )
+    ask(
+        "durable",
+        with_handle("AUTHREP", 1, adds(BYTES, 60), flags=["DURABLE"]),
+        limited("AUTHREP", "bytes", 100, 60, 0),
+    )
+    ask(
+        "all metrics or none",
+        with_handle("AUTHREP", 1, adds(HITS, 1), adds(BYTES, 50)),
+        denied("AUTHREP", "bytes", 100, 60),
+    )
     minute = limit_row("minute", HITS, "minute", 1000, "?", reset="?")
     query("query", 1, "hits", [limit_row("hits", HITS, "eternity", 10, 3), minute, counts(HITS, 3)])
     ask("report", with_handle("REPORT", 1, adds(HITS, 5)), receipt("REPORT"))
@@ -161,8 +79,16 @@ def decisions():
     rows.append(limit_row("export", EXPORT, "eternity", 0, 0))
     ask("all limits", with_handle("CHECK", 1, adds(BYTES, 1), flags=["LIMITS"]),
         limited("CHECK", "bytes", 100, 8, 92, ["LIMIT"], fields=[("LIMIT", it) for it in rows]))  # fmt: skip
-    ask("a suspended application", by_key("AUTHREP", 4, usage("hits", 1)), no("AUTHREP", "application_not_active"))
-    ask("check does not look at states", by_key("CHECK", 4, usage("hits", 1)), limited("CHECK", "hits", 10, 0, 10, ["LIMIT"]))
+    ask(
+        "a suspended application",
+        by_key("AUTHREP", 4, usage("hits", 1)),
+        no("AUTHREP", "application_not_active"),
+    )
+    ask(
+        "check does not look at states",
+        by_key("CHECK", 4, usage("hits", 1)),
+        limited("CHECK", "hits", 10, 0, 10, ["LIMIT"]),
+    )
     bytes_limit = limit_row("bytes", BYTES, "eternity", 100, 0)
     query("query of a suspended one", 4, "bytes", [bytes_limit, counts(BYTES, 0)], active=False)
     ask("three at once", [with_handle("CHECK", 1, adds(BYTES, 1)) | {"id": n} for n in (7, 8, 9)],
@@ -173,25 +99,70 @@ def refusals():
     def by_fields(*fields):
         return request("AUTHREP", fields=fields)
 
-    ask("a handle that never was", request("AUTHREP", handle=0x1122334455667788), refused("AUTHREP", "STALE_HANDLE"))
-    ask("the service of others", by_key("AUTHREP", 1, ("SERVICE", "7002")), refused("AUTHREP", "SERVICE_ID_INVALID"))
-    ask("user key and app id", by_key("AUTHREP", 1, ("APP_ID", "a1")), refused("AUTHREP", "AUTHENTICATION_ERROR"))
+    ask(
+        "a handle that never was",
+        request("AUTHREP", handle=0x1122334455667788),
+        refused("AUTHREP", "STALE_HANDLE"),
+    )
+    ask(
+        "the service of others",
+        by_key("AUTHREP", 1, ("SERVICE", "7002")),
+        refused("AUTHREP", "SERVICE_ID_INVALID"),
+    )
+    ask(
+        "user key and app id",
+        by_key("AUTHREP", 1, ("APP_ID", "a1")),
+        refused("AUTHREP", "AUTHENTICATION_ERROR"),
+    )
     for operation in ["AUTHORIZE", "AUTHREP", "CHECK", "REPORT", "QUERY", "BIND"]:
         unknown = request(operation, fields=[("USER_KEY", "nobody")])
         ask(f"{operation}: a user key nobody has", unknown, refused(operation, "USER_KEY_INVALID"))
     ask("no user key", by_fields(), refused("AUTHREP", "USER_KEY_INVALID"))
     ask("a metric nobody has", by_key("AUTHREP", 1, usage("none", 1)), refused("AUTHREP", "METRIC_INVALID"))
-    ask("a metric number nobody has", with_handle("AUTHREP", 1, adds(0x7FFFFFFF, 1)), refused("AUTHREP", "METRIC_INVALID"))
+    ask(
+        "a metric number nobody has",
+        with_handle("AUTHREP", 1, adds(0x7FFFFFFF, 1)),
+        refused("AUTHREP", "METRIC_INVALID"),
+    )
     ask("bind a metric nobody has", by_key("BIND", 1, ("METRIC", "none")), refused("BIND", "METRIC_INVALID"))
-    for name, seconds, status in [("old", 0, "TIMESTAMP_TOO_OLD"), ("new", 4_102_444_800, "TIMESTAMP_TOO_NEW")]:
-        ask(f"a report too {name}", by_key("REPORT", 1, ("TIMESTAMP", seconds), usage("hits", 1)), refused("REPORT", status))
+    for name, seconds, status in [
+        ("old", 0, "TIMESTAMP_TOO_OLD"),
+        ("new", 4_102_444_800, "TIMESTAMP_TOO_NEW"),
+    ]:
+        ask(
+            f"a report too {name}",
+            by_key("REPORT", 1, ("TIMESTAMP", seconds), usage("hits", 1)),
+            refused("REPORT", status),
+        )
     ask("not UTF-8", by_fields(("USER_KEY", {"hex": "fffe"})), refused("AUTHREP", "NOT_VALID_DATA"))
-    ask("malformed", number(0x12, "I") + "11000000" + number(1, "Q") + "1000", refused("AUTHREP", "MALFORMED"))
-    ask("durable and interval", with_handle("REPORT", 1, adds(HITS, 1), flags=["DURABLE", "INTERVAL"]), refused("REPORT", "MALFORMED"))
-    ask("a flag that is not of the operation", with_handle("CHECK", 1, flags=["OAUTH"]), refused("CHECK", "NOT_SUPPORTED"))
-    ask("a field that must be understood", by_fields((0x83E7, {"hex": "00"})), refused("AUTHREP", "NOT_SUPPORTED"))
-    ask("idempotency, not offered", by_key("REPORT", 1, ("IDEMPOTENCY", {"hex": "01"})), refused("REPORT", "NOT_SUPPORTED"))
-    ask("an operation without a name", request("0x7E") | {"body": "0400ffff"}, refused("0x7E", "UNKNOWN_OPERATION"))
+    ask(
+        "malformed", number(0x12, "I") + "11000000" + number(1, "Q") + "1000", refused("AUTHREP", "MALFORMED")
+    )
+    ask(
+        "durable and interval",
+        with_handle("REPORT", 1, adds(HITS, 1), flags=["DURABLE", "INTERVAL"]),
+        refused("REPORT", "MALFORMED"),
+    )
+    ask(
+        "a flag that is not of the operation",
+        with_handle("CHECK", 1, flags=["OAUTH"]),
+        refused("CHECK", "NOT_SUPPORTED"),
+    )
+    ask(
+        "a field that must be understood",
+        by_fields((0x83E7, {"hex": "00"})),
+        refused("AUTHREP", "NOT_SUPPORTED"),
+    )
+    ask(
+        "idempotency, not offered",
+        by_key("REPORT", 1, ("IDEMPOTENCY", {"hex": "01"})),
+        refused("REPORT", "NOT_SUPPORTED"),
+    )
+    ask(
+        "an operation without a name",
+        request("0x7E") | {"body": "0400ffff"},
+        refused("0x7E", "UNKNOWN_OPERATION"),
+    )
     ask("goaway from a client", request("GOAWAY") | {"body": ""}, refused("GOAWAY", "OUT_OF_PLACE"))
     ask("stats on a connection of one service", request("STATS"), refused("STATS", "METHOD_NOT_ALLOWED"))
     check = with_handle("CHECK", 1, adds(BYTES, 1))
@@ -212,29 +183,59 @@ def reservations():
         ask(name, with_handle("COMMIT", 2, adds(HITS, amount), reservation=f"<{id_}:8>"), answered)
 
     reserve("r1", 4, 0, 1)
-    ask("what is held counts against limits", with_handle("AUTHREP", 2, adds(HITS, 7)), denied("AUTHREP", "hits", 10, 0, retry_ms="?"))
+    ask(
+        "what is held counts against limits",
+        with_handle("AUTHREP", 2, adds(HITS, 7)),
+        denied("AUTHREP", "hits", 10, 0, retry_ms="?"),
+    )
     ask("up to them", with_handle("CHECK", 2, adds(HITS, 6)), limited("CHECK", "hits", 10, 0, 1, ["LIMIT"]))
     minute = limit_row("minute", HITS, "minute", 1000, "?", 4, "?")
-    query("query shows it", 2, "hits", [limit_row("hits", HITS, "eternity", 10, 0, 4), minute, counts(HITS, 0)], 1)
+    query(
+        "query shows it",
+        2,
+        "hits",
+        [limit_row("hits", HITS, "eternity", 10, 0, 4), minute, counts(HITS, 0)],
+        1,
+    )
     commit("commit less", "r1", 3, receipt("COMMIT"))
     commit("commit again", "r1", 3, refused("COMMIT", "RESERVATION_UNKNOWN"))
     reserve("r2", 2, 3, 2)
-    ask("of another application", with_handle("COMMIT", 1, adds(HITS, 1), reservation="<r2:8>"), refused("COMMIT", "RESERVATION_UNKNOWN"))
+    ask(
+        "of another application",
+        with_handle("COMMIT", 1, adds(HITS, 1), reservation="<r2:8>"),
+        refused("COMMIT", "RESERVATION_UNKNOWN"),
+    )
     commit("commit more", "r2", 5, receipt("COMMIT", "overrun"))
     reserve("r3", 1, 8, 1)
     cancel = with_handle("CANCEL", 2, reservation="<r3:8>")
     ask("cancel", cancel, receipt("CANCEL", marks=[]))
     ask("cancel again", cancel, refused("CANCEL", "RESERVATION_UNKNOWN"))
-    ask("reserve too much", with_handle("RESERVE", 2, adds(HITS, 3), ttl_s=60), denied("RESERVE", "hits", 10, 8))
+    ask(
+        "reserve too much",
+        with_handle("RESERVE", 2, adds(HITS, 3), ttl_s=60),
+        denied("RESERVE", "hits", 10, 8),
+    )
     for ttl_s in (0, 3601):
-        ask(f"a time to live of {ttl_s}", with_handle("RESERVE", 2, adds(HITS, 1), ttl_s=ttl_s), refused("RESERVE", "TTL_INVALID"))
-    ask("reserve a set", with_handle("RESERVE", 2, sets(HITS, 1), ttl_s=60), refused("RESERVE", "USAGE_VALUE_INVALID"))
+        ask(
+            f"a time to live of {ttl_s}",
+            with_handle("RESERVE", 2, adds(HITS, 1), ttl_s=ttl_s),
+            refused("RESERVE", "TTL_INVALID"),
+        )
+    ask(
+        "reserve a set",
+        with_handle("RESERVE", 2, sets(HITS, 1), ttl_s=60),
+        refused("RESERVE", "USAGE_VALUE_INVALID"),
+    )
     reserve("r4", 1, 8, 1, 1)
     reserve("r5", 1, 8, 0, 1)
     steps.append({"wait_ms": 1500})
     commit("commit too late: counted", "r4", 1, receipt("COMMIT", "expired"))
     ask("cancel too late", with_handle("CANCEL", 2, reservation="<r5:8>"), receipt("CANCEL", "expired", []))
-    ask("what expired is released", with_handle("CHECK", 2, adds(HITS, 1)), limited("CHECK", "hits", 10, 9, 1, ["LIMIT"]))
+    ask(
+        "what expired is released",
+        with_handle("CHECK", 2, adds(HITS, 1)),
+        limited("CHECK", "hits", 10, 9, 1, ["LIMIT"]),
+    )
     one = as_item(by_key("RESERVE", 6, usage("bytes", 1), ttl_s=60))
     held = [as_item(limited("RESERVE", "bytes", 100, 0, 99 - n, reservation="?")) for n in range(64)]
     ask("64 may be open", request("BATCH", items=[one] * 65),
@@ -243,7 +244,11 @@ def reservations():
 
 def batches():
     def batch(name, items, answers, flags=(), done=True):
-        ask(name, request("BATCH", flags=flags, items=map(as_item, items)), answer("BATCH", items=map(as_item, answers), done=done))
+        ask(
+            name,
+            request("BATCH", flags=flags, items=map(as_item, items)),
+            answer("BATCH", items=map(as_item, answers), done=done),
+        )
 
     bind(3, "hits")
     stale = request("AUTHREP", handle=0x1122334455667788)
@@ -264,7 +269,11 @@ def batches():
     ask("a batch without items", empty, refused("BATCH", "MALFORMED"))
     connect(method="service token", service="7001", secret="golden-token-7001", frame_max=4096)
     item = as_item(with_handle("CHECK", 3))
-    ask("a batch whose answer would not fit", request("BATCH", items=[item] * 51), refused("BATCH", "TOO_LARGE"))
+    ask(
+        "a batch whose answer would not fit",
+        request("BATCH", items=[item] * 51),
+        refused("BATCH", "TOO_LARGE"),
+    )
     connect(method="service token", service="7001", secret="golden-token-7001", window=1)
     ask("beyond the window", [with_handle("REPORT", 3, adds(HITS, 1)) | {"id": n} for n in (1, 2)],
         receipt("REPORT"), refused("REPORT", "OVERLOADED", 2, "?"))  # fmt: skip
@@ -273,12 +282,24 @@ def batches():
 def changes():
     connect(method="service token", service="7001", secret="golden-token-7001")
     call("PUT", f"{PLAN}/1/eternity", {"usagelimit": {"eternity": 12}})
-    ask("a new maximum does not end a handle", with_handle("AUTHREP", 1, adds(HITS, 1)), limited("AUTHREP", "hits", 12, 10, 2))
+    ask(
+        "a new maximum does not end a handle",
+        with_handle("AUTHREP", 1, adds(HITS, 1)),
+        limited("AUTHREP", "hits", 12, 10, 2),
+    )
     bind(5, "hits")
     call("DELETE", "/internal/services/7001/applications/key/uk-5", None)
     ask("a new credential does", with_handle("AUTHREP", 5, adds(HITS, 1)), refused("AUTHREP", "STALE_HANDLE"))
-    ask("and the old one is none", by_key("AUTHREP", 5, usage("hits", 1)), refused("AUTHREP", "USER_KEY_INVALID"))
-    ask("handles of others go on", with_handle("CHECK", 1, adds(HITS, 1)), limited("CHECK", "hits", 12, 10, 2, ["LIMIT"]))
+    ask(
+        "and the old one is none",
+        by_key("AUTHREP", 5, usage("hits", 1)),
+        refused("AUTHREP", "USER_KEY_INVALID"),
+    )
+    ask(
+        "handles of others go on",
+        with_handle("CHECK", 1, adds(HITS, 1)),
+        limited("CHECK", "hits", 12, 10, 2, ["LIMIT"]),
+    )
     call("DELETE", "/internal/services/7001/applications/a1", None)
     ask("deletion does", with_handle("AUTHREP", 1, adds(HITS, 1)), refused("AUTHREP", "STALE_HANDLE"))
 
@@ -293,14 +314,33 @@ def app_ids():
     ask("app id, key, referrer", by_id(key, referrer, hits), free("AUTHREP"))
     ask("without a key", by_id(referrer, hits), no("AUTHREP", "application_key_invalid"))
     ask("with a wrong key", by_id(("APP_KEY", "x"), referrer, hits), no("AUTHREP", "application_key_invalid"))
-    ask("with a wrong referrer", by_id(key, ("REFERRER", "example.com"), hits), no("AUTHREP", "referrer_not_allowed"))
-    ask("OAuth where there is none", by_id(key, referrer, hits, flags=["OAUTH"]), no("AUTHREP", "oauth_not_enabled"))
+    ask(
+        "with a wrong referrer",
+        by_id(key, ("REFERRER", "example.com"), hits),
+        no("AUTHREP", "referrer_not_allowed"),
+    )
+    ask(
+        "OAuth where there is none",
+        by_id(key, referrer, hits, flags=["OAUTH"]),
+        no("AUTHREP", "oauth_not_enabled"),
+    )
     ask("no app id", request("AUTHREP", fields=[key]), refused("AUTHREP", "APPLICATION_NOT_FOUND"))
-    ask("an app id nobody has", request("AUTHREP", fields=[("APP_ID", "x")]), refused("AUTHREP", "APPLICATION_NOT_FOUND"))
+    ask(
+        "an app id nobody has",
+        request("AUTHREP", fields=[("APP_ID", "x")]),
+        refused("AUTHREP", "APPLICATION_NOT_FOUND"),
+    )
     wanted = [("APP_ID", "b1"), ("METRIC", "hits")]
-    unbound = answer("BIND", bound=False, reason="application_key_invalid", handle=0, catalog=catalog)
+    unbound = answer("BIND", bound=False, reason="application_key_invalid", handle=0, catalog=version())
     ask("bind without the key", request("BIND", fields=wanted), unbound)
-    bound = answer("BIND", bound=True, reason=None, handle="<b1:8>", catalog=catalog, rows=[{"metric": metric("hits-2")}])
+    bound = answer(
+        "BIND",
+        bound=True,
+        reason=None,
+        handle="<b1:8>",
+        catalog=version(),
+        rows=[{"metric": metric("hits-2")}],
+    )
     ask("bind", request("BIND", fields=[*wanted, key]), bound)
     called = request("AUTHREP", fields=[referrer], rows=[adds(metric("hits-2"), 1)], handle="<b1:8>")
     ask("by handle, with a referrer", called, free("AUTHREP"))
@@ -311,20 +351,40 @@ def app_ids():
 def all_services():
     connect(method="node secret")
     ask("no service", by_key("AUTHREP", 3), refused("AUTHREP", "SERVICE_ID_MISSING"))
-    ask("a service nobody has", by_key("AUTHREP", 3, ("SERVICE", "7999")), refused("AUTHREP", "SERVICE_ID_INVALID"))
-    ask("a handle from another connection", with_handle("CHECK", 3, adds(EXPORT, 1)), denied("CHECK", "export", 0, 0))
+    ask(
+        "a service nobody has",
+        by_key("AUTHREP", 3, ("SERVICE", "7999")),
+        refused("AUTHREP", "SERVICE_ID_INVALID"),
+    )
+    ask(
+        "a handle from another connection",
+        with_handle("CHECK", 3, adds(EXPORT, 1)),
+        denied("CHECK", "export", 0, 0),
+    )
     suspended = [("SERVICE", "7004"), ("USER_KEY", "uk-d"), usage("hits", 1)]
     ask("a suspended service", request("AUTHREP", fields=suspended), no("AUTHREP", "service_not_active"))
     client, hits = [("SERVICE", "7003"), ("APP_ID", "c1")], usage("hits", 1)
     for name, fields, answered in [
         ("OAuth", [], free("AUTHREP")),
         ("OAuth with the redirect", [("REDIRECT_URI", "https://example.org/back")], free("AUTHREP")),
-        ("OAuth with another URI", [("REDIRECT_URI", "https://example.com")], no("AUTHREP", "redirect_uri_invalid")),
-        ("OAuth with another URL", [("REDIRECT_URL", "https://example.com")], no("AUTHREP", "redirect_url_invalid")),
+        (
+            "OAuth with another URI",
+            [("REDIRECT_URI", "https://example.com")],
+            no("AUTHREP", "redirect_uri_invalid"),
+        ),
+        (
+            "OAuth with another URL",
+            [("REDIRECT_URL", "https://example.com")],
+            no("AUTHREP", "redirect_url_invalid"),
+        ),
     ]:
         ask(name, request("AUTHREP", flags=["OAUTH"], fields=[*client, *fields, hits]), answered)
     names = ["uptime_s", "connections", "frames", "decisions", "denied", "applications", "unflushed_us"]
-    ask("stats", request("STATS"), answer("STATS", behind=False, catalog=catalog, **dict.fromkeys(names, "?")))
+    ask(
+        "stats",
+        request("STATS"),
+        answer("STATS", behind=False, catalog=version(), **dict.fromkeys(names, "?")),
+    )
 
 
 def endings():
@@ -334,7 +394,12 @@ def endings():
     ask("ping before welcome", [OPENING, request("PING")], refused("PING", "OUT_OF_PLACE"))
     challenge = answer("HELLO", 1, "CHALLENGE", nonce="?")
     ask("hello", hello("service token", "7001"), challenge)
-    ask("a wrong proof", request("PROOF", 2, mac="00" * 32), refused("PROOF", "PROOF_INVALID", 2, "?"), closed=True)
+    ask(
+        "a wrong proof",
+        request("PROOF", 2, mac="00" * 32),
+        refused("PROOF", "PROOF_INVALID", 2, "?"),
+        closed=True,
+    )
     for name, greeting in [
         ("no common version", hello("service token", "7001", lowest=2, highest=3)),
         ("a feature nobody has", hello("service token", "7001", features=1 << 63)),

@@ -5,7 +5,7 @@ use clap::Args;
 use super::table::table;
 use super::{Exit, configuration, say, show, show_json};
 use crate::config::Settings;
-use crate::http::system_clock;
+use crate::listener::system_clock;
 use crate::node::inspect::{
     ApplicationReport, CatalogReport, InspectError, Query, Report, ServiceReport, Which, inspect,
 };

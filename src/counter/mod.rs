@@ -32,10 +32,17 @@
 //! under a new catalog raises it, and so does the command's cut, so no usage decided under the old catalog can
 //! follow either. A caller below the floor gets [`Stale`], reads the catalog again and decides again.
 //!
+//! # Handles
+//! Beside its cells a place keeps what a decision reads of the subject's record ([`Facts`]), and a *pass*: who knows
+//! index and pass of a subject needs no other lookup ([`Counters::lock_at`]). Only a command's cut writes facts, in the
+//! lock hold that raises the floor, and the shard remembers of which catalog they are: a decision under a newer one has
+//! met a command half-way, and waits for its cut to come to this shard.
+//!
 //! # Locks
 //! One shard lock at a time, never two; nothing else is locked while one is held.
 
 mod block;
+mod facts;
 mod lock;
 mod pending;
 mod shard;
@@ -43,8 +50,9 @@ pub mod snapshot;
 mod store;
 mod waiting;
 
+pub use facts::{Facts, Note};
 pub use pending::{Batch, PendingKind, PendingUsage};
-pub use store::{Copied, Counters, SHARDS, Stale, SubjectGuard, WAITING_MAX};
+pub use store::{Absent, Copied, Counters, SHARDS, Stale, SubjectGuard, WAITING_MAX};
 
 #[cfg(test)]
 mod tests;

@@ -15,7 +15,7 @@ use hyper::{Request, StatusCode, Version};
 use super::answer::{self, Response};
 use super::dialect::Dialect;
 use super::health::Health;
-use super::peer::Peer;
+use crate::listener::Peer;
 use crate::plugin::errors::IntegrationErrors;
 
 /// A future that borrows what answers.

@@ -10,8 +10,8 @@ use parking_lot::{Condvar, Mutex};
 use super::data_dir::DataDir;
 use crate::config::Config;
 use crate::engine::{Engine, NotDurable};
-use crate::http::Clock;
 use crate::journal::{JournalError, Sequence};
+use crate::listener::Clock;
 use crate::store::{CheckpointWriter, Finished, Meta, StoreError};
 
 /// The most segments after a checkpoint: four full ones, and some that were hardly begun when the node was restarted.

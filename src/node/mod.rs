@@ -14,9 +14,11 @@ mod listeners;
 mod plugins;
 mod recovery;
 mod sample;
+pub mod secret;
 mod telemetry;
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -28,23 +30,26 @@ use tokio_util::task::TaskTracker;
 use crate::config::Config;
 use crate::engine::{Engine, NotDurable};
 use crate::http::bodies::Bodies;
-use crate::http::guesses::Guesses;
 use crate::http::internal::{InternalApi, Logins};
-use crate::http::tls::{self, TlsError};
-use crate::http::{self, Clock, Departure, Dialect, Health, Routes};
+use crate::http::{self, Dialect, Health, Routes};
 use crate::journal::JournalError;
+use crate::listener::guesses::Guesses;
+use crate::listener::tls::{self, TlsError};
+use crate::listener::{Clock, Departure};
 use crate::plugin::alerts::Alerts;
 use crate::store::ShelfError;
+use crate::tcp::{self, Secrets};
 use checkpointer::{Checkpointer, Last};
 use control::server::{self as control_server, Control};
 use data_dir::DataDir;
 pub use data_dir::DataDirError;
 use front::{Front, Role, Socket, Sockets};
 pub use hand_over::{HandOver, Successor};
-use listeners::{Shown, limits};
+use listeners::{Shown, http_limits, limits, tcp_limits};
 use plugins::Plugins;
 pub use recovery::RecoveryError;
 pub use sample::Sample;
+pub use secret::SecretError;
 
 /// Why a node did not start, or did not stop cleanly.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +68,17 @@ pub enum NodeError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// A Unix socket cannot be listened on.
+    #[error("cannot listen on {}: {source}", path.display())]
+    Socket {
+        /// Which one.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The node secret cannot be used.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     /// A certificate or key cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -92,10 +108,15 @@ pub struct Node {
     pub http: SocketAddr,
     /// Where telemetry is served, if not there.
     pub admin: Option<SocketAddr>,
+    /// Where the binary protocol is served.
+    pub tcp: Option<SocketAddr>,
+    /// Where else it is.
+    pub unix: Option<PathBuf>,
     /// What was created, if the data directory was empty.
     pub sample: Option<Sample>,
     shutdown: CancellationToken,
-    reload: Arc<Notify>,
+    /// For certificates, and for the node secret.
+    reload: [Arc<Notify>; 2],
     tasks: TaskTracker,
     front: Front,
     departure: Departure,
@@ -145,7 +166,8 @@ impl Node {
         shown: Shown,
     ) -> Result<Node, NodeError> {
         let metrics = telemetry::recorder();
-        let Sockets { http, admin } = sockets;
+        let Sockets { http, admin, tcp, unix } = sockets;
+        let secrets = secret::load(data_dir.path())?;
         let recovered = recovery::recover(&data_dir, config, clock())?;
         let engine = Arc::new(recovered.engine);
         let plugins = Plugins::start(&engine, &data_dir)?;
@@ -189,6 +211,8 @@ impl Node {
         let body_timeout = config.listeners.body_timeout;
         let dialect = Dialect::new(Arc::clone(&engine), clock.clone(), Arc::clone(&layer), body_timeout)
             .with_budgets(Arc::clone(&bodies), Arc::clone(&guesses));
+        let (binary, binary_layer) =
+            binary_server(config, &engine, &clock, &guesses, &secrets, &layer);
         let health = Health::new(readiness);
         let with_metrics = health.clone().with_metrics(metrics.clone(), Arc::clone(&layer));
         let health_of_data = if admin.is_none() { with_metrics.clone() } else { health };
@@ -201,11 +225,14 @@ impl Node {
             let owner = if admin.is_none() { &mut data } else { &mut administration };
             owner.extend(Box::new(internal));
         }
-        let (http_address, admin_address) = (http.address, admin.as_ref().map(|it| it.address));
-        let mut front = Front::default();
+        let address = |socket: &Option<Socket>| socket.as_ref().and_then(Socket::address);
+        let (admin_address, tcp_address) = (address(&admin), address(&tcp));
+        let http_address = http.address().unwrap_or(config.http);
+        let unix_path = unix.as_ref().and_then(Socket::path).map(Path::to_owned);
+        let mut front = Front::new(front::admitted(config));
         let mut serve = |role, socket: Socket, routes, tls: &Option<_>| {
             let (routes, layer) = (Arc::new(routes), Arc::clone(&layer));
-            let limits = limits(config, tls.clone(), departure.clone());
+            let limits = http_limits(config, limits(config, tls.clone(), departure.clone()));
             front.add(role, socket, move |listener, stop| {
                 http::serve(listener, Arc::clone(&routes), Arc::clone(&layer), limits.clone(), stop)
             });
@@ -213,6 +240,13 @@ impl Node {
         serve(Role::Data, http, data, &shown.http);
         if let Some(socket) = admin {
             serve(Role::Admin, socket, administration, &shown.admin);
+        }
+        for (role, socket, tls) in [(Role::Tcp, tcp, shown.tcp.clone()), (Role::Unix, unix, None)] {
+            let Some(socket) = socket else { continue };
+            let (binary, limits) = (Arc::clone(&binary), limits(config, tls, departure.clone()));
+            front.add(role, socket, move |listener, stop| {
+                tcp::serve(listener, Arc::clone(&binary), limits.clone(), stop)
+            });
         }
         if let Err(error) = front.open() {
             engine.stop_flusher();
@@ -228,14 +262,19 @@ impl Node {
                 tracing::warn!(%error, "no control socket: inspect and --take-over cannot reach this node")
             }
         }
-        let reload = Arc::new(Notify::new());
-        tasks.spawn(tls::watch(shown.all(), Arc::clone(&reload), shutdown.clone()));
-        tasks.spawn(telemetry::publish(Arc::clone(&engine), metrics, Arc::clone(&layer), shutdown.clone()));
+        let reload = [(); 2].map(|()| Arc::new(Notify::new()));
+        tasks.spawn(tls::watch(shown.all(), Arc::clone(&reload[0]), shutdown.clone()));
+        let (dir, asked) = (Arc::from(data_dir.path()), Arc::clone(&reload[1]));
+        tasks.spawn(secret::watch(dir, secrets, asked, shutdown.clone()));
+        let layers = (Arc::clone(&layer), binary_layer);
+        tasks.spawn(telemetry::publish(Arc::clone(&engine), metrics, layers, shutdown.clone()));
         tasks.close();
         Ok(Node {
             engine,
             http: http_address,
             admin: admin_address,
+            tcp: tcp_address,
+            unix: unix_path,
             sample,
             shutdown,
             reload,
@@ -263,10 +302,10 @@ impl Node {
         &self.plugins.alerts
     }
 
-    /// Reads certificates again, without waiting until their files are looked at next. What cannot be used is logged,
+    /// Reads certificates and the node secret again, without waiting until their files are looked at next. What cannot be used is logged,
     /// and the old stays.
     pub fn reload(&self) {
-        self.reload.notify_one();
+        self.reload.iter().for_each(|it| it.notify_one());
     }
 
     /// Stops: no new connections, what is in flight is answered, everything counted is on disk. Ends within the
@@ -274,7 +313,13 @@ impl Node {
     ///
     /// # Errors
     /// The last flush failed.
-    pub async fn stop(mut self) -> Result<(), NodeError> {
+    pub async fn stop(self) -> Result<(), NodeError> {
+        self.front.unlink();
+        self.end().await
+    }
+
+    /// As [`Node::stop`], and leaves what another process goes on with.
+    async fn end(mut self) -> Result<(), NodeError> {
         self.shutdown.cancel();
         self.front.close_for_good().await;
         self.tasks.wait().await;
@@ -320,6 +365,30 @@ fn internal_api(
     let (alerts, errors) = (Arc::clone(&plugins.alerts), Arc::clone(&plugins.errors));
     let body_timeout = config.listeners.body_timeout;
     Some(InternalApi::new(Arc::clone(engine), clock.clone(), alerts, errors, logins, body_timeout))
+}
+
+/// The server of the binary protocol, and what it counts.
+fn binary_server(
+    config: &Config,
+    engine: &Arc<Engine>,
+    clock: &Clock,
+    guesses: &Arc<Guesses>,
+    secrets: &Secrets,
+    http: &Arc<http::Telemetry>,
+) -> (Arc<tcp::Server>, Arc<tcp::Telemetry>) {
+    // The lists of the top are of all decisions, whichever way they were asked for.
+    let top = Arc::clone(http);
+    let layer = tcp::Telemetry::default().telling(Arc::new(move |answer| top.note(answer)));
+    let layer = Arc::new(layer);
+    let server = tcp::Server::new(
+        Arc::clone(engine),
+        clock.clone(),
+        Arc::clone(guesses),
+        secrets.clone(),
+        Arc::clone(&layer),
+        tcp_limits(config),
+    );
+    (Arc::new(server), layer)
 }
 
 /// How long a node that has handed over may take to end and let go of its lock.

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
 use crate::http::{self, Readiness};
+use crate::tcp;
 
 /// From 1 us, where a decision lies, to a second, where something is wrong.
 const SECONDS_BUCKETS: [f64; 12] =
@@ -20,7 +21,7 @@ const TICK: Duration = Duration::from_secs(1);
 const TICKS_PER_RANKING: u64 = 60;
 
 /// Unflushed usage older than this makes the node degraded: what a crash would lose is more than was promised.
-const UNFLUSHED_AGE_MAX: Duration = Duration::from_millis(200);
+pub(super) const UNFLUSHED_AGE_MAX: Duration = Duration::from_millis(200);
 
 /// Unflushed usage older than this makes it not ready: the disk hangs.
 const UNFLUSHED_AGE_READY_MAX: Duration = Duration::from_secs(10);
@@ -82,7 +83,7 @@ fn describe() {
 pub(super) async fn publish(
     engine: Arc<Engine>,
     handle: PrometheusHandle,
-    layer: Arc<http::Telemetry>,
+    (layer, binary): (Arc<http::Telemetry>, Arc<tcp::Telemetry>),
     shutdown: CancellationToken,
 ) {
     use metrics::gauge;
@@ -102,6 +103,7 @@ pub(super) async fn publish(
         age.set(health.unflushed_age.as_secs_f64());
         degraded.set(f64::from(u8::from(health.unflushed_age > UNFLUSHED_AGE_MAX)));
         synced.set(engine.journal().synced().0 as f64);
+        binary.publish();
         handle.run_upkeep();
         if tick.is_multiple_of(TICKS_PER_RANKING) {
             layer.rank(&catalog);

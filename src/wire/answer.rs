@@ -360,6 +360,7 @@ impl Goodbye {
     pub const IDLE: u16 = 4;
     pub const NOT_READING: u16 = 5;
     pub const HANDSHAKE_TOO_SLOW: u16 = 6;
+    pub const FULL: u16 = 7;
 
     /// Appends the whole frame.
     pub fn put_frame(&self, out: &mut Vec<u8>, message: &str) {

@@ -141,9 +141,9 @@ impl<'a> BatchAnswer<'a> {
 }
 
 /// Appends the body of a BATCH; each of `items` appends the body of one.
-pub fn put_batch<'i>(
+pub fn put_batch<P: FnOnce(&mut Vec<u8>)>(
     out: &mut Vec<u8>,
-    items: impl ExactSizeIterator<Item = (Operation, Flags, &'i dyn Fn(&mut Vec<u8>))>,
+    items: impl ExactSizeIterator<Item = (Operation, Flags, P)>,
 ) {
     let count = u16::try_from(items.len()).unwrap_or(u16::MAX);
     out.extend_from_slice(&[8, 0]);

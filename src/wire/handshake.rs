@@ -193,7 +193,9 @@ impl Welcome {
             out.extend_from_slice(&number.to_le_bytes());
         }
         out.extend_from_slice(&self.proof);
-        put_field(out, Tag::NODE, &[self.name.as_bytes()]);
+        if !self.name.is_empty() {
+            put_field(out, Tag::NODE, &[self.name.as_bytes()]);
+        }
     }
 
     /// Reads it.

@@ -168,12 +168,8 @@ proptest! {
     #[test]
     fn batches_are_read_as_they_were_written(bodies in proptest::collection::vec((any::<u8>(), any::<u8>(), proptest::collection::vec(any::<u8>(), 0..60)), 1..40)) {
         let mut bytes = Vec::new();
-        let puts: Vec<Box<dyn Fn(&mut Vec<u8>)>> = bodies
-            .iter()
-            .map(|(.., body)| Box::new(move |out: &mut Vec<u8>| out.extend_from_slice(body)) as Box<dyn Fn(&mut Vec<u8>)>)
-            .collect();
-        put_batch(&mut bytes, bodies.iter().zip(&puts).map(|((operation, flags, _), put)| {
-            (Operation(*operation), Flags(*flags), &**put as &dyn Fn(&mut Vec<u8>))
+        put_batch(&mut bytes, bodies.iter().map(|(operation, flags, body)| {
+            (Operation(*operation), Flags(*flags), |out: &mut Vec<u8>| out.extend_from_slice(body))
         }));
         let items: Vec<_> = Items::read(&bytes).unwrap().collect();
         prop_assert_eq!(items.len(), bodies.len());

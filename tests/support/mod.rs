@@ -16,6 +16,8 @@ pub(crate) fn config(data_dir: &Path) -> Config {
         data_dir: data_dir.to_owned(),
         http: SocketAddr::from(([127, 0, 0, 1], 0)),
         admin: None,
+        tcp: None,
+        unix: None,
         connections_max: 1024,
         listeners: Listeners::default(),
         drain_deadline: Duration::from_secs(5),

@@ -122,17 +122,17 @@ fn no_credential_is_shown_whatever_becomes_of_the_call() {
                 Credentials {
                     provider_key: Some("s3cret-p"),
                     service_id: Some(&service),
-                    service_token: None,
+                    ..Credentials::default()
                 },
                 Credentials {
                     service_token: Some("s3cret-token"),
                     service_id: Some(&service),
-                    provider_key: None,
+                    ..Credentials::default()
                 },
                 Credentials {
                     service_token: Some("s3cret-t"),
                     service_id: Some(&service),
-                    provider_key: None,
+                    ..Credentials::default()
                 },
             ] {
                 let app_key = Some("s3cret-other");

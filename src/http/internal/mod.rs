@@ -5,7 +5,7 @@
 //! `TOLLGATE_INTERNAL_API_PASSWORD`) or the configuration file (`internal_api_user`, `internal_api_password`); while
 //! it is off its paths are 404 like any other. It lies below `/internal` on the admin listener, and on a loopback
 //! node without one on the HTTP listener. Callers use HTTP basic authentication; others get 401 without a body, and who
-//! tries many passwords is made to wait (429, see [`guesses`](super::guesses)).
+//! tries many passwords is made to wait (429, see [`guesses`](crate::listener::guesses)).
 //!
 //! *To change the password without a gap*: give the new pair as `internal_api_user_2` and `internal_api_password_2`,
 //! restart, change the callers, move the pair to the first place, restart. Both are valid for as long as both are set.
@@ -83,10 +83,11 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::bodies::Bodies;
-use super::guesses::{Attempt, Guesses, Target};
 use super::routes::{Answering, Extension};
-use super::{Clock, Peer, Response, body};
+use super::{Response, body};
 use crate::engine::Engine;
+use crate::listener::guesses::{Attempt, Guesses, Target};
+use crate::listener::{Clock, Peer};
 use crate::model::draft::Draft;
 use crate::plugin::alerts::Alerts;
 use crate::plugin::errors::IntegrationErrors;
@@ -220,7 +221,7 @@ impl InternalApi {
         match self.guesses.check(&attempt, || self.logins.admit(headers)) {
             Ok(true) => None,
             Ok(false) => Some(answer::unauthorized()),
-            Err(wait) => Some(wait.answer()),
+            Err(wait) => Some(super::answer::wait(wait)),
         }
     }
 

@@ -1,6 +1,6 @@
 //! TLS of a listener: certificate, key and client authority from files, replaced while the node runs.
 //!
-//! TLS 1.3 only, HTTP/1.1 only, no early data (which could be replayed). A client authority makes client
+//! TLS 1.3 only, one protocol only, no early data (which could be replayed). A client authority makes client
 //! certificates a must. Sessions are resumed from a small memory of the configuration they began under, so that a
 //! new client authority binds every connection made after it.
 //!
@@ -31,9 +31,6 @@ pub const POLL: Duration = Duration::from_secs(10);
 
 /// The most bytes of a file: a chain has a few certificates, an authority file at most some hundred.
 pub const FILE_BYTES_MAX: u64 = 1 << 20;
-
-/// The only protocol that is offered.
-const ALPN: &[u8] = b"http/1.1";
 
 /// Where a listener's certificate comes from. All files are PEM.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -102,21 +99,23 @@ pub enum TlsError {
 /// The certificate that a listener shows now.
 pub struct Certificates {
     files: TlsFiles,
+    /// The only protocol that is offered.
+    protocol: &'static [u8],
     current: ArcSwap<ServerConfig>,
     /// A fingerprint of what was last read, good or bad: what has not changed is not reported again.
     seen: Mutex<u64>,
 }
 
 impl Certificates {
-    /// Reads the files.
+    /// Reads the files, for a listener on which `protocol` (its name in ALPN) is spoken.
     ///
     /// # Errors
     /// [`TlsError`], naming the file.
-    pub fn load(files: TlsFiles) -> Result<Certificates, TlsError> {
+    pub fn load(files: TlsFiles, protocol: &'static [u8]) -> Result<Certificates, TlsError> {
         let read = files::read(&files)?;
-        let current = ArcSwap::from_pointee(configure(&files, &read)?);
+        let current = ArcSwap::from_pointee(configure(&files, &read, protocol)?);
         let seen = Mutex::new(fingerprint(&Ok(read)));
-        Ok(Certificates { files, current, seen })
+        Ok(Certificates { files, protocol, current, seen })
     }
 
     /// Reads the files again; whether something new is used now. `anyway` tries what was seen to be bad once more.
@@ -132,7 +131,7 @@ impl Certificates {
         if now == std::mem::replace(&mut *seen, now) && !anyway {
             return Ok(false);
         }
-        self.current.store(Arc::new(configure(&self.files, &read?)?));
+        self.current.store(Arc::new(configure(&self.files, &read?, self.protocol)?));
         Ok(true)
     }
 
@@ -184,7 +183,7 @@ pub async fn watch(all: Vec<Arc<Certificates>>, asked: Arc<Notify>, shutdown: Ca
     }
 }
 
-fn configure(files: &TlsFiles, read: &Read) -> Result<ServerConfig, TlsError> {
+fn configure(files: &TlsFiles, read: &Read, protocol: &[u8]) -> Result<ServerConfig, TlsError> {
     let (chain, key) = (read.chain(files)?, read.key(files)?);
     let provider = Arc::new(ring::default_provider());
     let unusable = |path: &PathBuf, error: &dyn std::fmt::Display| TlsError::Unusable {
@@ -213,7 +212,7 @@ fn configure(files: &TlsFiles, read: &Read) -> Result<ServerConfig, TlsError> {
         rustls::Error::InvalidCertificate(_) => unusable(&files.chain, &error),
         error => unusable(&files.key, &error),
     })?;
-    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.alpn_protocols = vec![protocol.to_vec()];
     Ok(config)
 }
 

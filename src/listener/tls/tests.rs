@@ -35,16 +35,16 @@ fn fixture() -> Fixture {
 }
 
 fn refusal(files: &TlsFiles) -> String {
-    Certificates::load(files.clone()).unwrap_err().to_string()
+    Certificates::load(files.clone(), b"http/1.1").unwrap_err().to_string()
 }
 
 #[test]
 fn a_key_that_others_may_read_is_refused() {
     let Fixture { files, _dir } = fixture();
-    assert!(Certificates::load(files.clone()).is_ok());
+    assert!(Certificates::load(files.clone(), b"http/1.1").is_ok());
     for (mode, good) in [(0o400, true), (0o640, false), (0o604, false), (0o620, false), (0o601, false)] {
         std::fs::set_permissions(&files.key, Permissions::from_mode(mode)).unwrap();
-        let loaded = Certificates::load(files.clone());
+        let loaded = Certificates::load(files.clone(), b"http/1.1");
         assert_eq!(loaded.is_ok(), good, "{mode:o}");
         let text = loaded.map(drop).map_or_else(|error| error.to_string(), |()| String::new());
         assert!(good || text.contains("chmod 600") && text.contains("key.pem"), "{text}");
@@ -83,7 +83,7 @@ fn files_are_bounded_in_size() {
     let mut text = std::fs::read_to_string(&files.chain).unwrap();
     text.extend(std::iter::repeat_n('\n', FILE_BYTES_MAX as usize - text.len()));
     write(&files.chain, &text);
-    assert!(Certificates::load(files.clone()).is_ok());
+    assert!(Certificates::load(files.clone(), b"http/1.1").is_ok());
     text.push('\n');
     write(&files.chain, &text);
     assert!(refusal(&files).contains("larger than"), "{}", refusal(&files));
@@ -92,7 +92,7 @@ fn files_are_bounded_in_size() {
 #[test]
 fn a_key_of_another_certificate_is_never_used() {
     let Fixture { files, _dir } = fixture();
-    let certificates = Certificates::load(files.clone()).unwrap();
+    let certificates = Certificates::load(files.clone(), b"http/1.1").unwrap();
     let before = certificates.current.load_full();
     let (chain, key) = issue();
     // Whoever replaces two files replaces one after the other.
@@ -111,7 +111,7 @@ fn a_key_of_another_certificate_is_never_used() {
 #[test]
 fn a_file_that_vanishes_or_is_laid_open_changes_nothing() {
     let Fixture { files, _dir } = fixture();
-    let certificates = Certificates::load(files.clone()).unwrap();
+    let certificates = Certificates::load(files.clone(), b"http/1.1").unwrap();
     let key = std::fs::read_to_string(&files.key).unwrap();
     std::fs::remove_file(&files.key).unwrap();
     assert!(matches!(certificates.reload(false), Err(TlsError::Unreadable { .. })));

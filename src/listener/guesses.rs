@@ -10,6 +10,7 @@
 //! |---|---|---|
 //! | provider key | peer | no |
 //! | service token | peer and service it is for; service | no |
+//! | node secret | peer | no |
 //! | internal API | peer | yes: a password may be weak, and few have one |
 //!
 //! On loopback all gateways of a machine, or all clients of a proxy on it, are one peer; who is there is trusted
@@ -18,7 +19,7 @@
 //! # What happens
 //! A peer may send [`PEER_BURST`] different wrong credentials for one target, and one more every
 //! [`PEER_INTERVAL_MS`]. Beyond that its credentials for that target are not looked at, right or wrong, and it is
-//! told to wait (429): an answer that depended on them would tell what was asked. **But a credential that has been
+//! told to wait (over HTTP by 429): an answer that depended on them would tell what was asked. **But a credential that has been
 //! right from this peer before is never made to wait**, so that a gateway whose address a guesser shares (behind one
 //! NAT, or as its client) goes on. Only a credential that is new to that peer waits, a few seconds.
 //!
@@ -39,12 +40,9 @@ use std::hash::Hasher;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
-use hyper::StatusCode;
-use hyper::header::{HeaderValue, RETRY_AFTER};
 use metrics::{Counter, counter, describe_counter};
 use siphasher::sip::SipHasher13;
 
-use super::answer::{self, Response};
 use super::peer::Peer;
 use table::{Bucket, Table};
 
@@ -77,6 +75,8 @@ pub enum Target<'a> {
     Service(&'a str),
     /// The internal API.
     InternalApi,
+    /// The whole node, by its secret.
+    Node,
 }
 
 /// A credential that somebody sends. It is hashed with a key of this process, never kept and never logged.
@@ -96,16 +96,6 @@ pub struct Attempt<'a> {
 pub struct Wait {
     /// How long, at least 1.
     pub seconds: u64,
-}
-
-impl Wait {
-    /// 429 with `Retry-After`.
-    #[must_use]
-    pub fn answer(self) -> Response {
-        let mut response = answer::empty(StatusCode::TOO_MANY_REQUESTS);
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(self.seconds));
-        response
-    }
 }
 
 /// The budgets of a node; all its listeners share them.
@@ -152,8 +142,8 @@ impl Guesses {
             peers: Table::new(PEERS_MAX, Bucket { burst: PEER_BURST, interval_ms: PEER_INTERVAL_MS }),
             targets: Table::new(TARGETS_MAX, Bucket { burst: TARGET_BURST, interval_ms: TARGET_INTERVAL_MS }),
             known: (0..KNOWN_MAX).map(|_| AtomicU64::new(0)).collect(),
-            failed: counter!("tollgate_http_wrong_credentials_total"),
-            refused: counter!("tollgate_http_wrong_credentials_refused_total"),
+            failed: counter!("tollgate_wrong_credentials_total"),
+            refused: counter!("tollgate_wrong_credentials_refused_total"),
             warned: AtomicU64::new(0),
         }
     }
@@ -255,6 +245,7 @@ impl Guesses {
                 Target::ProviderKey => "provider keys",
                 Target::Service(_) => "service tokens",
                 Target::InternalApi => "the internal API's password",
+                Target::Node => "the node secret",
             };
             tracing::warn!(peer = %attempt.peer, what, "too many wrong credentials: a peer is made to wait");
         }
@@ -282,6 +273,7 @@ impl Guesses {
                 hasher.write_u8(0xff);
             }
             Target::InternalApi => hasher.write_u8(3),
+            Target::Node => hasher.write_u8(4),
         }
         let target = hasher.finish().max(1);
         hasher.write(&attempt.peer.octets());
@@ -293,12 +285,12 @@ impl Guesses {
 
 fn describe() {
     describe_counter!(
-        "tollgate_http_wrong_credentials_total",
+        "tollgate_wrong_credentials_total",
         "Wrong provider keys, service tokens and passwords"
     );
     describe_counter!(
-        "tollgate_http_wrong_credentials_refused_total",
-        "Requests answered 429 unseen, since their peer had sent too many wrong credentials"
+        "tollgate_wrong_credentials_refused_total",
+        "Requests refused unseen, since their peer had sent too many wrong credentials"
     );
 }
 

@@ -6,6 +6,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+/// How long, after the order to stop, a connection is left open that the client is about to use: one that was
+/// just accepted, above all. Only while clients are sent away, when each answer ends its connection anyway.
+const LAST_CHANCE: Duration = Duration::from_millis(250);
 
 /// Whether clients are sent away, and how many are left that came before. Clones share their state.
 #[derive(Clone, Default, Debug)]
@@ -15,12 +23,22 @@ pub struct Departure(Arc<State>);
 struct State {
     on: AtomicBool,
     settled: AtomicUsize,
+    begun: Notify,
 }
 
 impl Departure {
     /// From now on every answer ends its connection.
     pub fn begin(&self) {
         self.0.on.store(true, Ordering::SeqCst);
+        self.0.begun.notify_waiters();
+    }
+
+    /// Waits until clients are sent away.
+    pub async fn begun(&self) {
+        let begun = self.0.begun.notified();
+        if !self.0.on.load(Ordering::SeqCst) {
+            begun.await;
+        }
     }
 
     /// Lets clients stay again.
@@ -40,8 +58,17 @@ impl Departure {
         self.0.settled.load(Ordering::SeqCst)
     }
 
+    /// Waits until `stop` is cancelled and whoever was about to use a connection has had the time to.
+    pub async fn last_chance(&self, stop: &CancellationToken) {
+        stop.cancelled().await;
+        if self.is_on() {
+            tokio::time::sleep(LAST_CHANCE).await;
+        }
+    }
+
     /// Notes a connection for as long as what is returned lives.
-    pub(super) fn arrive(&self) -> Stay<'_> {
+    #[must_use]
+    pub fn arrive(&self) -> Stay<'_> {
         let settled = !self.0.on.load(Ordering::SeqCst);
         if settled {
             self.0.settled.fetch_add(1, Ordering::SeqCst);
@@ -51,7 +78,7 @@ impl Departure {
 }
 
 /// One connection's stay.
-pub(super) struct Stay<'a> {
+pub struct Stay<'a> {
     state: &'a State,
     settled: bool,
 }

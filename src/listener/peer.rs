@@ -2,11 +2,11 @@
 //!
 //! An address of the node's own machine (loopback) stands for everybody there: many gateways, or all clients of a
 //! proxy. What one of them spends the others would lack, so limits per peer do not hold for it; those of the whole
-//! listener do. [`Config::local_counts`](super::Config) says otherwise, for tests and for hosts of many users.
+//! listener do. [`Limits::local_counts`](super::Limits) says otherwise, for tests and for hosts of many users.
 
 use std::collections::HashMap;
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -26,6 +26,12 @@ impl Peer {
             }
             ip => ip,
         })
+    }
+
+    /// This machine.
+    #[must_use]
+    pub fn local() -> Peer {
+        Peer(Ipv4Addr::LOCALHOST.into())
     }
 
     /// Whether it is this machine.
@@ -84,7 +90,7 @@ impl Seats {
 pub(super) struct Seat {
     /// `None` if its peer is not counted.
     seats: Option<Arc<Seats>>,
-    pub(super) peer: Peer,
+    peer: Peer,
 }
 
 impl Drop for Seat {
