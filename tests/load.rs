@@ -50,7 +50,9 @@ fn a_node_of_its_own_is_loaded_and_checked_over_http() {
 
 #[test]
 fn a_node_of_its_own_is_loaded_and_checked_over_the_binary_protocol() {
-    for words in ["", "--by key --keys zipf", "--batch 16 --depth 4", "--batch 300 --depth 1 --by key", "--shape wide"] {
+    for words in
+        ["", "--by key --keys zipf", "--batch 16 --depth 4", "--batch 300 --depth 1 --by key", "--shape wide"]
+    {
         let report = report(&format!("--applications 200 --connections 4 {words}"));
         assert!(of(&report, "yes") > 1000, "{report}");
     }
@@ -80,7 +82,12 @@ fn nothing_is_left_behind_not_even_after_an_interrupt() {
     let temporary = tempfile::tempdir().unwrap();
     let mut command = tollgate();
     command.args(["load", "--protocol", "http", "--applications", "5", "--duration", "600"]);
-    let child = command.env("TMPDIR", temporary.path()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let child = command
+        .env("TMPDIR", temporary.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     let is_empty = || std::fs::read_dir(temporary.path()).unwrap().next().is_none();
     let begin = Instant::now();
     while is_empty() {
@@ -110,7 +117,9 @@ fn sample(node: &Process) -> [String; 3] {
 fn a_running_node_is_loaded_with_the_credentials_that_are_given() {
     let dir = tempfile::tempdir().unwrap();
     let mut command = tollgate();
-    command.args(["serve", "--http", "127.0.0.1:0", "--tcp", "127.0.0.1:0", "--data-dir"]).arg(dir.path().join("data"));
+    command
+        .args(["serve", "--http", "127.0.0.1:0", "--tcp", "127.0.0.1:0", "--data-dir"])
+        .arg(dir.path().join("data"));
     let node = Process::start(command);
     let [service, token, user_key] = sample(&node);
     let words = format!(
@@ -153,7 +162,9 @@ fn what_keeps_a_load_from_beginning_is_told_in_a_sentence() {
 fn who_speaks_something_else_is_recognised() {
     let dir = tempfile::tempdir().unwrap();
     let mut command = tollgate();
-    command.args(["serve", "--http", "127.0.0.1:0", "--tcp", "127.0.0.1:0", "--data-dir"]).arg(dir.path().join("data"));
+    command
+        .args(["serve", "--http", "127.0.0.1:0", "--tcp", "127.0.0.1:0", "--data-dir"])
+        .arg(dir.path().join("data"));
     let node = Process::start(command);
     let output = load_with(&format!("tcp://{} --service s --user-key k", node.address), Some("t"));
     let error = String::from_utf8(output.stderr).unwrap();

@@ -8,8 +8,8 @@ use std::io::{self, Read, Write};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tollgate::wire::{
-    BatchAnswer, Decision, FRAME_MAX_GREATEST, Frame, HEADER_LEN, Header, Items, OPENING, Operation, Status, VERSION, Welcome,
-    split,
+    BatchAnswer, Decision, FRAME_MAX_GREATEST, Frame, HEADER_LEN, Header, Items, OPENING, Operation, Status,
+    VERSION, Welcome, split,
 };
 
 /// Serves on a port of the system's choice, which it prints, until standard input ends.

@@ -119,7 +119,8 @@ struct Scale {
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
-    let mut scale = Scale { applications: 100_000, rounds: 7, round: Duration::from_secs(1), words: Vec::new() };
+    let mut scale =
+        Scale { applications: 100_000, rounds: 7, round: Duration::from_secs(1), words: Vec::new() };
     // `cargo test` runs this program without the flag that `cargo bench` gives.
     let mut is_quick = true;
     while let Some(argument) = arguments.next() {
@@ -148,11 +149,17 @@ fn compare(scale: &Scale) -> Result<(), LoadError> {
     println!(
         "{applications} applications, {CONNECTIONS} connections, {rounds} rounds of {round:?} for each side; medians\n"
     );
-    println!("  ratio      bar   shape and row                                     us      us   per s   per s");
+    println!(
+        "  ratio      bar   shape and row                                     us      us   per s   per s"
+    );
     println!("                                                              of CPU   other           other");
     for (name, shape) in [('A', Shape::chain()), ('B', Shape::wide())] {
         let wanted = |row: &&Row| {
-            row.shape == name && scale.words.iter().all(|word| row.name.contains(word.as_str()) || *word == name.to_string())
+            row.shape == name
+                && scale
+                    .words
+                    .iter()
+                    .all(|word| row.name.contains(word.as_str()) || *word == name.to_string())
         };
         let rows: Vec<_> = ROWS.iter().filter(wanted).collect();
         if !rows.is_empty() {

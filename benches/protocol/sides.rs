@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use tollgate::cli::load::{Access, Cpu, Crew, Distribution, LoadError, OwnNode, Setup, Shape, Subjects, Target, Urn, Work};
+use tollgate::cli::load::{
+    Access, Cpu, Crew, Distribution, LoadError, OwnNode, Setup, Shape, Subjects, Target, Urn, Work,
+};
 
 /// A server and who is called on it.
 pub(super) struct Server {
@@ -97,7 +99,12 @@ pub(super) struct Round {
 }
 
 impl Side {
-    pub(super) fn new(server: &Server, setup: &Setup, drawn: Drawn, duration: Duration) -> Result<Side, LoadError> {
+    pub(super) fn new(
+        server: &Server,
+        setup: &Setup,
+        drawn: Drawn,
+        duration: Duration,
+    ) -> Result<Side, LoadError> {
         let crew = Crew::connect(&server.target, &server.access, &server.subjects, setup)?;
         let all = u32::try_from(server.subjects.user_keys.len()).unwrap();
         let urn = match drawn {

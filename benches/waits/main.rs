@@ -60,10 +60,18 @@ fn main() {
     let mut arguments = std::env::args().skip_while(|it| it != "--seconds").skip(1);
     let seconds = arguments.next().map_or(10.0, |text| text.parse().unwrap());
     let applications = if std::env::args().any(|it| it == "--bench") { APPLICATIONS } else { 100 };
-    let duration = if applications == APPLICATIONS { Duration::from_secs_f64(seconds) } else { Duration::from_millis(20) };
+    let duration = if applications == APPLICATIONS {
+        Duration::from_secs_f64(seconds)
+    } else {
+        Duration::from_millis(20)
+    };
     println!("{applications} applications, {duration:?} of decisions for each row; microseconds\n");
-    println!("                                          longest    less waiting for a processor   no decision");
-    println!("beside                  decisions  p99.999    wait     p99.999   p99.9999     longest       longest");
+    println!(
+        "                                          longest    less waiting for a processor   no decision"
+    );
+    println!(
+        "beside                  decisions  p99.999    wait     p99.999   p99.9999     longest       longest"
+    );
     use Disturbance::{Catalog, Snapshots};
     let rows: [(&str, bool, &[Disturbance]); 5] = [
         ("nothing else", false, &[]),

@@ -12,7 +12,8 @@ use super::subjects::Subjects;
 use super::tally::Verdict;
 use crate::model::amount::Effect;
 use crate::wire::{
-    BatchAnswer, Call, Decision, Flags, Frame, HEADER_LEN, Items, Operation, Status, put_batch, put_call, split,
+    BatchAnswer, Call, Decision, Flags, Frame, HEADER_LEN, Items, Operation, Status, put_batch, put_call,
+    split,
 };
 
 /// One connection's side of the protocol.
@@ -27,7 +28,12 @@ pub(super) struct Binary {
 impl Binary {
     /// # Errors
     /// A batch of that size does not fit the frames that the node takes.
-    pub(super) fn new(subjects: &Arc<Subjects>, by: By, batch: usize, frame_max: u32) -> Result<Binary, LoadError> {
+    pub(super) fn new(
+        subjects: &Arc<Subjects>,
+        by: By,
+        batch: usize,
+        frame_max: u32,
+    ) -> Result<Binary, LoadError> {
         let binary = Binary { subjects: Arc::clone(subjects), by, batch, frame_max };
         let longest = (0..).zip(&subjects.user_keys).max_by_key(|(_, key)| key.len()).map_or(0, |(at, _)| at);
         let mut frame = Vec::new();

@@ -14,9 +14,10 @@ use super::keys::Urn;
 use super::line::Line;
 use super::pace::Pace;
 use super::session::Session;
-use super::speech::{By, Speech};
+use super::speech::{By, Foreign, Other, Speech};
 use super::subjects::{Access, Subjects};
 use super::tally::Tally;
+use super::target::Stream;
 use super::{LoadError, Target};
 
 /// How long the last answers are waited for.
@@ -101,28 +102,51 @@ impl Crew {
         subjects: &Arc<Subjects>,
         setup: &Setup,
     ) -> Result<Crew, LoadError> {
+        let requests = requests(target, access, subjects);
+        let (mut peer_pid, mut depth_allowed) = (None, None);
+        let lines = (0..setup.connections).map(|_| {
+            let Some(requests) = &requests else {
+                let session = Session::open(target, access, subjects.service.as_deref(), setup.depth)?;
+                let depth = setup.depth.min(session.welcome.window as usize).max(1);
+                peer_pid = peer_pid.or(session.stream.peer_pid());
+                depth_allowed = depth_allowed.or((depth < setup.depth).then_some(depth));
+                let binary = Binary::new(subjects, setup.by, setup.batch, session.welcome.frame_max)?;
+                return Ok((session.stream, Speech::Binary(binary), depth));
+            };
+            Ok((target.connect()?, Speech::Http(Http::new(requests)), setup.depth))
+        });
+        let crew = Crew::of(setup, subjects.user_keys.len(), lines.collect())?;
+        Ok(Crew { peer_pid, depth_allowed, ..crew })
+    }
+
+    /// Connects to a server that is no node, and speaks what `make` makes with it.
+    ///
+    /// # Errors
+    /// It cannot be reached.
+    pub fn connect_foreign(
+        target: &Target,
+        applications: usize,
+        setup: &Setup,
+        make: impl Fn() -> Box<dyn Foreign>,
+    ) -> Result<Crew, LoadError> {
+        let line = |_| Ok((target.connect()?, Speech::Other(Other::new(make())), setup.depth));
+        Crew::of(setup, applications, (0..setup.connections).map(line).collect())
+    }
+
+    fn of(
+        setup: &Setup,
+        applications: usize,
+        lines: Result<Vec<(Stream, Speech, usize)>, LoadError>,
+    ) -> Result<Crew, LoadError> {
         let calls = setup.batch.max(1);
         let threads = setup.threads.clamp(1, setup.connections);
         let mut hands: Vec<Vec<Line>> = (0..threads).map(|_| Vec::new()).collect();
-        let (mut peer_pid, mut depth_allowed) = (None, None);
-        let requests = requests(target, access, subjects);
-        for number in 0..setup.connections {
-            let (stream, speech, depth) = match &requests {
-                Some(requests) => (target.connect()?, Speech::Http(Http::new(requests)), setup.depth),
-                None => {
-                    let session = Session::open(target, access, subjects.service.as_deref(), setup.depth)?;
-                    let depth = setup.depth.min(session.welcome.window as usize).max(1);
-                    let binary = Binary::new(subjects, setup.by, setup.batch, session.welcome.frame_max)?;
-                    (session.stream, Speech::Binary(binary), depth)
-                }
-            };
+        for (number, (stream, speech, depth)) in lines?.into_iter().enumerate() {
             stream.stop_blocking()?;
-            peer_pid = peer_pid.or(stream.peer_pid());
-            depth_allowed = depth_allowed.or((depth < setup.depth).then_some(depth));
             hands[number % threads].push(Line::new(stream, speech, depth, calls, number as u64));
         }
-        let (connections, applications) = (setup.connections, subjects.user_keys.len());
-        Ok(Crew { hands, connections, calls, applications, peer_pid, depth_allowed })
+        let connections = setup.connections;
+        Ok(Crew { hands, connections, calls, applications, peer_pid: None, depth_allowed: None })
     }
 
     /// Makes calls until `work` is done, or `stop` is set. `watch` is told how it goes.
@@ -200,7 +224,13 @@ fn requests(target: &Target, access: &Access, subjects: &Subjects) -> Option<Arc
         Access::None | Access::NodeSecret(_) => "",
     };
     let service = subjects.service.as_deref().unwrap_or_default();
-    Some(Arc::new(Requests::new(&address.to_string(), service, token, &subjects.user_keys, &subjects.metrics)))
+    Some(Arc::new(Requests::new(
+        &address.to_string(),
+        service,
+        token,
+        &subjects.user_keys,
+        &subjects.metrics,
+    )))
 }
 
 /// One thread with its connections.

@@ -189,8 +189,7 @@ mod tests {
                 buffer.drain(..used);
                 rest = later;
             }
-            let wanted =
-                [(5, Verdict::Yes, ""), (3, Verdict::No, ""), (4, Verdict::Failed(403), "why")];
+            let wanted = [(5, Verdict::Yes, ""), (3, Verdict::No, ""), (4, Verdict::Failed(403), "why")];
             assert_eq!(heard.0, wanted.map(|(place, verdict, said)| (place, verdict, said.to_owned())));
             assert!(buffer.is_empty());
         }

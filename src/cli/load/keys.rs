@@ -122,7 +122,8 @@ fn lots(weights: &[f64]) -> Vec<Lot> {
     let sum: f64 = weights.iter().sum();
     let mut left: Vec<f64> = weights.iter().map(|weight| weight / sum * weights.len() as f64).collect();
     // Numbers that have less than a lot, and those that have more to give.
-    let (mut poor, mut rich): (Vec<u32>, Vec<u32>) = (0..).take(left.len()).partition(|at| left[*at as usize] < 1.0);
+    let (mut poor, mut rich): (Vec<u32>, Vec<u32>) =
+        (0..).take(left.len()).partition(|at| left[*at as usize] < 1.0);
     let mut lots: Vec<Lot> = (0..).take(left.len()).map(|at| Lot { own: u32::MAX, other: at }).collect();
     while let (Some(small), Some(large)) = (poor.pop(), rich.pop()) {
         let own = left[small as usize];

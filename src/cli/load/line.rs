@@ -97,14 +97,20 @@ impl Line {
     }
 
     /// Reads once, and hears what is complete. `now_ns` tells the time after reading.
-    pub(super) fn receive(&mut self, now_ns: impl FnOnce() -> u64, tally: &mut Tally) -> Result<(), LoadError> {
+    pub(super) fn receive(
+        &mut self,
+        now_ns: impl FnOnce() -> u64,
+        tally: &mut Tally,
+    ) -> Result<(), LoadError> {
         if self.filled == self.received.len() {
             self.received.resize(self.filled * 2, 0);
         }
         match self.stream.read(&mut self.received[self.filled..]) {
             Ok(0) => return Err(LoadError::Closed),
             Ok(count) => self.filled += count,
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => return Ok(()),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+                return Ok(());
+            }
             Err(error) if is_end(error.kind()) => return Err(LoadError::Closed),
             Err(error) => return Err(error.into()),
         }
@@ -139,7 +145,8 @@ impl Heard<'_> {
 
 impl Ear for Heard<'_> {
     fn verdict(&mut self, place: u32, item: usize, verdict: Verdict, said: &str) -> Result<(), LoadError> {
-        let who = self.flight.who(place).and_then(|who| who.get(item)).ok_or_else(|| Heard::unasked(place))?;
+        let who =
+            self.flight.who(place).and_then(|who| who.get(item)).ok_or_else(|| Heard::unasked(place))?;
         self.tally.verdict(*who, verdict, said);
         Ok(())
     }

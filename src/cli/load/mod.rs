@@ -54,7 +54,7 @@ use options::{Plan, PlanError, Whom};
 pub use own::OwnNode;
 use report::{Made, Report};
 pub use shape::{MAX_DEFAULT, Shape};
-pub use speech::By;
+pub use speech::{By, Foreign};
 pub use subjects::{Access, Subjects};
 pub use tally::Tally;
 pub use target::Target;
@@ -199,7 +199,8 @@ impl Progress {
         self.before = (elapsed, answered);
         let per_second = had as f64 / since.as_secs_f64();
         let (elapsed, all) = (elapsed.as_secs_f64(), self.all.as_secs_f64());
-        let line = format!("\r{elapsed:5.1} of {all:.1} s   {answered} answers   {per_second:.0} per second \x1b[K");
+        let line =
+            format!("\r{elapsed:5.1} of {all:.1} s   {answered} answers   {per_second:.0} per second \x1b[K");
         let _ = std::io::stderr().write_all(line.as_bytes());
     }
 

@@ -159,7 +159,14 @@ pub(super) enum Whom {
     /// A node of our own.
     Own { shape: Shape, applications: usize, over_http: bool },
     /// One that runs.
-    Running { target: Target, access: Access, service: Option<String>, user_keys: Vec<String>, metrics: Vec<String>, pid: Option<u32> },
+    Running {
+        target: Target,
+        access: Access,
+        service: Option<String>,
+        user_keys: Vec<String>,
+        metrics: Vec<String>,
+        pid: Option<u32>,
+    },
 }
 
 /// What the flags mean.
@@ -236,7 +243,9 @@ impl Load {
             (Some(file), _) => Access::NodeSecret(line_of(file)?),
             (None, Some(token)) => Access::ServiceToken(token),
             (None, None) if matches!(target, Target::Unix(_)) => Access::None,
-            (None, None) => return usage("a token is missing: --token-file, TOLLGATE_LOAD_TOKEN or --secret-file"),
+            (None, None) => {
+                return usage("a token is missing: --token-file, TOLLGATE_LOAD_TOKEN or --secret-file");
+            }
         };
         if self.service.is_none() && !matches!(access, Access::None) {
             return usage("--service is missing");
@@ -272,7 +281,8 @@ fn read(file: &Path) -> Result<String, LoadError> {
 fn line_of(file: &Path) -> Result<String, LoadError> {
     let text = read(file)?;
     let line = text.lines().next().map(str::trim).filter(|line| !line.is_empty());
-    let empty = || LoadError::File { file: file.display().to_string(), why: "its first line is empty".to_owned() };
+    let empty =
+        || LoadError::File { file: file.display().to_string(), why: "its first line is empty".to_owned() };
     line.map(str::to_owned).ok_or_else(empty)
 }
 

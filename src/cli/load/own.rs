@@ -52,7 +52,16 @@ impl OwnNode {
             }
         }
         command
-            .args(["serve", "--http", "127.0.0.1:0", "--tcp", "127.0.0.1:0", "--log", "warn", "--connections-max"])
+            .args([
+                "serve",
+                "--http",
+                "127.0.0.1:0",
+                "--tcp",
+                "127.0.0.1:0",
+                "--log",
+                "warn",
+                "--connections-max",
+            ])
             .arg((connections + 16).to_string())
             .arg("--data-dir")
             .arg(dir.join("data"))
@@ -74,7 +83,8 @@ impl OwnNode {
 
     /// Reads what it prints until it says that it serves.
     fn await_addresses(&mut self) -> Result<(), LoadError> {
-        let stdout = self.child.stdout.take().ok_or_else(|| LoadError::Node("it has no output".to_owned()))?;
+        let stdout =
+            self.child.stdout.take().ok_or_else(|| LoadError::Node("it has no output".to_owned()))?;
         let address = |line: &str, scheme: &str| -> Option<SocketAddr> {
             let (_, rest) = line.split_once(scheme)?;
             rest.split([' ', '/']).next()?.trim().parse().ok()
@@ -97,7 +107,8 @@ impl OwnNode {
     /// The node refuses something, or `stop` was set.
     pub fn create(&self, shape: &Shape, count: usize, stop: &AtomicBool) -> Result<Subjects, LoadError> {
         let mut api = self.internal_api()?;
-        let service = json!({"id": SERVICE, "provider_key": secret()?, "backend_version": "1", "state": "active"});
+        let service =
+            json!({"id": SERVICE, "provider_key": secret()?, "backend_version": "1", "state": "active"});
         api.call("POST", "/services/", &json!({"service": service}))?;
         let token = json!({&self.token: {"service_id": SERVICE}});
         api.call("POST", "/service_tokens/", &json!({"service_tokens": token}))?;
@@ -115,9 +126,7 @@ impl OwnNode {
             if stop.load(Ordering::Relaxed) {
                 return Err(LoadError::Stopped);
             }
-            let application = |number: usize| {
-                json!({"id": app_id(number), "state": "active", "plan_id": PLAN, "user_key": key(number)})
-            };
+            let application = |number: usize| json!({"id": app_id(number), "state": "active", "plan_id": PLAN, "user_key": key(number)});
             let applications: Vec<Value> = (begin..count.min(begin + BATCH)).map(application).collect();
             let path = format!("/services/{SERVICE}/applications/batch");
             let answer = api.call("PUT", &path, &json!({"applications": applications}))?;
@@ -144,7 +153,9 @@ impl OwnNode {
     /// # Errors
     /// It does not.
     pub fn tcp(&self) -> Result<Target, LoadError> {
-        self.tcp.map(Target::Tcp).ok_or_else(|| LoadError::Node("it does not speak the binary protocol".to_owned()))
+        self.tcp
+            .map(Target::Tcp)
+            .ok_or_else(|| LoadError::Node("it does not speak the binary protocol".to_owned()))
     }
 
     /// What opens the service with the applications.
@@ -253,15 +264,17 @@ mod tests {
             checked.result().map_err(|error| error.to_string())
         };
         assert_eq!(check(&[(3, 3, true), (0, 0, true)]), Ok(3));
-        assert!(check(&[(3, 3, true), (2, 1, true), (9, 1, true)]).unwrap_err().contains("application 1: it counted 2"));
+        assert!(
+            check(&[(3, 3, true), (2, 1, true), (9, 1, true)])
+                .unwrap_err()
+                .contains("application 1: it counted 2")
+        );
         assert!(check(&[(3, 3, false)]).unwrap_err().contains("above a limit"));
     }
 
     #[test]
     fn utilization_is_read_by_metric_and_period() {
-        let row = |metric: &str, period: &str, current: u64, max: u64| {
-            json!({"metric_name": metric, "period": period, "current_value": current, "max_value": max})
-        };
+        let row = |metric: &str, period: &str, current: u64, max: u64| json!({"metric_name": metric, "period": period, "current_value": current, "max_value": max});
         let metrics = ["b".to_owned()];
         let good = json!({"utilization": [row("a", "eternity", 9, 9), row("b", "day", 1, 2), row("b", "eternity", 4, 5)]});
         assert_eq!(utilization(&good, &metrics), (4, true));

@@ -67,12 +67,21 @@ struct ServerCpu {
 
 impl Report {
     /// `cpu` is the time that the server took since the measurement began, and the calls that it answered for it.
-    pub(super) fn new(load: Made, outcome: &Outcome, cpu: Option<(Duration, u64)>, counted: Option<u64>) -> Report {
+    pub(super) fn new(
+        load: Made,
+        outcome: &Outcome,
+        cpu: Option<(Duration, u64)>,
+        counted: Option<u64>,
+    ) -> Report {
         let tally = &outcome.tally;
         let measured_s = outcome.elapsed.as_secs_f64().max(1e-9);
         let us = |quantile| tally.latency_ns.value_at_quantile(quantile) as f64 / 1e3;
         let max = tally.latency_ns.max() as f64 / 1e3;
-        let failed = |(status, (count, said)): (&u16, &(u64, String))| Failed { status: *status, count: *count, said: said.clone() };
+        let failed = |(status, (count, said)): (&u16, &(u64, String))| Failed {
+            status: *status,
+            count: *count,
+            said: said.clone(),
+        };
         let of_rate = load.rate.is_some();
         Report {
             load,
@@ -120,19 +129,37 @@ impl fmt::Display for Report {
         writeln!(f, "{}\n", self.load)?;
         let Report { decisions, decisions_per_s, measured_s, .. } = self;
         let warm_up_s = self.load.warm_up_s;
-        writeln!(f, "decisions    {decisions_per_s:.0} per second ({decisions} in {measured_s:.2} s, after {warm_up_s} s of warming up)")?;
+        writeln!(
+            f,
+            "decisions    {decisions_per_s:.0} per second ({decisions} in {measured_s:.2} s, after {warm_up_s} s of warming up)"
+        )?;
         writeln!(f, "answers      {} yes, {} no, {} errors", self.yes, self.no, self.errors)?;
         for Failed { status, count, said } in &self.error_list {
-            let status = if self.load.target.starts_with("http") { status.to_string() } else { format!("{status:#06x}") };
-            writeln!(f, "  status {status}: {count} times; {}", if said.is_empty() { "it does not say why" } else { said })?;
+            let status = if self.load.target.starts_with("http") {
+                status.to_string()
+            } else {
+                format!("{status:#06x}")
+            };
+            writeln!(
+                f,
+                "  status {status}: {count} times; {}",
+                if said.is_empty() { "it does not say why" } else { said }
+            )?;
         }
         let Latency { p50, p90, p99, p99_9, max } = self.latency_us;
-        writeln!(f, "latency      us: p50 {p50:.0}  p90 {p90:.0}  p99 {p99:.0}  p99.9 {p99_9:.0}  max {max:.0}")?;
+        writeln!(
+            f,
+            "latency      us: p50 {p50:.0}  p90 {p90:.0}  p99 {p99:.0}  p99.9 {p99_9:.0}  max {max:.0}"
+        )?;
         if let Some(late) = self.sent_late_p99_us {
             writeln!(f, "             from when each request was due; sent late by {late:.0} us at p99")?;
         }
         if self.unsent > 0 {
-            writeln!(f, "             {} requests were due and could not be sent: the node was behind", self.unsent)?;
+            writeln!(
+                f,
+                "             {} requests were due and could not be sent: the node was behind",
+                self.unsent
+            )?;
         }
         match self.server_cpu {
             Some(ServerCpu { us_per_decision, cores }) => {
@@ -141,7 +168,10 @@ impl fmt::Display for Report {
             None => writeln!(f, "server CPU   not known: --pid names the node's process")?,
         }
         match self.counted {
-            Some(counted) => writeln!(f, "exact        the node counted {counted}, as often as it said yes, warming up included, for each application"),
+            Some(counted) => writeln!(
+                f,
+                "exact        the node counted {counted}, as often as it said yes, warming up included, for each application"
+            ),
             None => Ok(()),
         }
     }
@@ -154,7 +184,9 @@ mod tests {
 
     fn report(rate: Option<f64>) -> Report {
         let mut tally = Tally::new(1);
-        for (verdict, said) in [(Verdict::Yes, ""), (Verdict::No, ""), (Verdict::Failed(0x0201), "bind again")] {
+        for (verdict, said) in
+            [(Verdict::Yes, ""), (Verdict::No, ""), (Verdict::Failed(0x0201), "bind again")]
+        {
             tally.verdict(0, verdict, said);
             tally.answered(2_000, 1);
         }
@@ -194,7 +226,10 @@ mod tests {
     #[test]
     fn programs_get_the_same_as_json() {
         let json = serde_json::to_value(report(Some(5.0))).unwrap();
-        assert_eq!((&json["decisions_per_s"], &json["yes"], &json["errors"]), (&4.0.into(), &1.into(), &1.into()));
+        assert_eq!(
+            (&json["decisions_per_s"], &json["yes"], &json["errors"]),
+            (&4.0.into(), &1.into(), &1.into())
+        );
         assert_eq!(json["server_cpu"]["us_per_decision"], 2.0);
         assert_eq!((&json["counted"], &json["load"]["rate"]), (&1.into(), &5.0.into()));
     }

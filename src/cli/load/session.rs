@@ -8,8 +8,8 @@ use super::subjects::Access;
 use super::target::Stream;
 use super::{LoadError, Target};
 use crate::wire::{
-    Challenge, FRAME_MAX_DEFAULT, FRAME_MAX_GREATEST, Failure, Flags, Frame, HEADER_LEN, Header, Hello, Method,
-    NONCE_LEN, OPENING, Operation, Proof, Status, VERSION, Welcome, proof_text, server_proof_text,
+    Challenge, FRAME_MAX_DEFAULT, FRAME_MAX_GREATEST, Failure, Flags, Frame, HEADER_LEN, Header, Hello,
+    Method, NONCE_LEN, OPENING, Operation, Proof, Status, VERSION, Welcome, proof_text, server_proof_text,
 };
 
 /// Requests that an exchange keeps unanswered, if the node allows as many.
@@ -55,8 +55,10 @@ impl Session {
         let mut out = OPENING.to_vec();
         put(&mut out, Operation::HELLO, 0, |body| hello.put(body));
         stream.write_all(&out)?;
-        let foreign = |what: String| {
-            LoadError::Foreign { target: target.to_string(), protocol: "the binary protocol", what }
+        let foreign = |what: String| LoadError::Foreign {
+            target: target.to_string(),
+            protocol: "the binary protocol",
+            what,
         };
         // Until it has said so much, who is there may be anybody.
         let first = read_frame(&mut stream, FRAME_MAX_DEFAULT).map_err(|error| match error {
@@ -66,7 +68,8 @@ impl Session {
         let (mut header, mut body) = first?;
         if header.operation == Operation::HELLO.answer() && header.status == Status::CHALLENGE {
             let challenge = Challenge::read(&body)?;
-            let key = key.as_ref().ok_or_else(|| foreign("it wants a proof where none was offered".to_owned()))?;
+            let key =
+                key.as_ref().ok_or_else(|| foreign("it wants a proof where none was offered".to_owned()))?;
             let proof = sign(key, &proof_text(&hello, &challenge.nonce));
             out.clear();
             put(&mut out, Operation::PROOF, 0, |body| Proof { proof }.put(body));

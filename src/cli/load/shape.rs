@@ -52,7 +52,9 @@ impl Shape {
 }
 
 fn limits(metrics: &[String], periods: &[Period]) -> Vec<(String, Period, u64)> {
-    let of = |metric: &String| periods.iter().map(|period| (metric.clone(), *period, MAX_DEFAULT)).collect::<Vec<_>>();
+    let of = |metric: &String| {
+        periods.iter().map(|period| (metric.clone(), *period, MAX_DEFAULT)).collect::<Vec<_>>()
+    };
     metrics.iter().flat_map(of).collect()
 }
 

@@ -76,7 +76,9 @@ impl Subjects {
             Ok(())
         })?;
         self.rows = match bound.first() {
-            Some(Some(first)) => first.metrics.iter().map(|slot| (MetricSlot(*slot), Effect::Add(1))).collect(),
+            Some(Some(first)) => {
+                first.metrics.iter().map(|slot| (MetricSlot(*slot), Effect::Add(1))).collect()
+            }
             _ => Vec::new(),
         };
         self.handles = bound.into_iter().flatten().map(|it| it.handle).collect();

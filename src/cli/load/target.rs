@@ -32,7 +32,11 @@ impl Target {
     pub fn parse(text: &str) -> Result<Target, String> {
         if let Some(path) = text.strip_prefix("unix:") {
             let path = path.strip_prefix("//").unwrap_or(path);
-            return if path.is_empty() { Err("unix: needs a path".to_owned()) } else { Ok(Target::Unix(path.into())) };
+            return if path.is_empty() {
+                Err("unix: needs a path".to_owned())
+            } else {
+                Ok(Target::Unix(path.into()))
+            };
         }
         let (scheme, place) = text.split_once("://").unwrap_or_default();
         let of = match scheme {

@@ -13,9 +13,11 @@ struct Line {
 fn plan_with(words: &str, token: Option<&str>) -> Result<Plan, String> {
     let words = ["load"].into_iter().chain(words.split_whitespace());
     let line = Line::try_parse_from(words).map_err(|error| error.to_string())?;
-    line.load.plan(|name| token.filter(|_| name == TOKEN_VARIABLE).map(str::to_owned)).map_err(|error| match error {
-        PlanError::Usage(text) => text,
-        PlanError::Load(error) => error.to_string(),
+    line.load.plan(|name| token.filter(|_| name == TOKEN_VARIABLE).map(str::to_owned)).map_err(|error| {
+        match error {
+            PlanError::Usage(text) => text,
+            PlanError::Load(error) => error.to_string(),
+        }
     })
 }
 
@@ -55,7 +57,10 @@ fn a_running_node_is_called_with_what_is_given() {
     );
     let plan = plan_with(&words, Some("of the variable")).ok().unwrap();
     let Whom::Running { target, access, service, user_keys, metrics, pid } = plan.whom else { panic!() };
-    assert_eq!((target.to_string().as_str(), service.as_deref(), pid), ("tcp://127.0.0.1:7", Some("s"), Some(9)));
+    assert_eq!(
+        (target.to_string().as_str(), service.as_deref(), pid),
+        ("tcp://127.0.0.1:7", Some("s"), Some(9))
+    );
     assert!(matches!(access, Access::ServiceToken(token) if token == "of the file"));
     assert_eq!((user_keys.join(" ").as_str(), metrics.join(" ").as_str()), ("k1 k2 k3", "a b"));
 }
@@ -78,7 +83,10 @@ fn credentials_come_from_files_or_the_environment() {
     std::fs::write(file.path(), "first\nsecond\n").unwrap();
     assert!(matches!(of(&secret, Some("t")), Ok(Access::NodeSecret(line)) if line == "first"));
     assert!(of(&secret.replace("tcp:", "http:"), None).is_err());
-    assert!(of(&format!("{there} --token-file /nowhere/t"), None).is_err_and(|error| error.starts_with("/nowhere/t: ")));
+    assert!(
+        of(&format!("{there} --token-file /nowhere/t"), None)
+            .is_err_and(|error| error.starts_with("/nowhere/t: "))
+    );
 }
 
 #[test]
@@ -116,7 +124,9 @@ fn numbers_have_bounds() {
         ("--applications", 1, APPLICATIONS_MAX),
         ("--threads", 1, 1024),
     ] {
-        for (number, good) in [(least as i64 - 1, false), (least as i64, true), (most as i64, true), (most as i64 + 1, false)] {
+        for (number, good) in
+            [(least as i64 - 1, false), (least as i64, true), (most as i64, true), (most as i64 + 1, false)]
+        {
             assert_eq!(plan(&format!("{flag}={number}")).is_ok(), good, "{flag} {number}");
         }
     }
