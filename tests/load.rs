@@ -101,7 +101,7 @@ fn nothing_is_left_behind_not_even_after_an_interrupt() {
     let output = child.wait_with_output().unwrap();
     let (out, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     let measured = output.status.success() && out.contains("exact        the node counted");
-    assert!(measured || error.contains("stopped before"), "{out}\n{error}");
+    assert!(measured || error.contains("stopped before anything"), "{out}\n{error}");
     assert!(begin.elapsed() < Duration::from_secs(60) && is_empty());
 }
 
@@ -139,6 +139,18 @@ fn a_running_node_is_loaded_with_the_credentials_that_are_given() {
     assert_eq!(output.status.code(), Some(1));
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains("status 403: ") && text.contains("answers      0 yes, 0 no, "), "{text}");
+
+    let (_, tcp) = node.printed.split_once("tcp://").unwrap();
+    let tcp = tcp.split_whitespace().next().unwrap();
+    let words = words.replace(&format!("http://{}", node.address), &format!("tcp://{tcp}"));
+    let output = load_with(&words, Some(&token));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && text.contains("1 application by handle"), "{text}");
+
+    let output = load_with(&words, Some("wrong"));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(error.starts_with("tollgate: the node refuses our credentials: "), "{error}");
 }
 
 #[test]

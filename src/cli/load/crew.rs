@@ -211,7 +211,11 @@ impl Crew {
             tally.add(&part);
             last_ns = at_ns.max(last_ns);
         }
-        let elapsed = Duration::from_nanos(last_ns).saturating_sub(work.warm_up);
+        let elapsed = match Duration::from_nanos(last_ns).checked_sub(work.warm_up) {
+            Some(elapsed) if !elapsed.is_zero() => elapsed,
+            _ if stop.load(Ordering::Relaxed) => return Err(LoadError::Stopped),
+            _ => work.duration,
+        };
         Ok(Outcome { tally, elapsed, answered: sum() })
     }
 }

@@ -83,7 +83,7 @@ pub enum LoadError {
         within: Duration,
     },
     /// Somebody asked to stop before there was anything to measure.
-    #[error("stopped before the load began")]
+    #[error("stopped before anything was measured")]
     Stopped,
     /// What the node counted is not what it said yes to.
     #[error("the node did not count what it said yes to: {0}")]
