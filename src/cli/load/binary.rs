@@ -10,16 +10,41 @@ use super::session::{unexpected, why};
 use super::speech::{By, Ear};
 use super::subjects::Subjects;
 use super::tally::Verdict;
-use crate::model::amount::Effect;
 use crate::wire::{
-    BatchAnswer, Call, Decision, Flags, Frame, HEADER_LEN, Items, Operation, Status, put_batch, put_call,
-    split,
+    BatchAnswer, Decision, Flags, Frame, HEADER_LEN, Items, Operation, Status, put_batch, split,
 };
+
+/// The bodies of calls for all applications, made once: what it takes to make them is no part of a node's figures.
+pub(super) struct Bodies {
+    bytes: Vec<u8>,
+    /// Where each ends.
+    ends: Vec<usize>,
+}
+
+impl Bodies {
+    pub(super) fn new(subjects: &Subjects, by: By) -> Bodies {
+        let mut bodies = Bodies { bytes: Vec::new(), ends: Vec::new() };
+        for number in 0..subjects.user_keys.len() {
+            subjects.put_call(&mut bodies.bytes, number, by);
+            bodies.ends.push(bodies.bytes.len());
+        }
+        bodies
+    }
+
+    fn of(&self, who: u32) -> &[u8] {
+        let at = who as usize;
+        let begin = if at == 0 { 0 } else { self.ends[at - 1] };
+        &self.bytes[begin..self.ends[at]]
+    }
+
+    fn longest(&self) -> u32 {
+        (0..).take(self.ends.len()).max_by_key(|who| self.of(*who).len()).unwrap_or(0)
+    }
+}
 
 /// One connection's side of the protocol.
 pub(super) struct Binary {
-    subjects: Arc<Subjects>,
-    by: By,
+    bodies: Arc<Bodies>,
     /// Calls of a BATCH; 0 for a frame each.
     batch: usize,
     frame_max: u32,
@@ -28,16 +53,10 @@ pub(super) struct Binary {
 impl Binary {
     /// # Errors
     /// A batch of that size does not fit the frames that the node takes.
-    pub(super) fn new(
-        subjects: &Arc<Subjects>,
-        by: By,
-        batch: usize,
-        frame_max: u32,
-    ) -> Result<Binary, LoadError> {
-        let binary = Binary { subjects: Arc::clone(subjects), by, batch, frame_max };
-        let longest = (0..).zip(&subjects.user_keys).max_by_key(|(_, key)| key.len()).map_or(0, |(at, _)| at);
+    pub(super) fn new(bodies: &Arc<Bodies>, batch: usize, frame_max: u32) -> Result<Binary, LoadError> {
+        let binary = Binary { bodies: Arc::clone(bodies), batch, frame_max };
         let mut frame = Vec::new();
-        binary.put(&mut frame, 0, &vec![longest; batch.max(1)]);
+        binary.ask(&mut frame, 0, &vec![bodies.longest(); batch.max(1)]);
         if batch > Items::max(frame_max) || frame.len() > frame_max as usize {
             let fits = (frame_max as usize - HEADER_LEN) * batch.max(1) / frame.len();
             let fits = fits.min(Items::max(frame_max));
@@ -48,43 +67,25 @@ impl Binary {
         Ok(binary)
     }
 
-    pub(super) fn ask(&mut self, out: &mut Vec<u8>, place: u32, who: &[u32]) {
-        self.put(out, place, who);
-    }
-
-    fn put(&self, out: &mut Vec<u8>, place: u32, who: &[u32]) {
+    pub(super) fn ask(&self, out: &mut Vec<u8>, place: u32, who: &[u32]) {
         // 0 is no request's id.
         let id = u64::from(place) + 1;
-        let operation = if self.batch == 0 { Operation::AUTHREP } else { Operation::BATCH };
-        let mut frame = Frame::request(out, operation, Flags::default(), id);
         if self.batch == 0 {
-            who.iter().for_each(|who| self.put_call(frame.body(), *who));
-        } else {
-            let calls: SmallVec<[_; 64]> =
-                who.iter().map(|who| move |out: &mut Vec<u8>| self.put_call(out, *who)).collect();
-            let item = |call| (Operation::AUTHREP, Flags::default(), call);
-            put_batch(frame.body(), calls.iter().map(|call| item(call as &dyn Fn(&mut Vec<u8>))));
+            let mut frame = Frame::request(out, Operation::AUTHREP, Flags::default(), id);
+            who.iter().for_each(|who| frame.body().extend_from_slice(self.bodies.of(*who)));
+            frame.end();
+            return;
         }
+        let bodies = who.iter().map(|who| self.bodies.of(*who));
+        let calls: SmallVec<[_; 64]> =
+            bodies.map(|body| move |out: &mut Vec<u8>| out.extend_from_slice(body)).collect();
+        let item = |call| (Operation::AUTHREP, Flags::default(), call);
+        let mut frame = Frame::request(out, Operation::BATCH, Flags::default(), id);
+        put_batch(frame.body(), calls.iter().map(|call| item(call as &dyn Fn(&mut Vec<u8>))));
         frame.end();
     }
 
-    fn put_call(&self, out: &mut Vec<u8>, who: u32) {
-        let Subjects { service, user_keys, metrics, handles, rows } = &*self.subjects;
-        match self.by {
-            By::Handle => {
-                let handle = handles.get(who as usize).copied();
-                put_call(out, &Call { handle, ..Call::default() }, rows, false);
-            }
-            By::Key => {
-                let user_key = user_keys.get(who as usize).map(String::as_str);
-                let usage = metrics.iter().map(|name| (name.as_str(), Effect::Add(1))).collect();
-                let call = Call { service: service.as_deref(), user_key, usage, ..Call::default() };
-                put_call(out, &call, &[], false);
-            }
-        }
-    }
-
-    pub(super) fn hear(&mut self, received: &[u8], ear: &mut impl Ear) -> Result<usize, LoadError> {
+    pub(super) fn hear(&self, received: &[u8], ear: &mut impl Ear) -> Result<usize, LoadError> {
         const SINGLE: Operation = Operation(Operation::AUTHREP.0 | Operation::ANSWER);
         const BATCH: Operation = Operation(Operation::BATCH.0 | Operation::ANSWER);
         let mut at = 0;
@@ -122,6 +123,104 @@ fn verdict(status: Status, body: &[u8]) -> Result<Verdict, LoadError> {
 
 impl fmt::Debug for Binary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Binary").field("by", &self.by).field("batch", &self.batch).finish_non_exhaustive()
+        f.debug_struct("Binary").field("batch", &self.batch).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Answers by place and item.
+    #[derive(Default)]
+    struct Heard(Vec<(u32, usize, Verdict)>);
+
+    impl Ear for Heard {
+        fn verdict(&mut self, place: u32, item: usize, verdict: Verdict, _: &str) -> Result<(), LoadError> {
+            self.0.push((place, item, verdict));
+            Ok(())
+        }
+
+        fn all(&mut self, place: u32, verdict: Verdict, _: &str) -> Result<(), LoadError> {
+            self.verdict(place, usize::MAX, verdict, "")
+        }
+
+        fn done(&mut self, _: u32) -> Result<(), LoadError> {
+            Ok(())
+        }
+    }
+
+    fn binary(by: By, batch: usize, frame_max: u32) -> Result<Binary, LoadError> {
+        let texts = |all: &[&str]| all.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        let mut subjects =
+            Subjects::new(Some("s".to_owned()), texts(&["key one", "key two"]), texts(&["hits"]));
+        subjects.handles = vec![11, 12];
+        Binary::new(&Arc::new(Bodies::new(&subjects, by)), batch, frame_max)
+    }
+
+    #[test]
+    fn requests_are_those_of_the_specification() {
+        use crate::wire::Call;
+        let mut out = Vec::new();
+        binary(By::Key, 0, 4096).unwrap().ask(&mut out, 4, &[1]);
+        let (header, body) = split(&out, 4096).unwrap().unwrap();
+        assert_eq!((header.operation, header.id), (Operation::AUTHREP, 5));
+        let call = Call::read(body).unwrap();
+        assert_eq!((call.service, call.user_key, call.usage[0].0), (Some("s"), Some("key two"), "hits"));
+
+        out.clear();
+        binary(By::Handle, 2, 4096).unwrap().ask(&mut out, 0, &[1, 0]);
+        let (header, body) = split(&out, 4096).unwrap().unwrap();
+        assert_eq!((header.operation, header.id), (Operation::BATCH, 1));
+        let handles: Vec<_> =
+            Items::read(body).unwrap().map(|item| Call::read(item.body).unwrap().handle).collect();
+        assert_eq!(handles, [Some(12), Some(11)]);
+    }
+
+    #[test]
+    fn a_batch_must_fit_its_frames_and_its_answer() {
+        let most = Items::max(4096);
+        assert!(binary(By::Handle, most, 4096).is_ok());
+        let error = binary(By::Handle, most + 1, 4096).err().unwrap().to_string();
+        assert!(error.ends_with(&format!("about {most} do")), "{error}");
+    }
+
+    #[test]
+    fn answers_of_all_kinds_are_heard() {
+        let mut bytes = Vec::new();
+        let mut put = |operation: Operation, status, id, body: &dyn Fn(&mut Vec<u8>)| {
+            let mut frame = Frame::answer(&mut bytes, operation, status, id);
+            body(frame.body());
+            frame.end();
+        };
+        let decision = |yes| move |out: &mut Vec<u8>| Decision { yes, ..Decision::default() }.put(out);
+        put(Operation::AUTHREP, Status::OK, 3, &decision(true));
+        put(Operation::AUTHREP, Status::OK, 1, &decision(false));
+        put(Operation::AUTHREP, Status::STALE_HANDLE, 2, &|out| {
+            crate::wire::Failure::put(out, 0, Some("bind"))
+        });
+        put(Operation::BATCH, Status::OK, 4, &|out| {
+            let mut answer = BatchAnswer::begin(out);
+            answer.item(Operation::AUTHREP, Status::OK, decision(true));
+            answer.item(Operation::AUTHREP, Status::INTERNAL, |out| crate::wire::Failure::put(out, 0, None));
+            answer.end(true);
+        });
+        let mut heard = Heard::default();
+        assert_eq!(binary(By::Key, 0, 4096).unwrap().hear(&bytes, &mut heard).unwrap(), bytes.len());
+        let failed = |status: Status| Verdict::Failed(status.0);
+        assert_eq!(
+            heard.0,
+            [
+                (2, 0, Verdict::Yes),
+                (0, 0, Verdict::No),
+                (1, usize::MAX, failed(Status::STALE_HANDLE)),
+                (3, 0, Verdict::Yes),
+                (3, 1, failed(Status::INTERNAL)),
+            ]
+        );
+        let mut goodbye = Vec::new();
+        crate::wire::Goodbye { reason: 1, grace_ms: 0 }.put_frame(&mut goodbye, "the node stops");
+        let error = binary(By::Key, 0, 4096).unwrap().hear(&goodbye, &mut heard).unwrap_err();
+        assert!(matches!(error, LoadError::SentAway(said) if said == "the node stops"));
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use smallvec::SmallVec;
 
-use super::binary::Binary;
+use super::binary::{Binary, Bodies};
 use super::http::{Http, Requests};
 use super::keys::Urn;
 use super::line::Line;
@@ -99,21 +99,24 @@ impl Crew {
     pub fn connect(
         target: &Target,
         access: &Access,
-        subjects: &Arc<Subjects>,
+        subjects: &Subjects,
         setup: &Setup,
     ) -> Result<Crew, LoadError> {
-        let requests = requests(target, access, subjects);
+        let said = Said::of(target, access, subjects, setup.by);
         let (mut peer_pid, mut depth_allowed) = (None, None);
         let lines = (0..setup.connections).map(|_| {
-            let Some(requests) = &requests else {
-                let session = Session::open(target, access, subjects.service.as_deref(), setup.depth)?;
-                let depth = setup.depth.min(session.welcome.window as usize).max(1);
-                peer_pid = peer_pid.or(session.stream.peer_pid());
-                depth_allowed = depth_allowed.or((depth < setup.depth).then_some(depth));
-                let binary = Binary::new(subjects, setup.by, setup.batch, session.welcome.frame_max)?;
-                return Ok((session.stream, Speech::Binary(binary), depth));
+            let bodies = match &said {
+                Said::Binary(bodies) => bodies,
+                Said::Http(requests) => {
+                    return Ok((target.connect()?, Speech::Http(Http::new(requests)), setup.depth));
+                }
             };
-            Ok((target.connect()?, Speech::Http(Http::new(requests)), setup.depth))
+            let session = Session::open(target, access, subjects.service.as_deref(), setup.depth)?;
+            let depth = setup.depth.min(session.welcome.window as usize).max(1);
+            peer_pid = peer_pid.or(session.stream.peer_pid());
+            depth_allowed = depth_allowed.or((depth < setup.depth).then_some(depth));
+            let binary = Binary::new(bodies, setup.batch, session.welcome.frame_max)?;
+            Ok((session.stream, Speech::Binary(binary), depth))
         });
         let crew = Crew::of(setup, subjects.user_keys.len(), lines.collect())?;
         Ok(Crew { peer_pid, depth_allowed, ..crew })
@@ -220,21 +223,23 @@ impl Crew {
     }
 }
 
-/// What HTTP connections ask; `None` for the binary protocol.
-fn requests(target: &Target, access: &Access, subjects: &Subjects) -> Option<Arc<Requests>> {
-    let Target::Http(address) = target else { return None };
-    let token = match access {
-        Access::ServiceToken(token) => token,
-        Access::None | Access::NodeSecret(_) => "",
-    };
-    let service = subjects.service.as_deref().unwrap_or_default();
-    Some(Arc::new(Requests::new(
-        &address.to_string(),
-        service,
-        token,
-        &subjects.user_keys,
-        &subjects.metrics,
-    )))
+/// What connections say, made once for all of them.
+enum Said {
+    Binary(Arc<Bodies>),
+    Http(Arc<Requests>),
+}
+
+impl Said {
+    fn of(target: &Target, access: &Access, subjects: &Subjects, by: By) -> Said {
+        let Target::Http(address) = target else { return Said::Binary(Arc::new(Bodies::new(subjects, by))) };
+        let token = match access {
+            Access::ServiceToken(token) => token,
+            Access::None | Access::NodeSecret(_) => "",
+        };
+        let service = subjects.service.as_deref().unwrap_or_default();
+        let Subjects { user_keys, metrics, .. } = subjects;
+        Said::Http(Arc::new(Requests::new(&address.to_string(), service, token, user_keys, metrics)))
+    }
 }
 
 /// One thread with its connections.

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::session::Session;
+use super::speech::By;
 use super::{LoadError, Target};
 use crate::model::amount::Effect;
 use crate::model::id::MetricSlot;
@@ -53,6 +54,20 @@ impl Subjects {
     fn named(&self, number: usize) -> Call<'_> {
         let user_key = self.user_keys.get(number).map(String::as_str);
         Call { service: self.service.as_deref(), user_key, ..Call::default() }
+    }
+
+    /// Appends the body of a call for application `number`.
+    pub(super) fn put_call(&self, out: &mut Vec<u8>, number: usize, by: By) {
+        match by {
+            By::Handle => {
+                let handle = self.handles.get(number).copied();
+                put_call(out, &Call { handle, ..Call::default() }, &self.rows, false);
+            }
+            By::Key => {
+                let usage = self.metrics.iter().map(|name| (name.as_str(), Effect::Add(1))).collect();
+                put_call(out, &Call { usage, ..self.named(number) }, &[], false);
+            }
+        }
     }
 
     /// Binds all applications; a handle is good on every connection.
