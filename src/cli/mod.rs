@@ -3,6 +3,7 @@
 mod check;
 mod explain;
 mod inspect;
+pub mod load;
 mod secret;
 mod serve;
 mod service;
@@ -76,6 +77,8 @@ enum Command {
     Inspect(inspect::Inspect),
     /// Show how the running node would decide a call now, and why, without counting it
     Explain(explain::Explain),
+    /// Measure how fast a node answers: one of its own, or one that runs
+    Load(load::Load),
     /// Change the secret by which clients of the binary protocol may call for all services
     Secret(secret::Secret),
 }
@@ -107,6 +110,7 @@ pub fn run() -> ExitCode {
         Some(Command::Check(check)) => check::run(check),
         Some(Command::Inspect(inspect)) => inspect::run(inspect),
         Some(Command::Explain(explain)) => explain::run(explain),
+        Some(Command::Load(load)) => load::run(load),
         Some(Command::Secret(secret)) => secret::run(secret),
         None => serve::run(arguments.serve),
     };
