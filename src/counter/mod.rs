@@ -32,10 +32,16 @@
 //! under a new catalog raises it, and so does the command's cut, so no usage decided under the old catalog can
 //! follow either. A caller below the floor gets [`Stale`], reads the catalog again and decides again.
 //!
+//! # Reservations
+//! What reservations hold lies in a side table of the shard (the `holds` module), in no count. Making one and taking
+//! one out is kept in the pending batch like usage, so a commit's usage and the end of its reservation are taken by
+//! the same cut.
+//!
 //! # Locks
 //! One shard lock at a time, never two; nothing else is locked while one is held.
 
 mod block;
+mod holds;
 mod lock;
 mod pending;
 mod shard;
@@ -43,7 +49,8 @@ pub mod snapshot;
 mod store;
 mod waiting;
 
-pub use pending::{Batch, PendingKind, PendingUsage};
+pub use holds::Taken;
+pub use pending::{Batch, PendingKind, PendingReservation, PendingUsage};
 pub use store::{Copied, Counters, SHARDS, Stale, SubjectGuard, WAITING_MAX};
 
 #[cfg(test)]

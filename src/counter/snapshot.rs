@@ -2,6 +2,7 @@
 
 use crate::model::amount::Effect;
 use crate::model::id::{ApplicationId, MetricSlot};
+use crate::model::reservation::ReservationId;
 use crate::model::time::{Minute, Period};
 
 /// One subject's counters at one moment.
@@ -13,6 +14,24 @@ pub struct SubjectImage {
     pub cells: Vec<CellImage>,
     /// Future-dated usage whose windows have not all opened yet, in the order it was reported.
     pub waiting: Vec<WaitingImage>,
+    /// Its reservations, by ascending id: those that are open, and those that have expired and are remembered.
+    pub holds: Vec<HoldImage>,
+}
+
+/// What one reservation holds.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HoldImage {
+    /// Which one; says when it expires.
+    pub id: ReservationId,
+    /// The amounts by counter; none if it has expired.
+    pub amounts: Vec<(MetricSlot, u64)>,
+}
+
+impl HoldImage {
+    /// About how many bytes of memory it takes.
+    pub(super) fn bytes(&self) -> usize {
+        size_of::<HoldImage>() + size_of_val(self.amounts.as_slice())
+    }
 }
 
 /// All periods of one metric of one subject.

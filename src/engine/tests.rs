@@ -256,7 +256,7 @@ fn usage_decided_under_a_catalog_comes_before_the_command_that_replaced_it() {
                 assert_eq!(version % 2, 1, "counted while suspended");
             }
             crate::journal::entry::Entry::Traffic(_) => {}
-            crate::journal::entry::Entry::Set(_) | crate::journal::entry::Entry::Reached(_) => unreachable!(),
+            other => unreachable!("{other:?}"),
         }
         Ok::<_, std::convert::Infallible>(())
     };

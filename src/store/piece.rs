@@ -224,6 +224,7 @@ fn unpack(body: &[u8]) -> Result<Piece, PieceError> {
             application: ApplicationId(subject.application),
             cells: subject.cells.into_iter().map(CellImage::from).collect(),
             waiting: subject.waiting.into_iter().map(WaitingImage::try_from).collect::<Result<_, _>>()?,
+            holds: Vec::new(),
         });
     }
     Ok(Piece::Counters { stamp: Sequence(packed.stamp), subjects, goes_on })

@@ -29,6 +29,7 @@ fn subject(application: u64, cells: u32, waiting: u32) -> SubjectImage {
                 WaitingImage { slot: MetricSlot(at), dated: Minute(29_000_001), counted: minute, effect }
             })
             .collect(),
+        holds: Vec::new(),
     }
 }
 
