@@ -16,7 +16,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use dashmap::DashMap;
-use tollgate::engine::request::{AuthRequest, Call, Credentials};
+use tollgate::engine::request::{AuthRequest, Call, Credentials, Usage};
 use tollgate::engine::{Engine, Recovery};
 use tollgate::http::system_clock;
 use tollgate::journal::{Journal, Options, Sequence};
@@ -71,14 +71,14 @@ fn authrep(engine: &Engine, clock: &tollgate::http::Clock, user_key: &str) {
         credentials: Credentials {
             service_token: Some("token"),
             service_id: Some("bench"),
-            provider_key: None,
+            ..Credentials::default()
         },
         app_id: None,
         user_key: Some(user_key),
         app_key: None,
         referrer: None,
         redirect: None,
-        usage: &[("search", Some("1"))],
+        usage: Usage::Texts(&[("search", Some("1"))]),
         log_code: None,
         flat_usage: false,
         no_body: false,

@@ -37,10 +37,17 @@
 //! one out is kept in the pending batch like usage, so a commit's usage and the end of its reservation are taken by
 //! the same cut.
 //!
+//! # Handles
+//! Beside its cells a place keeps what a decision reads of the subject's record ([`Facts`]), and a *pass*: who knows
+//! index and pass of a subject needs no other lookup ([`Counters::lock_at`]). Only a command's cut writes facts, in the
+//! lock hold that raises the floor, and the shard remembers of which catalog they are: a decision under a newer one has
+//! met a command half-way, and waits for its cut to come to this shard.
+//!
 //! # Locks
 //! One shard lock at a time, never two; nothing else is locked while one is held.
 
 mod block;
+mod facts;
 mod holds;
 mod lock;
 mod pending;
@@ -49,9 +56,10 @@ pub mod snapshot;
 mod store;
 mod waiting;
 
+pub use facts::{Facts, Note};
 pub use holds::Taken;
 pub use pending::{Batch, PendingKind, PendingReservation, PendingUsage};
-pub use store::{Copied, Counters, SHARDS, Stale, SubjectGuard, WAITING_MAX};
+pub use store::{Absent, Copied, Counters, SHARDS, Stale, SubjectGuard, WAITING_MAX};
 
 #[cfg(test)]
 mod tests;

@@ -1,13 +1,14 @@
 //! One shard: the blocks of some subjects, what they counted since the last cut, and what waits.
 
 use super::block::Block;
+use super::facts::{Facts, Flags};
 use super::holds::{Holds, Taken};
 use super::pending::{Batch, PendingReservation, Usage};
 use super::snapshot::{HoldImage, SubjectImage};
 use super::waiting::{Waiting, is_open};
 use crate::model::alert::{Reached, Traffic};
 use crate::model::amount::Effect;
-use crate::model::id::{ApplicationId, MetricSlot};
+use crate::model::id::{ApplicationId, MetricSlot, PlanId};
 use crate::model::reservation::{Amounts, ReservationId};
 use crate::model::time::{Minute, Period, UnixMillis, Windows};
 
@@ -16,6 +17,8 @@ const MINUTES_OF_DAY: u32 = 24 * 60;
 pub(super) struct Shard {
     /// The least catalog version under which usage may be counted here.
     pub(super) floor: u64,
+    /// The catalog version that the places' facts are of. At most `floor`; less while a command is half-way.
+    pub(super) facts_of: u64,
     /// The windows that are open here. Only moves forward.
     windows: Windows,
     places: Vec<Place>,
@@ -30,6 +33,11 @@ pub(super) struct Shard {
 #[derive(Debug)]
 #[repr(C, align(128))]
 struct Place {
+    /// Zero is nobody.
+    application: u64,
+    plan: u64,
+    /// What a handle must know, besides the index; zero is no handle's.
+    pass: u32,
     generation: u32,
     /// The last record of this subject in the pending batch, if `open_epoch` is the shard's epoch.
     open: u32,
@@ -37,18 +45,34 @@ struct Place {
     /// The catalog version (its lower bits) under which alert levels were last looked at: after a change of the
     /// catalog, limits and levels may be others.
     levels_of: u32,
-    /// The last day that usage was dated in, since the node started.
-    day: u32,
+    /// The last day that usage was dated in, since the node started; of days beyond 2149 the first.
+    day: u16,
+    flags: Flags,
     /// Whether any of its reservations is open.
     holds: bool,
-    application: Option<ApplicationId>,
     block: Block,
 }
 
 impl Place {
-    fn new(generation: u32, application: Option<ApplicationId>) -> Place {
-        let block = Block::default();
-        Place { generation, open: 0, open_epoch: 0, levels_of: 0, day: 0, holds: false, application, block }
+    /// A place of nobody; no subject has its generation, so a stale holder finds nobody.
+    fn vacant() -> Place {
+        Place {
+            application: 0,
+            plan: 0,
+            pass: 0,
+            generation: u32::MAX,
+            open: 0,
+            open_epoch: 0,
+            levels_of: 0,
+            day: 0,
+            flags: Flags::default(),
+            holds: false,
+            block: Block::default(),
+        }
+    }
+
+    fn application(&self) -> Option<ApplicationId> {
+        (self.application != 0).then_some(ApplicationId(self.application))
     }
 }
 
@@ -56,6 +80,7 @@ impl Shard {
     pub(super) fn new() -> Self {
         Shard {
             floor: 0,
+            facts_of: 0,
             windows: Windows::at(Minute(0)),
             places: Vec::new(),
             pending: Batch::default(),
@@ -74,19 +99,30 @@ impl Shard {
     pub(super) fn occupy(&mut self, place: u32, generation: u32, application: ApplicationId) {
         let at = place as usize;
         if self.places.len() <= at {
-            self.places.resize_with(at + 1, || Place::new(u32::MAX, None));
+            self.places.resize_with(at + 1, Place::vacant);
         }
-        self.places[at] = Place::new(generation, Some(application));
+        self.places[at] = Place { generation, application: application.0, ..Place::vacant() };
+    }
+
+    /// Notes what the subject's record says now. With a new pass, handles made before lead nowhere.
+    pub(super) fn note(&mut self, place: u32, facts: &Facts, pass: Option<u32>) {
+        if let Some(it) = self.places.get_mut(place as usize) {
+            (it.plan, it.flags) = (facts.plan.0, facts.flags);
+            it.pass = pass.unwrap_or(it.pass);
+        }
+    }
+
+    /// What is noted of the subject at a place, and its pass.
+    pub(super) fn facts(&self, place: u32) -> Option<(Facts, u32)> {
+        let it = self.places.get(place as usize)?;
+        let facts = Facts { application: it.application()?, plan: PlanId(it.plan), flags: it.flags };
+        Some((facts, it.pass))
     }
 
     /// Takes a subject out. Returns how many waiting items went with it.
     pub(super) fn vacate(&mut self, place: u32) -> usize {
         if let Some(place) = self.places.get_mut(place as usize) {
-            place.application = None;
-            place.block = Block::default();
-            // No subject has this generation, so a stale holder finds nobody.
-            place.generation = u32::MAX;
-            place.holds = false;
+            *place = Place::vacant();
         }
         self.holds.vacate(place);
         self.waiting.forget(place)
@@ -105,9 +141,7 @@ impl Shard {
 
     /// Whether the subject of that generation is there.
     pub(super) fn holds(&self, place: u32, generation: u32) -> bool {
-        self.places
-            .get(place as usize)
-            .is_some_and(|it| it.generation == generation && it.application.is_some())
+        self.places.get(place as usize).is_some_and(|it| it.generation == generation && it.application != 0)
     }
 
     /// Moves the shard's clock to `now` if that is later. Returns how many waiting items have come.
@@ -145,7 +179,7 @@ impl Shard {
     ) -> isize {
         let mut waits = 0;
         let Some(it) = self.places.get_mut(place as usize) else { return 0 };
-        let Some(application) = it.application else { return 0 };
+        let Some(application) = it.application() else { return 0 };
         if dated <= self.windows.minute() {
             for (slot, effect) in effects {
                 let windows = &self.windows;
@@ -179,9 +213,10 @@ impl Shard {
     /// Keeps for the next cut that there was traffic, if it is of a new day.
     pub(super) fn note_traffic(&mut self, place: u32, contract: u64, dated: Minute) {
         let day = dated.0 / MINUTES_OF_DAY;
-        let Some(it) = self.places.get_mut(place as usize).filter(|it| it.day < day) else { return };
-        it.day = day;
-        if let Some(application) = it.application {
+        let noted = u16::try_from(day).unwrap_or(u16::MAX);
+        let Some(it) = self.places.get_mut(place as usize).filter(|it| it.day < noted) else { return };
+        it.day = noted;
+        if let Some(application) = it.application() {
             self.pending.note_traffic(Traffic { application, contract, day });
         }
     }
@@ -194,7 +229,7 @@ impl Shard {
         (slot, period): (MetricSlot, Period),
         (level, count, max): (u16, u64, u64),
     ) {
-        let Some(application) = self.places.get(place as usize).and_then(|it| it.application) else { return };
+        let Some(application) = self.places.get(place as usize).and_then(Place::application) else { return };
         let (window, counted) = (self.windows.start(period), self.windows.minute());
         let reached = Reached { application, contract, slot, period, window, level, count, max, counted };
         self.pending.reach(reached);
@@ -203,6 +238,7 @@ impl Shard {
     /// Takes what is pending and leaves `spare` in its place.
     pub(super) fn cut(&mut self, floor: u64, spare: Batch) -> Batch {
         self.floor = self.floor.max(floor);
+        self.facts_of = self.facts_of.max(floor);
         self.epoch = self.epoch.wrapping_add(1).max(1);
         std::mem::replace(&mut self.pending, spare)
     }
@@ -215,7 +251,7 @@ impl Shard {
             if bytes >= bytes_max {
                 return Some(number);
             }
-            let Some(application) = place.application else { continue };
+            let Some(application) = place.application() else { continue };
             bytes += place.block.bytes() + size_of::<SubjectImage>();
             let waiting = waiting.remove(&number).unwrap_or_default();
             let holds = self.holds.images(number);
@@ -230,7 +266,7 @@ impl Shard {
         let it = self.places.get(place as usize)?;
         let waiting = self.waiting.images(self.windows.minute()).remove(&place).unwrap_or_default();
         let holds = self.holds.images(place);
-        Some(SubjectImage { application: it.application?, cells: it.block.images(), waiting, holds })
+        Some(SubjectImage { application: it.application()?, cells: it.block.images(), waiting, holds })
     }
 
     /// Puts a subject's counts as a checkpoint has them. The shard's clock must not be behind the image's.
@@ -261,7 +297,7 @@ impl Shard {
     /// meant: the remembered ones too.
     pub(super) fn expire(&mut self, place: u32, contract: u64, now: UnixMillis, all: bool) {
         let Some(it) = self.places.get_mut(place as usize).filter(|it| it.holds || all) else { return };
-        let Some(application) = it.application else { return };
+        let Some(application) = it.application() else { return };
         let pending = &mut self.pending;
         it.holds = self.holds.expire(place, now, |id| {
             pending.reserve(PendingReservation { application, contract, id, held: None });
@@ -282,7 +318,7 @@ impl Shard {
         amounts: Amounts,
     ) -> Option<ReservationId> {
         let it = self.places.get_mut(place as usize)?;
-        let application = it.application?;
+        let application = it.application()?;
         let id = self.holds.add(place, ttl_s, amounts.clone())?;
         it.holds = true;
         self.pending.reserve(PendingReservation { application, contract, id, held: Some(&amounts) });
@@ -292,7 +328,7 @@ impl Shard {
     /// Takes a reservation out, and keeps that for the next cut.
     pub(super) fn take(&mut self, place: u32, contract: u64, id: ReservationId) -> Taken {
         let taken = self.holds.take(place, id);
-        let application = self.places.get(place as usize).and_then(|it| it.application);
+        let application = self.places.get(place as usize).and_then(Place::application);
         if let (Taken::Open(_) | Taken::Expired, Some(application)) = (&taken, application) {
             self.pending.reserve(PendingReservation { application, contract, id, held: None });
         }

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 
+use super::facts::{Facts, Note};
 use super::holds::Taken;
 use super::lock::ShardLock;
 use super::pending::Batch;
@@ -26,6 +27,17 @@ const SWEEP_MAX: usize = 64;
 /// The caller's catalog is older than what the shard accepts, or the subject is gone: read the catalog again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Stale;
+
+/// Why nobody is met at an index.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Absent {
+    /// The caller's catalog is older than what the shard accepts: read the catalog again.
+    Stale,
+    /// The caller's catalog is newer than the shard's facts: the cut of the command that brought it is on its way.
+    HalfWay,
+    /// Nobody is there.
+    Nobody,
+}
 
 /// The counters of all subjects.
 pub struct Counters {
@@ -106,6 +118,43 @@ impl Counters {
         Ok(SubjectGuard { shard, place, contract, waiting: &self.waiting })
     }
 
+    /// Locks whoever is at `index` for one decision under a catalog, and tells what is noted of the subject, and its
+    /// pass.
+    ///
+    /// # Errors
+    /// [`Absent`]; nothing was changed.
+    pub fn lock_at(
+        &self,
+        index: u32,
+        contract: u64,
+        now: Minute,
+    ) -> Result<(SubjectGuard<'_>, Facts, u32), Absent> {
+        let (shard, place) = self.locate_index(index);
+        let mut shard = shard.lock();
+        if contract < shard.floor {
+            return Err(Absent::Stale);
+        }
+        if contract > shard.facts_of {
+            return Err(Absent::HalfWay);
+        }
+        let (facts, pass) = shard.facts(place).ok_or(Absent::Nobody)?;
+        self.advance(&mut shard, now);
+        Ok((SubjectGuard { shard, place, contract, waiting: &self.waiting }, facts, pass))
+    }
+
+    /// Notes what a record says whose subject nobody can have met yet.
+    pub fn note(&self, note: &Note) {
+        let (shard, place) = self.locate(note.subject);
+        shard.lock().note(place, &note.facts, note.pass);
+    }
+
+    /// Lets decisions begin: facts are noted as the catalog of that version has them.
+    pub fn open(&self, version: u64) {
+        for number in 0..SHARDS {
+            drop(self.cut(number, version, Batch::default()));
+        }
+    }
+
     /// Claims room for `count` future-dated items; false if there is none. [`SubjectGuard::apply`] gives back
     /// what it did not need.
     #[must_use]
@@ -131,7 +180,23 @@ impl Counters {
 
     /// Takes what is pending in shard `number` and raises its floor.
     pub fn cut(&self, number: u32, floor: u64, spare: Batch) -> Batch {
-        self.shards[number as usize].lock().cut(floor, spare)
+        self.cut_and_note(number, floor, spare, &[])
+    }
+
+    /// As [`Counters::cut`], and notes in the same lock hold what the catalog of version `floor` says of subjects in
+    /// this shard.
+    pub fn cut_and_note(&self, number: u32, floor: u64, spare: Batch, notes: &[Note]) -> Batch {
+        let mut shard = self.shards[number as usize].lock();
+        for note in notes {
+            shard.note(note.subject.index / SHARDS, &note.facts, note.pass);
+        }
+        shard.cut(floor, spare)
+    }
+
+    /// The shard that a subject lies in.
+    #[must_use]
+    pub fn shard_of(subject: Subject) -> u32 {
+        subject.index % SHARDS
     }
 
     /// Copies subjects of shard `number`, from place `from` on, about `bytes_max` bytes of them, together with
@@ -229,7 +294,11 @@ impl Counters {
     }
 
     fn locate(&self, subject: Subject) -> (&ShardLock<Shard>, u32) {
-        (&self.shards[(subject.index % SHARDS) as usize], subject.index / SHARDS)
+        self.locate_index(subject.index)
+    }
+
+    fn locate_index(&self, index: u32) -> (&ShardLock<Shard>, u32) {
+        (&self.shards[(index % SHARDS) as usize], index / SHARDS)
     }
 }
 

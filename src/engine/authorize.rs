@@ -1,126 +1,137 @@
-//! Authorize and authrep.
+//! Authorize and authrep: the one step under the subject's lock, however the subject was found.
 
 use super::Engine;
-use std::sync::atomic::Ordering;
-
-use super::limits::{Held, Reports, hold, reach, read_reports, show_effects, status};
-use super::request::{Answer, AuthRequest, Call, LimitStatus};
-use super::resolve::{Case, check_metrics, named_effects};
+pub(super) use super::limits::Reports;
+use super::limits::{Held, hold, reach, read_reports, show_effects};
+use super::moment::Moment;
+use super::request::{Answer, AuthRequest, Call};
+use super::resolve::{Case, Unresolved, check_metrics, named_effects};
 use super::validate;
-use crate::counter::Stale;
+use crate::counter::SubjectGuard;
 use crate::model::amount::Effect;
 use crate::model::catalog::Catalog;
 use crate::model::decision::{Denial, Refusal};
 use crate::model::time::{UnixMillis, Windows};
 use crate::model::usage::{Effects, propagate, response_code_slots};
 
-/// What came out of the one step under the subject's lock.
-struct Decided<'r> {
+/// What is asked about a case.
+pub(super) struct Ask<'r> {
+    pub(super) call: Call,
+    pub(super) log_code: Option<&'r str>,
+    /// Whether limits that the usage does not concern are reported too.
+    pub(super) all_reports: bool,
+}
+
+/// What came out of the step.
+pub(super) struct Decided<'r> {
     denial: Option<Denial<'r>>,
     would_deny: Option<Denial<'r>>,
-    limit: LimitStatus,
+    /// What the call does, ancestors included; empty if it was denied for another reason than limits.
+    effects: Effects,
     windows: Windows,
 }
 
-const NO_LIMIT: LimitStatus = LimitStatus { remaining: None, reset_s: None, max: None };
-
 impl Engine {
-    /// Decides one request, and counts it if it is an authorized authrep. `wall` is the caller's clock, read
-    /// once for all requests that came together; `answer` renders what was decided.
-    ///
-    /// Never waits for a disk. An authrep's usage is durable after the next flush ([`Engine::ticket`]).
+    /// Decides one request, as [`Moment::authorize`], at a moment of its own. `wall` is the caller's clock.
     ///
     /// # Errors
-    /// Something in the request is missing, unknown or malformed; nothing was counted.
+    /// As there.
     pub fn authorize<'r, R>(
         &self,
         request: &AuthRequest<'r>,
         wall: UnixMillis,
         answer: impl FnOnce(&Answer<'_>) -> R,
     ) -> Result<R, Refusal<'r>> {
-        let now = self.now(wall);
-        // Filled in place: half a kilobyte is not handed from function to function.
-        let mut reports = Reports::new();
-        loop {
-            let seen = self.publishing.load(Ordering::Acquire);
-            let catalog = self.catalog.load();
-            let case = match self.case(&catalog, request) {
-                Ok(case) => case,
-                Err(unresolved) => {
-                    self.start_again(unresolved, seen)?;
-                    continue;
-                }
-            };
-            if let Ok(decided) = self.decide(&catalog, &case, request, now, &mut reports)? {
-                return Ok(answer(&Answer {
-                    denial: decided.denial,
-                    would_deny: decided.would_deny,
-                    service: case.service,
-                    plan: case.plan,
-                    catalog: &catalog,
-                    application: case.lead.application,
-                    windows: &decided.windows,
-                    reports: &reports,
-                    limit: decided.limit,
-                    request,
-                    now,
-                    in_shadow: case.in_shadow(),
-                }));
-            }
-            // A command has just replaced the catalog; the next load sees it.
-            std::hint::spin_loop();
-        }
+        self.moment(wall).authorize(request, answer)
     }
+}
 
-    fn decide<'r>(
+impl Moment<'_> {
+    pub(super) fn decide<'r>(
         &self,
-        catalog: &Catalog,
-        case: &Case<'_>,
         request: &AuthRequest<'r>,
-        now: UnixMillis,
         reports: &mut Reports,
-    ) -> Result<Result<Decided<'r>, Stale>, Refusal<'r>> {
+    ) -> Result<(Case<'_>, Decided<'r>), Unresolved<Refusal<'r>>> {
+        let catalog = self.catalog();
+        let (case, subject) = self.engine.case(catalog, request)?;
         let tree = &case.service.metrics;
         if request.no_body && !request.usage.is_empty() {
-            check_metrics(request.usage, tree)?;
+            check_metrics(&request.usage, tree)?;
         }
-        let mut denial = validate::denial(request, case);
-        let in_shadow = case.in_shadow();
-        let mut would_deny = if in_shadow { denial.take() } else { None };
+        let denial = validate::denial(request, &case);
         let effects = match denial {
             // Usage is looked at by the limits only, which come last.
-            Some(_) => Effects::new(),
-            None => propagate(&named_effects(request.usage, tree)?, tree, request.flat_usage),
+            Some(_) if !case.in_shadow() => Effects::new(),
+            _ => propagate(&named_effects(&request.usage, tree)?, tree, request.flat_usage),
         };
-        let locked = self.counters.lock(case.lead.subject, catalog.version, now.minute());
-        let Ok(mut subject) = locked else { return Ok(Err(Stale)) };
-        let windows = *subject.windows();
-        if let Some(denial) = denial {
-            if !request.no_body {
-                read_reports(reports, case.plan, None, &subject);
-            }
-            return Ok(Ok(Decided { denial: Some(denial), would_deny: None, limit: NO_LIMIT, windows }));
+        let locked = self.engine.counters.lock(subject, catalog.version, self.now().minute());
+        let subject = locked.map_err(|_| Unresolved::Stale)?;
+        let ask = Ask { call: request.call, log_code: request.log_code, all_reports: !request.no_body };
+        let decided = settle(&ask, &case, denial, effects, subject, reports);
+        Ok((case, decided))
+    }
+}
+
+/// Checks all limits, and counts all effects if the call is to be counted and goes ahead. `denial` is the reason other
+/// than limits, and `effects` are of no account if it holds.
+pub(super) fn settle<'r>(
+    ask: &Ask<'_>,
+    case: &Case<'_>,
+    mut denial: Option<Denial<'r>>,
+    effects: Effects,
+    mut subject: SubjectGuard<'_>,
+    reports: &mut Reports,
+) -> Decided<'r> {
+    let in_shadow = case.in_shadow();
+    let mut would_deny = if in_shadow { denial.take() } else { None };
+    let windows = *subject.windows();
+    if let Some(denial) = denial {
+        if ask.all_reports {
+            read_reports(reports, case.plan, None, &subject);
         }
-        let wanted = (request.no_body && !effects.is_empty()).then_some(&effects);
-        read_reports(reports, case.plan, wanted, &subject);
-        let held = hold(reports, &effects);
-        let authorized = held != Held::Not || in_shadow;
-        if authorized && request.call == Call::Authrep {
-            let counted = counted(&effects, request.log_code);
-            if !counted.is_empty() {
-                subject.apply(None, &counted, 0);
-                subject.note_traffic(None);
-                reach(&mut subject, &case.service.alert_limits, case.plan, reports);
-            }
-            drop(subject);
-            show_effects(reports, &effects);
+        return Decided { denial: Some(denial), would_deny: None, effects: Effects::new(), windows };
+    }
+    let wanted = (!ask.all_reports && !effects.is_empty()).then_some(&effects);
+    read_reports(reports, case.plan, wanted, &subject);
+    let held = hold(reports, &effects);
+    let authorized = held != Held::Not || in_shadow;
+    if authorized && ask.call == Call::Authrep {
+        let counted = counted(&effects, ask.log_code);
+        if !counted.is_empty() {
+            subject.apply(None, &counted, 0);
+            subject.note_traffic(None);
+            reach(&mut subject, &case.service.alert_limits, case.plan, reports);
         }
-        let denial = (!authorized).then_some(Denial::LimitsExceeded);
-        if authorized && held != Held::All {
-            would_deny = would_deny.or(Some(Denial::LimitsExceeded));
-        }
-        let limit = if in_shadow { NO_LIMIT } else { status(reports, &effects, &windows, now) };
-        Ok(Ok(Decided { denial, would_deny, limit, windows }))
+        drop(subject);
+        show_effects(reports, &effects);
+    }
+    let denial = (!authorized).then_some(Denial::LimitsExceeded);
+    if authorized && held != Held::All {
+        would_deny = would_deny.or(Some(Denial::LimitsExceeded));
+    }
+    Decided { denial, would_deny, effects, windows }
+}
+
+/// The answer that tells what was decided.
+pub(super) fn answer_of<'a>(
+    catalog: &'a Catalog,
+    case: &Case<'a>,
+    decided: &'a Decided<'a>,
+    reports: &'a Reports,
+    now: UnixMillis,
+) -> Answer<'a> {
+    Answer {
+        denial: decided.denial,
+        would_deny: decided.would_deny,
+        service: case.service,
+        plan: case.plan,
+        catalog,
+        application: case.facts.application,
+        windows: &decided.windows,
+        reports,
+        effects: &decided.effects,
+        now,
+        in_shadow: case.in_shadow(),
     }
 }
 

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::directory::Leads;
+use super::handle::{Passes, edition, renames};
 use super::{Engine, NotDurable, Ticket};
+use crate::counter::{Facts, Note};
 use crate::journal::ENTRY_BYTES_MAX;
 use crate::journal::catalog as codec;
 use crate::journal::entry::{Command, Kind};
@@ -34,6 +36,7 @@ struct Next {
     catalog: Catalog,
     leads: Leads,
     vacated: Vec<Subject>,
+    notes: Vec<Note>,
 }
 
 impl Engine {
@@ -68,9 +71,9 @@ impl Engine {
             return Err(ChangeError::TooLarge { bytes: command.core.len() });
         }
 
-        let next = self.next(&current, &mut changes, version, next_id);
-        let Next { catalog, leads, vacated } = next;
-        let cut = self.cut(&mut sequencer, version, || {
+        let next = self.next(&current, &mut changes, version, next_id, &mut sequencer.passes);
+        let Next { catalog, leads, vacated, notes } = next;
+        let cut = self.cut_and_publish(&mut sequencer, version, notes, || {
             // In this order, so that no decision sees a new catalog with old keys: a key that was taken away is
             // gone before the catalog that goes without it. The other way round a decision notices; see `publishing`.
             self.publishing.fetch_add(1, Ordering::AcqRel);
@@ -92,25 +95,53 @@ impl Engine {
     }
 
     /// Applies `changes` to a copy of `current`, giving new applications their places.
-    fn next(&self, current: &Catalog, changes: &mut [Change], version: u64, next_id: u64) -> Next {
-        let mut next =
-            Next { catalog: Catalog::clone(current), leads: Leads::default(), vacated: Vec::new() };
+    fn next(
+        &self,
+        current: &Catalog,
+        changes: &mut [Change],
+        version: u64,
+        next_id: u64,
+        passes: &mut Passes,
+    ) -> Next {
+        let mut next = Next {
+            catalog: Catalog::clone(current),
+            leads: Leads::default(),
+            vacated: Vec::new(),
+            notes: Vec::new(),
+        };
         next.catalog.version = version;
         for change in changes {
-            self.apply(&mut next, change);
+            self.apply(current, &mut next, change, passes);
         }
         next.catalog.next_id = next_id;
         next
     }
 
-    fn apply(&self, next: &mut Next, change: &mut Change) {
+    fn apply(&self, current: &Catalog, next: &mut Next, change: &mut Change, passes: &mut Passes) {
         match change {
             Change::PutApplication(application) => {
-                let known = next.catalog.applications.get(application.id.0).map(|it| it.subject);
-                application.subject = known.unwrap_or_else(|| self.counters.occupy(application.id));
+                let before = next.catalog.applications.get(application.id.0);
+                application.subject =
+                    before.map_or_else(|| self.counters.occupy(application.id), |it| it.subject);
+                let is_known_otherwise = before.is_none_or(|before| renames(before, application));
+                let pass = is_known_otherwise.then(|| passes.draw());
+                let note = Note { subject: application.subject, facts: Facts::of(application), pass };
+                if current.applications.get(application.id.0).is_some() {
+                    next.notes.push(note);
+                } else {
+                    // Nobody has met it.
+                    self.counters.note(&note);
+                }
             }
             Change::DeleteApplication(id) => {
-                next.vacated.extend(next.catalog.applications.get(id.0).map(|it| it.subject));
+                if let Some(before) = next.catalog.applications.get(id.0) {
+                    let (subject, facts) = (before.subject, Facts::of(before));
+                    next.vacated.push(subject);
+                    next.notes.push(Note { subject, facts, pass: Some(0) });
+                }
+            }
+            Change::PutService(service) => {
+                service.edition = edition(next.catalog.services.get(service.id.0).map(|it| &**it), service);
             }
             _ => {}
         }

@@ -1,7 +1,8 @@
 //! Cutting: from what the counters have pending to journal entries, in an order that replays to the same state.
 
 use super::Engine;
-use crate::counter::{Batch, PendingKind, PendingUsage, SHARDS};
+use super::handle::Passes;
+use crate::counter::{Batch, Counters, Note, PendingKind, PendingUsage, SHARDS};
 use crate::journal::Sequence;
 use crate::journal::entry::{Kind, Set, encode_reached, encode_traffic};
 use crate::journal::reservation::ReservationEncoder;
@@ -18,6 +19,7 @@ const TOLD_MAX: usize = 65_536;
 /// Held while the order of things is decided. Owns the batches that are not in a shard.
 pub(super) struct Sequencer {
     spare: Vec<Batch>,
+    pub(super) passes: Passes,
 }
 
 /// What reports hold open and cuts close.
@@ -43,8 +45,8 @@ pub(super) struct Cut {
 }
 
 impl Sequencer {
-    pub(super) fn new() -> Self {
-        Sequencer { spare: Vec::new() }
+    pub(super) fn new(passes: Passes) -> Self {
+        Sequencer { spare: Vec::new(), passes }
     }
 
     fn batch(&mut self) -> Batch {
@@ -63,17 +65,36 @@ impl Sequencer {
 }
 
 impl Engine {
+    /// Cuts all shards for a flush.
+    pub(super) fn cut(&self, sequencer: &mut Sequencer) -> Cut {
+        self.cut_and_publish(sequencer, 0, Vec::new(), || {})
+    }
+
     /// Closes the gate, lets `publish` make a new catalog known, and cuts all shards. From here on nothing is
-    /// counted under a catalog older than `floor`. While a report holds the gate open no catalog can be published,
+    /// counted under a catalog older than `floor`; `notes` are what it says of subjects, in the order of changes. While a report holds the gate open no catalog can be published,
     /// so a report never meets a shard that has moved on.
-    pub(super) fn cut(&self, sequencer: &mut Sequencer, floor: u64, publish: impl FnOnce()) -> Cut {
+    pub(super) fn cut_and_publish(
+        &self,
+        sequencer: &mut Sequencer,
+        floor: u64,
+        mut notes: Vec<Note>,
+        publish: impl FnOnce(),
+    ) -> Cut {
+        // A stable sort: the last word on a subject stays the last.
+        notes.sort_by_key(|note| Counters::shard_of(note.subject));
+        let mut notes = notes.as_slice();
         let mut gate = self.gate.write();
         publish();
         gate.floor = gate.floor.max(floor);
         gate.cuts += 1;
         let number = gate.cuts;
-        let batches = (0..SHARDS).map(|shard| self.counters.cut(shard, floor, sequencer.batch())).collect();
-        Cut { batches, number }
+        let cut = |shard| {
+            let here = notes.partition_point(|note| Counters::shard_of(note.subject) <= shard);
+            let (here, rest) = notes.split_at(here);
+            notes = rest;
+            self.counters.cut_and_note(shard, floor, sequencer.batch(), here)
+        };
+        Cut { batches: (0..SHARDS).map(cut).collect(), number }
     }
 
     /// As [`Engine::cut`], and copies some subjects of one shard in the same closing of the gate.

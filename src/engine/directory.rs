@@ -19,9 +19,10 @@ use arc_swap::ArcSwap;
 use dashmap::DashMap;
 use siphasher::sip128::{Hasher128, SipHasher24};
 
+use crate::counter::Facts;
 use crate::model::catalog::{Catalog, Change, Key, KeyIndex};
-use crate::model::id::{ApplicationId, PlanId, Subject};
-use crate::model::record::{Application, ApplicationState};
+use crate::model::id::Subject;
+use crate::model::record::Application;
 
 /// What stands for a [`Key`] in the directory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,27 +42,16 @@ impl std::hash::Hash for Fingerprint {
 /// keys again, so this is never older than the record.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lead {
-    pub(super) application: ApplicationId,
-    pub(super) plan: PlanId,
+    pub(super) facts: Facts,
     pub(super) subject: Subject,
     /// The catalog version that brought the record as it is here. A decision whose catalog is older has met a
     /// command half-way.
     pub(super) since: u64,
-    pub(super) is_active: bool,
-    /// Whether the application is in shadow.
-    pub(super) shadow: bool,
 }
 
 impl Lead {
     fn to(application: &Application, since: u64) -> Lead {
-        Lead {
-            application: application.id,
-            plan: application.plan,
-            subject: application.subject,
-            since,
-            is_active: application.state == ApplicationState::Active,
-            shadow: application.shadow,
-        }
+        Lead { facts: Facts::of(application), subject: application.subject, since }
     }
 }
 
@@ -182,7 +172,7 @@ impl KeyIndex for Directory {
     fn find(&self, key: Key<'_>) -> Option<u64> {
         let Fingerprint { bits, is_application } = self.fingerprint(key);
         if is_application {
-            return self.applications.get(&bits).map(|lead| lead.application.0);
+            return self.applications.get(&bits).map(|lead| lead.facts.application.0);
         }
         self.others.load().get(&bits).copied()
     }

@@ -153,7 +153,7 @@ impl Engine {
         }
         let number = {
             let mut sequencer = self.sequencer.lock();
-            let cut = self.cut(&mut sequencer, 0, || {});
+            let cut = self.cut(&mut sequencer);
             self.append_usage(&cut, |_| true);
             let number = cut.number;
             sequencer.recycle(cut);

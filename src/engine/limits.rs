@@ -136,8 +136,13 @@ pub(super) fn status(
 
 /// Seconds until the open window of `period` ends, rounded up; `None` for eternity.
 pub(super) fn reset_s(period: Period, windows: &Windows, now: UnixMillis) -> Option<u64> {
+    reset_ms(period, windows, now).map(|ms| ms.div_ceil(1000))
+}
+
+/// Milliseconds until the open window of `period` ends; `None` for eternity.
+pub(super) fn reset_ms(period: Period, windows: &Windows, now: UnixMillis) -> Option<u64> {
     let (_, end) = window_secs(period, windows)?;
-    Some(end.saturating_mul(1000).saturating_sub(now.0).div_ceil(1000))
+    Some(end.saturating_mul(1000).saturating_sub(now.0))
 }
 
 pub(super) fn effect_on(effects: &Effects, slot: MetricSlot) -> Option<Effect> {

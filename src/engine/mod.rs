@@ -41,13 +41,17 @@
 //! per batch of requests and pass it in.
 
 mod authorize;
+mod bind;
+mod bound;
 mod change;
 mod copy;
 mod cut;
 mod directory;
 mod explain;
 mod flush;
+mod handle;
 mod limits;
+mod moment;
 mod recover;
 mod report;
 pub mod request;
@@ -66,12 +70,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
 
+pub use bind::{BindRequest, Bound};
+pub use bound::BoundRequest;
 pub use change::ChangeError;
 pub use explain::{
     ApplicationExplained, Explanation, LimitExplained, PlanExplained, Reason, ServiceExplained,
     UsageExplained, Verdict,
 };
 pub use flush::{FLUSH_INTERVAL, FlushHealth, NotDurable, Ticket};
+pub use handle::{Handle, Scope};
+pub use moment::Moment;
 pub use recover::{RecoverError, Recovery};
 
 use crate::counter::snapshot::SubjectImage;
@@ -85,7 +93,7 @@ use cut::{Gate, Sequencer};
 use directory::Directory;
 use flush::FlushState;
 use request::Credentials;
-pub use standing::Standing;
+pub use standing::{Binding, Standing};
 
 /// Decides, counts and remembers. Shared by all listeners and plugins of a node.
 pub struct Engine {

@@ -10,8 +10,9 @@ use super::Engine;
 use super::cut::{Gate, Sequencer};
 use super::directory::{Directory, Leads};
 use super::flush::FlushState;
-use crate::counter::Counters;
+use super::handle::Passes;
 use crate::counter::snapshot::SubjectImage;
+use crate::counter::{Counters, Facts, Note};
 use crate::journal::catalog::{self as codec, CatalogError};
 use crate::journal::entry::{Command, Entry};
 use crate::journal::reservation::ReservationItem;
@@ -158,11 +159,17 @@ impl Recovery {
             directory.leads_of(&mut leads, &catalog, &change, true);
         }
         directory.put(leads);
+        let mut passes = Passes::new(seed);
+        for (_, application) in catalog.applications.iter() {
+            let facts = Facts::of(application);
+            self.counters.note(&Note { subject: application.subject, facts, pass: Some(passes.draw()) });
+        }
+        self.counters.open(catalog.version);
         Engine {
             directory,
             counters: self.counters,
             journal,
-            sequencer: Mutex::new(Sequencer::new()),
+            sequencer: Mutex::new(Sequencer::new(passes)),
             gate: RwLock::new(Gate { floor: catalog.version, cuts: 0 }),
             flush: FlushState::new(),
             clock: AtomicU64::new(self.now.0),

@@ -128,11 +128,11 @@ impl Engine {
                 (app_id, None) => self.by_app_id(catalog, service, app_id)?,
             };
             let tree = &service.metrics;
-            let effects = propagate(&named_effects(transaction.usage, tree)?, tree, request.flat_usage);
+            let effects = propagate(&named_effects(&transaction.usage, tree)?, tree, request.flat_usage);
             let dated = dated(transaction, now)?;
             let effects = counted(&effects, transaction.log_code);
             if !effects.is_empty() {
-                batch.push(Resolved { subject: lead.subject, plan: lead.plan, dated, effects });
+                batch.push(Resolved { subject: lead.subject, plan: lead.facts.plan, dated, effects });
             }
         }
         Ok(batch)

@@ -1,10 +1,13 @@
 //! What the engine is asked and what it answers. Everything borrows: a decision allocates nothing of its own.
 
+use super::limits::status;
+use crate::model::amount::Effect;
 use crate::model::catalog::Catalog;
 use crate::model::decision::{Denial, Refusal};
-use crate::model::id::ApplicationId;
+use crate::model::id::{ApplicationId, ServiceId};
 use crate::model::record::{Application, Limit, Plan, Service};
 use crate::model::time::{UnixMillis, Windows};
+use crate::model::usage::Effects;
 
 /// Who asks. Blank parameters are absent (`None`).
 #[derive(Clone, Copy, Default, Debug)]
@@ -15,14 +18,44 @@ pub struct Credentials<'a> {
     pub service_token: Option<&'a str>,
     /// Which service. With a provider key it may be left out: the tenant's default service is meant.
     pub service_id: Option<&'a str>,
+    /// The service, if the caller has been let in for it already: then the others are not looked at.
+    pub service: Option<ServiceId>,
 }
 
 /// One named value of `usage[NAME]=VALUE`, unchecked. `None` is a value that is not a text.
 pub type UsageParameter<'a> = (&'a str, Option<&'a str>);
 
-/// Whether an authorized request is counted.
+/// What a call uses, by system names of metrics.
+#[derive(Clone, Copy, Debug)]
+pub enum Usage<'a> {
+    /// As a text protocol has it.
+    Texts(&'a [UsageParameter<'a>]),
+    /// As a protocol with numbers has it.
+    Amounts(&'a [(&'a str, Effect)]),
+}
+
+impl Usage<'_> {
+    /// Whether nothing is named.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Usage::Texts(usage) => usage.is_empty(),
+            Usage::Amounts(usage) => usage.is_empty(),
+        }
+    }
+}
+
+impl Default for Usage<'_> {
+    fn default() -> Self {
+        Usage::Amounts(&[])
+    }
+}
+
+/// What is asked, and whether an authorized request is counted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Call {
+    /// Only asks whether the limits hold: neither keys, referrers nor states are looked at.
+    Check,
     /// Only asks.
     Authorize,
     /// Asks, and counts the usage if the answer is yes: one step, nothing comes between.
@@ -57,7 +90,7 @@ pub struct AuthRequest<'a> {
     /// OAuth's redirect; blank is absent.
     pub redirect: Option<Redirect<'a>>,
     /// What the call uses, in the order of the request.
-    pub usage: &'a [UsageParameter<'a>],
+    pub usage: Usage<'a>,
     /// Response code to count (authrep).
     pub log_code: Option<&'a str>,
     /// Count the named metrics only, not their ancestors.
@@ -66,7 +99,7 @@ pub struct AuthRequest<'a> {
     pub no_body: bool,
 }
 
-/// The answer to an [`AuthRequest`] whose application is known.
+/// The answer to a call whose application is known.
 #[derive(Clone, Copy, Debug)]
 pub struct Answer<'a> {
     /// Why not; `None` means authorized.
@@ -85,10 +118,8 @@ pub struct Answer<'a> {
     pub windows: &'a Windows,
     /// The plan's limits with their counts, in the order of answers.
     pub reports: &'a [UsageReport],
-    /// What the `3scale-limit-*` headers say, whether or not they were asked for.
-    pub limit: LimitStatus,
-    /// What was asked.
-    pub(super) request: &'a AuthRequest<'a>,
+    /// What the call does to metrics, ancestors included.
+    pub(super) effects: &'a Effects,
     /// The engine's time of the decision.
     pub(super) now: UnixMillis,
     /// Whether no limit binds, because the service or the application is in shadow.
@@ -100,6 +131,16 @@ impl<'a> Answer<'a> {
     #[must_use]
     pub fn application(&self) -> Option<&'a Application> {
         self.catalog.applications.get(self.application.0).map(|it| &**it)
+    }
+
+    /// What the `3scale-limit-*` headers say.
+    #[must_use]
+    pub fn limit(&self) -> LimitStatus {
+        let looked_at = matches!(self.denial, None | Some(Denial::LimitsExceeded));
+        if self.in_shadow || !looked_at {
+            return LimitStatus { remaining: None, reset_s: None, max: None };
+        }
+        status(self.reports, self.effects, self.windows, self.now)
     }
 }
 
@@ -133,7 +174,7 @@ pub struct Transaction<'a> {
     /// Key that stands for the application; blank is absent.
     pub user_key: Option<&'a str>,
     /// What was used.
-    pub usage: &'a [UsageParameter<'a>],
+    pub usage: Usage<'a>,
     /// When, in seconds since 1970 UTC; `None` is now.
     pub timestamp: Option<i64>,
     /// Response code to count.

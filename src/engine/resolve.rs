@@ -2,29 +2,30 @@
 
 use super::Engine;
 use super::directory::Lead;
-use super::request::{AuthRequest, Credentials, UsageParameter};
+use super::request::{AuthRequest, Credentials, Usage};
 use super::validate;
+use crate::counter::Facts;
 use crate::model::amount::Effect;
 use crate::model::catalog::{Catalog, Key, KeyIndex};
 use crate::model::decision::Refusal;
-use crate::model::id::TenantId;
+use crate::model::id::{Subject, TenantId};
 use crate::model::metric::MetricTree;
-use crate::model::record::{Application, BackendVersion, Plan, Service};
+use crate::model::record::{Application, BackendVersion, Plan, Service, ServiceState};
 use crate::model::usage::{Effects, parse_value, push_effect};
 
 /// Who a request is about.
 pub(super) struct Case<'c> {
     pub(super) service: &'c Service,
-    pub(super) lead: Lead,
+    pub(super) plan: &'c Plan,
+    pub(super) facts: Facts,
     /// The whole record, unless nothing in it could matter to the decision.
     pub(super) application: Option<&'c Application>,
-    pub(super) plan: &'c Plan,
 }
 
 impl Case<'_> {
     /// Whether no call is denied: see the engine, Shadow.
     pub(super) fn in_shadow(&self) -> bool {
-        self.service.shadow || self.lead.shadow
+        self.service.shadow || self.facts.shadow()
     }
 }
 
@@ -60,31 +61,45 @@ impl Engine {
         &self,
         catalog: &'c Catalog,
         request: &AuthRequest<'r>,
-    ) -> Result<Case<'c>, Unresolved<Refusal<'r>>> {
+    ) -> Result<(Case<'c>, Subject), Unresolved<Refusal<'r>>> {
         let service = self.service(catalog, &request.credentials)?;
         if request.oauth && request.app_id.is_none() {
             return Err(Refusal::ApplicationNotFound { id: None }.into());
         }
-        if request.app_id.is_some() && request.user_key.is_some() {
-            return Err(Refusal::AppIdAndUserKey.into());
-        }
-        let lead = if service.backend_version == BackendVersion::UserKey {
-            self.by_user_key(catalog, service, request.user_key)?
-        } else {
-            self.by_app_id(catalog, service, request.app_id)?
-        };
+        let Lead { facts, subject, .. } = self.lead(catalog, service, request.app_id, request.user_key)?;
         // A draft never leaves an application without its plan, but a command may have taken both away.
-        let plan = catalog.plans.get(lead.plan.0).ok_or(Unresolved::Stale)?;
+        let plan = catalog.plans.get(facts.plan.0).ok_or(Unresolved::Stale)?;
         let application = if validate::reads_application(request, service) {
-            Some(&**catalog.applications.get(lead.application.0).ok_or(Unresolved::Stale)?)
+            Some(&**catalog.applications.get(facts.application.0).ok_or(Unresolved::Stale)?)
         } else {
             None
         };
-        Ok(Case { service, lead, application, plan })
+        Ok((Case { service, plan, facts, application }, subject))
+    }
+
+    /// The application of a service that a caller means.
+    pub(super) fn lead<'r>(
+        &self,
+        catalog: &Catalog,
+        service: &Service,
+        app_id: Option<&'r str>,
+        user_key: Option<&'r str>,
+    ) -> Result<Lead, Unresolved<Refusal<'r>>> {
+        if app_id.is_some() && user_key.is_some() {
+            return Err(Refusal::AppIdAndUserKey.into());
+        }
+        if service.backend_version == BackendVersion::UserKey {
+            self.by_user_key(catalog, service, user_key)
+        } else {
+            self.by_app_id(catalog, service, app_id)
+        }
     }
 
     /// Step 3: something to know the caller by.
     pub(super) fn check_credentials<'r>(&self, credentials: &Credentials<'r>) -> Result<(), Refusal<'r>> {
+        if credentials.service.is_some() {
+            return Ok(());
+        }
         match (credentials.provider_key, credentials.service_token, credentials.service_id) {
             (Some(_), _, _) => Ok(()),
             (None, None, _) => Err(Refusal::CredentialsRequired),
@@ -99,6 +114,10 @@ impl Engine {
         catalog: &'c Catalog,
         credentials: &Credentials<'r>,
     ) -> Result<&'c Service, Refusal<'r>> {
+        if let Some(id) = credentials.service {
+            let there = catalog.services.get(id.0).filter(|it| it.state != ServiceState::Retired);
+            return there.map(|it| &**it).ok_or(Refusal::ServiceGone { service: id });
+        }
         let Some(key) = credentials.provider_key else {
             let token = credentials.service_token.ok_or(Refusal::CredentialsRequired)?;
             let service_id = credentials.service_id.ok_or(Refusal::ServiceIdMissing)?;
@@ -182,25 +201,33 @@ fn service_names(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Checks that the named metrics exist (step 11), without looking at the values.
-pub(super) fn check_metrics<'r>(usage: &[UsageParameter<'r>], tree: &MetricTree) -> Result<(), Refusal<'r>> {
-    usage
-        .iter()
-        .try_for_each(|(name, _)| tree.find(name.trim()).map(drop).ok_or(Refusal::MetricInvalid { name }))
+pub(super) fn check_metrics<'r>(usage: &Usage<'r>, tree: &MetricTree) -> Result<(), Refusal<'r>> {
+    let check = |name: &'r str| tree.find(name.trim()).map(drop).ok_or(Refusal::MetricInvalid { name });
+    match usage {
+        Usage::Texts(usage) => usage.iter().try_for_each(|(name, _)| check(name)),
+        Usage::Amounts(usage) => usage.iter().try_for_each(|(name, _)| check(name)),
+    }
 }
 
 /// What the usage of a request does to the metrics it names: value, then metric, in the order of the request.
-pub(super) fn named_effects<'r>(
-    usage: &[UsageParameter<'r>],
-    tree: &MetricTree,
-) -> Result<Effects, Refusal<'r>> {
+pub(super) fn named_effects<'r>(usage: &Usage<'r>, tree: &MetricTree) -> Result<Effects, Refusal<'r>> {
     let mut effects = Effects::new();
-    for (metric, value) in usage {
-        let text = value.filter(|text| !text.trim().is_empty());
-        let text = text.ok_or(Refusal::UsageValueInvalid { metric, value: None })?;
-        let effect: Effect =
-            parse_value(text).ok_or(Refusal::UsageValueInvalid { metric, value: Some(text) })?;
-        let found = tree.find(metric.trim()).ok_or(Refusal::MetricInvalid { name: metric })?;
+    let mut push = |name: &'r str, effect: Effect| {
+        let found = tree.find(name.trim()).ok_or(Refusal::MetricInvalid { name })?;
         push_effect(&mut effects, found.slot, effect);
+        Ok(())
+    };
+    match usage {
+        Usage::Texts(usage) => {
+            usage.iter().try_for_each(|(metric, value)| push(metric, effect_of(metric, *value)?))?
+        }
+        Usage::Amounts(usage) => usage.iter().try_for_each(|(metric, effect)| push(metric, *effect))?,
     }
     Ok(effects)
+}
+
+fn effect_of<'r>(metric: &'r str, value: Option<&'r str>) -> Result<Effect, Refusal<'r>> {
+    let text = value.filter(|text| !text.trim().is_empty());
+    let text = text.ok_or(Refusal::UsageValueInvalid { metric, value: None })?;
+    parse_value(text).ok_or(Refusal::UsageValueInvalid { metric, value: Some(text) })
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use proptest::prelude::*;
 
 use super::Engine;
-use super::request::{AuthRequest, Call, UsageParameter};
+use super::request::{AuthRequest, Call, Usage, UsageParameter};
 use super::tests::{NOW, THREADS, World, credentials};
 use crate::model::draft::CommandError;
 use crate::model::id::{LimitId, MetricId};
@@ -27,7 +27,7 @@ fn call(
         app_key: None,
         referrer: None,
         redirect: None,
-        usage,
+        usage: Usage::Texts(usage),
         log_code: None,
         flat_usage: false,
         no_body: false,
@@ -125,7 +125,7 @@ fn an_application_in_shadow_is_known_by_its_key() {
             app_key: None,
             referrer: None,
             redirect: None,
-            usage: &[],
+            usage: Usage::default(),
             log_code: None,
             flat_usage: false,
             no_body: true,

@@ -1,18 +1,17 @@
-//! Standing: how a call stands with the limits that bind it, in units of their metrics. Worked out for those answers
-//! that show it; a decision itself does not need it.
+//! Standing: how a call stands with the limits that bind it. Worked out for those answers that show it; a decision itself
+//! does not need it.
 
 use std::cmp::Reverse;
 
 use smallvec::SmallVec;
 
-use super::limits::{binds, calls_left, effect_on, holds, reset_s};
+use super::limits::{binds, calls_left, effect_on, holds, reset_ms};
 use super::request::{Answer, UsageReport};
-use super::resolve::named_effects;
 use crate::model::amount::Effect;
 use crate::model::decision::Denial;
-use crate::model::usage::{Effects, propagate};
+use crate::model::record::Limit;
 
-/// The limits that bind a call, and the one that will stop it first, or has stopped it.
+/// The limits that bind a call, and the one that will stop it first, or has stopped it; in units of their metrics.
 #[derive(Clone, Debug)]
 pub struct Standing<'a> {
     /// The limits on the metrics that the call touches, ancestors included, without those in shadow; for a call
@@ -28,41 +27,85 @@ pub struct Standing<'a> {
     pub retry_after_s: Option<u64>,
 }
 
+/// The tightest of the limits that bind a call; see [`Standing::tightest`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Binding<'a> {
+    /// The limit.
+    pub limit: &'a Limit,
+    /// Its count, in units of its metric: with this call's usage when an authrep was authorized.
+    pub current: u64,
+    /// How often the same call could still be made by this limit; `None` is without bound.
+    pub remaining: Option<u64>,
+    /// Milliseconds until its window ends; `None` for eternity, which does not end.
+    pub reset_ms: Option<u64>,
+    /// As [`Standing::retry_after_s`], in milliseconds.
+    pub retry_after_ms: Option<u64>,
+}
+
 impl<'a> Answer<'a> {
     /// How the call stands with the limits that bind it. Of no use for a call that was denied for another reason: its
     /// limits were not looked at.
     #[must_use]
     pub fn standing(&self) -> Standing<'a> {
-        let tree = &self.service.metrics;
-        // It was read without an error when it was decided, or not at all.
-        let named = named_effects(self.request.usage, tree).unwrap_or_default();
-        let effects = propagate(&named, tree, self.request.flat_usage);
-        let binding = |report: &&UsageReport| !self.in_shadow && binds(report, &effects);
-        let limits: SmallVec<[&UsageReport; 8]> = self.reports.iter().filter(binding).collect();
-        let resets = |report: &UsageReport| reset_s(report.limit.period, self.windows, self.now);
-        let is_denied = self.denial == Some(Denial::LimitsExceeded);
-        let tightest = if is_denied {
-            // A week can end after its month, so the longest period need not be the one that ends last.
-            denying(&limits, &effects)
-                .max_by_key(|report| (resets(report).unwrap_or(u64::MAX), Reverse(report.limit.period)))
-        } else {
-            let left = |report: &UsageReport| report.limit.max.saturating_sub(report.current);
-            let tightness = |report: &&UsageReport| {
-                (calls_left(report, &effects).unwrap_or(u64::MAX), left(report), report.limit.period)
-            };
-            limits.iter().copied().min_by_key(tightness)
-        };
-        let reset_s = tightest.and_then(resets);
-        let opens_again = is_denied && denying(&limits, &effects).all(|report| fits_alone(report, &effects));
-        Standing { limits, tightest, reset_s, retry_after_s: reset_s.filter(|_| opens_again) }
+        let tightest = self.tightest();
+        let reset_s = tightest.and_then(|it| self.reset_ms(it)).map(|ms| ms.div_ceil(1000));
+        let retry_after_s = reset_s.filter(|_| self.opens_again());
+        Standing { limits: self.binding_limits().collect(), tightest, reset_s, retry_after_s }
     }
-}
 
-fn denying<'a>(limits: &[&'a UsageReport], effects: &Effects) -> impl Iterator<Item = &'a UsageReport> {
-    limits.iter().copied().filter(|report| !holds(report, effects))
-}
+    /// The tightest limit alone; `None` if no limit binds the call, or if it was denied for another reason than limits.
+    #[must_use]
+    pub fn binding(&self) -> Option<Binding<'a>> {
+        let looked_at = matches!(self.denial, None | Some(Denial::LimitsExceeded));
+        let report = self.tightest().filter(|_| looked_at)?;
+        let reset_ms = self.reset_ms(report);
+        Some(Binding {
+            limit: &report.limit,
+            current: report.current,
+            remaining: calls_left(report, self.effects),
+            reset_ms,
+            retry_after_ms: reset_ms.filter(|_| self.opens_again()),
+        })
+    }
 
-/// Whether a call fits a window in which nothing has been counted.
-fn fits_alone(report: &UsageReport, effects: &Effects) -> bool {
-    effect_on(effects, report.limit.slot).map_or(0, Effect::amount) <= report.limit.max
+    fn binding_limits(&self) -> impl Iterator<Item = &'a UsageReport> {
+        let (in_shadow, effects) = (self.in_shadow, self.effects);
+        self.reports.iter().filter(move |report| !in_shadow && binds(report, effects))
+    }
+
+    fn denying(&self) -> impl Iterator<Item = &'a UsageReport> {
+        let effects = self.effects;
+        self.binding_limits().filter(move |report| !holds(report, effects))
+    }
+
+    fn is_denied(&self) -> bool {
+        self.denial == Some(Denial::LimitsExceeded)
+    }
+
+    fn tightest(&self) -> Option<&'a UsageReport> {
+        if self.is_denied() {
+            // A week can end after its month, so the longest period need not be the one that ends last.
+            let end = |report: &&UsageReport| {
+                (self.reset_ms(report).unwrap_or(u64::MAX), Reverse(report.limit.period))
+            };
+            return self.denying().max_by_key(end);
+        }
+        let left = |report: &UsageReport| report.limit.max.saturating_sub(report.current);
+        let tightness = |report: &&UsageReport| {
+            (calls_left(report, self.effects).unwrap_or(u64::MAX), left(report), report.limit.period)
+        };
+        self.binding_limits().min_by_key(tightness)
+    }
+
+    fn reset_ms(&self, report: &UsageReport) -> Option<u64> {
+        reset_ms(report.limit.period, self.windows, self.now)
+    }
+
+    /// Whether the same call may be made again when all limits that deny it have begun anew.
+    fn opens_again(&self) -> bool {
+        let fits_alone = |report: &UsageReport| {
+            effect_on(self.effects, report.limit.slot).map_or(0, Effect::amount) <= report.limit.max
+        };
+        self.is_denied() && self.denying().all(fits_alone)
+    }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use super::request::{AuthRequest, Call, Credentials, ReportRequest, Transaction, UsageParameter};
+use super::request::{AuthRequest, Call, Credentials, ReportRequest, Transaction, Usage, UsageParameter};
 use super::{Engine, Recovery};
 use crate::journal::{Journal, Options, Sequence};
 use crate::model::decision::{Denial, Refusal};
@@ -84,7 +84,7 @@ fn count(engine: &Engine, application: ApplicationId, slot: u32, period: Period)
     cell.map_or(0, |cell| cell.counts[period as usize])
 }
 
-fn authrep<'r>(
+pub(super) fn authrep<'r>(
     engine: &Engine,
     user_key: &'r str,
     usage: &'r [UsageParameter<'r>],
@@ -98,7 +98,7 @@ fn authrep<'r>(
         app_key: None,
         referrer: None,
         redirect: None,
-        usage,
+        usage: Usage::Texts(usage),
         log_code: None,
         flat_usage: false,
         no_body: false,
@@ -112,7 +112,7 @@ fn authrep<'r>(
 fn report(engine: &Engine, user_keys: &[&str], usage: &[UsageParameter<'_>]) {
     let transactions: Vec<_> = user_keys
         .iter()
-        .map(|key| Transaction { user_key: Some(key), usage, ..Transaction::default() })
+        .map(|key| Transaction { user_key: Some(key), usage: Usage::Texts(usage), ..Transaction::default() })
         .collect();
     let request =
         ReportRequest { credentials: credentials(), transactions: &transactions, flat_usage: false };
@@ -273,7 +273,7 @@ fn sets_and_future_usage_survive_a_restart_in_order() {
     let usage = [("hits", Some("10"))];
     let transaction = Transaction {
         user_key: Some("key0"),
-        usage: &usage,
+        usage: Usage::Texts(&usage),
         timestamp: Some(ahead),
         log_code: Some("404"),
         ..Transaction::default()

@@ -1,19 +1,23 @@
 //! The checks that come before the limits, in the order of the Service Management API. They read the catalog only.
 
-use super::request::{AuthRequest, Redirect};
+use super::request::{AuthRequest, Call, Redirect};
 use super::resolve::Case;
 use crate::model::decision::Denial;
 use crate::model::record::{Application, BackendVersion, Secret, Service, ServiceState};
 
-/// Whether a decision depends on more of the application than its [`Lead`] tells.
+/// Whether a decision depends on more of the application than its [`Facts`] tell.
 ///
-/// [`Lead`]: super::directory::Lead
+/// [`Facts`]: crate::counter::Facts
 pub(super) fn reads_application(request: &AuthRequest<'_>, service: &Service) -> bool {
-    request.oauth || service.referrer_filters_required || service.backend_version != BackendVersion::UserKey
+    let by_more_than_key = request.oauth || service.backend_version != BackendVersion::UserKey;
+    request.call != Call::Check && (by_more_than_key || service.referrer_filters_required)
 }
 
 /// The first reason, other than limits, for which `request` may not go ahead.
 pub(super) fn denial<'r>(request: &AuthRequest<'r>, case: &Case<'_>) -> Option<Denial<'r>> {
+    if request.call == Call::Check {
+        return None;
+    }
     let service = case.service;
     let oauth_enabled = service.backend_version == BackendVersion::Oauth;
     if request.oauth && !oauth_enabled {
@@ -21,28 +25,43 @@ pub(super) fn denial<'r>(request: &AuthRequest<'r>, case: &Case<'_>) -> Option<D
     }
     case.application
         .and_then(|application| {
-            check_key(request, service.backend_version, application)
+            check_key(request.app_key, service.backend_version, application)
                 .or_else(|| if request.oauth { check_redirect(request, application) } else { None })
-                .or_else(|| check_referrer(request, service, application))
+                .or_else(|| check_referrer(request.referrer, service, application))
         })
-        .or_else(|| (!case.lead.is_active).then_some(Denial::ApplicationNotActive))
-        .or_else(|| (service.state != ServiceState::Active).then_some(Denial::ServiceNotActive))
+        .or_else(|| check_states(case))
 }
 
-fn check_key<'r>(
-    request: &AuthRequest<'r>,
+/// As [`denial`], for a call of an application whose credentials were checked when it was bound.
+pub(super) fn denial_when_bound<'r>(referrer: Option<&'r str>, case: &Case<'_>) -> Option<Denial<'r>> {
+    let application = case.application;
+    application
+        .and_then(|application| check_referrer(referrer, case.service, application))
+        .or_else(|| check_states(case))
+}
+
+fn check_states<'r>(case: &Case<'_>) -> Option<Denial<'r>> {
+    if !case.facts.is_active() {
+        return Some(Denial::ApplicationNotActive);
+    }
+    (case.service.state != ServiceState::Active).then_some(Denial::ServiceNotActive)
+}
+
+/// Whether the key that a call brings is one of the application's, if it must be.
+pub(super) fn check_key<'r>(
+    key: Option<&'r str>,
     version: BackendVersion,
     application: &Application,
 ) -> Option<Denial<'r>> {
     let needed = match version {
         BackendVersion::UserKey => false,
         BackendVersion::AppId => !application.app_keys.is_empty(),
-        BackendVersion::Oauth => request.app_key.is_some(),
+        BackendVersion::Oauth => key.is_some(),
     };
     if !needed {
         return None;
     }
-    let key = request.app_key.filter(|key| !key.is_empty());
+    let key = key.filter(|key| !key.is_empty());
     // Every key is compared, so the time says nothing about which of them came close.
     let matches = |own: &Secret| key.is_some_and(|key| own.matches(key));
     let known = application.app_keys.iter().fold(false, |known, own| known | matches(own));
@@ -59,14 +78,14 @@ fn check_redirect<'r>(request: &AuthRequest<'r>, application: &Application) -> O
 }
 
 fn check_referrer<'r>(
-    request: &AuthRequest<'r>,
+    referrer: Option<&'r str>,
     service: &Service,
     application: &Application,
 ) -> Option<Denial<'r>> {
     if !service.referrer_filters_required || application.referrer_filters.is_empty() {
         return None;
     }
-    let Some(referrer) = request.referrer else { return Some(Denial::ReferrerNotAllowed(None)) };
+    let Some(referrer) = referrer else { return Some(Denial::ReferrerNotAllowed(None)) };
     let allowed = referrer == "*"
         || application.referrer_filters.iter().any(|filter| matches(filter.as_bytes(), referrer.as_bytes()));
     (!allowed).then_some(Denial::ReferrerNotAllowed(Some(referrer)))

@@ -140,10 +140,15 @@ fn status_of(refusal: &Refusal<'_>) -> StatusCode {
         | Refusal::ProviderKeyInvalid { .. }
         | Refusal::ProviderKeyInvalidOrServiceMissing { .. }
         | Refusal::ServiceIdInvalid { .. }
+        | Refusal::ServiceGone { .. }
         | Refusal::AppIdAndUserKey
         | Refusal::UserKeyInvalid { .. }
         | Refusal::UsageValueInvalid { .. } => StatusCode::FORBIDDEN,
-        Refusal::ApplicationNotFound { .. } | Refusal::MetricInvalid { .. } => StatusCode::NOT_FOUND,
+        // Nothing over HTTP has a handle or slot.
+        Refusal::ApplicationNotFound { .. }
+        | Refusal::MetricInvalid { .. }
+        | Refusal::StaleHandle
+        | Refusal::SlotInvalid { .. } => StatusCode::NOT_FOUND,
         Refusal::ServiceIdMissing | Refusal::NotValidData => StatusCode::UNPROCESSABLE_ENTITY,
         Refusal::BadRequest { .. }
         | Refusal::ContentTypeInvalid { .. }

@@ -13,7 +13,7 @@ use super::options::Options;
 use super::peer::Peer;
 use super::xml::{self, Shown};
 use super::{ratelimit, telemetry};
-use crate::engine::request::{Answer, AuthRequest, Call, Redirect, UsageParameter};
+use crate::engine::request::{Answer, AuthRequest, Call, Redirect, Usage, UsageParameter};
 use crate::model::decision::{Denial, Refusal};
 
 /// Answers a call. The checks come in the order of the reference: what can be read, who asks, what is asked.
@@ -115,7 +115,7 @@ pub(super) fn with_request<'f, R>(
             .redirect_uri()
             .map(Redirect::Uri)
             .or_else(|| fields.redirect_url().map(Redirect::Url)),
-        usage: &usage,
+        usage: Usage::Texts(&usage),
         log_code: fields.log_code(),
         flat_usage: options.flat_usage,
         no_body,
@@ -149,7 +149,7 @@ fn render(answer: &Answer<'_>, shown: Shown, no_body: bool) -> Outcome {
     let headers = response.headers_mut();
     if matches!(answer.denial, None | Some(Denial::LimitsExceeded)) {
         if options.limit_headers {
-            answer::add_limit(headers, &answer.limit);
+            answer::add_limit(headers, &answer.limit());
         }
         if options.ratelimit_headers || answer.service.ratelimit_headers {
             ratelimit::add(headers, answer);

@@ -53,6 +53,7 @@ impl<'a> Fields<'a> {
             provider_key: not_blank(self.provider_key),
             service_token: not_blank(self.service_token),
             service_id: not_blank(self.service_id),
+            service: None,
         }
     }
 

@@ -21,7 +21,7 @@ use super::peer::Peer;
 use super::telemetry::Call;
 use super::timestamp;
 use crate::engine::Ticket;
-use crate::engine::request::{ReportError, ReportRequest, Transaction, UsageParameter};
+use crate::engine::request::{ReportError, ReportRequest, Transaction, Usage, UsageParameter};
 use crate::model::decision::Refusal;
 
 /// What a call that counts nothing is counted as, and its answer. Boxed: most reports have none.
@@ -194,7 +194,7 @@ impl<'a> Part<'a> {
         Transaction {
             app_id: self.app_id,
             user_key: self.user_key,
-            usage: usage.get(self.usage.clone()).unwrap_or_default(),
+            usage: Usage::Texts(usage.get(self.usage.clone()).unwrap_or_default()),
             timestamp: self.timestamp,
             log_code: self.log_code,
         }

@@ -384,6 +384,7 @@ fn service_of(record: ServiceRecord) -> Result<Service, CatalogError> {
         stats_erasure: (record.stats_erasure != 0).then_some(record.stats_erasure),
         shadow: record.shadow,
         ratelimit_headers: record.ratelimit_headers,
+        edition: 0,
     })
 }
 

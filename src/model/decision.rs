@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use super::id::{MetricSlot, ServiceId};
+
 /// Why a well-formed request of a known application may not go ahead.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Denial<'a> {
@@ -110,6 +112,16 @@ pub enum Refusal<'a> {
     TooMuchFutureUsage,
     /// Ours: the disk takes no writes, so nothing can be acknowledged as durable.
     StorageUnavailable,
+    /// Ours: the handle of a bound application has died, or was never the caller's.
+    StaleHandle,
+    /// Ours: a slot of no metric, in a call by handle.
+    SlotInvalid {
+        slot: MetricSlot,
+    },
+    /// Ours: the service that a connection was let in for is gone.
+    ServiceGone {
+        service: ServiceId,
+    },
 }
 
 /// How old a reported timestamp may be, in seconds.
@@ -145,6 +157,9 @@ impl Refusal<'_> {
             Refusal::EndUsersNoLongerSupported => "end_users_no_longer_supported",
             Refusal::TooMuchFutureUsage => "too_much_future_usage",
             Refusal::StorageUnavailable => "storage_unavailable",
+            Refusal::StaleHandle => "stale_handle",
+            Refusal::SlotInvalid { .. } => "metric_invalid",
+            Refusal::ServiceGone { .. } => "service_id_invalid",
         }
     }
 }
@@ -199,6 +214,9 @@ impl fmt::Display for Refusal<'_> {
             Refusal::StorageUnavailable => {
                 f.write_str("the node's disk takes no writes at present, nothing was counted")
             }
+            Refusal::StaleHandle => f.write_str("the handle is not valid any more, bind again"),
+            Refusal::SlotInvalid { slot } => write!(f, "metric number {} is invalid", slot.0),
+            Refusal::ServiceGone { service } => write!(f, "service id \"{service}\" is invalid"),
         }
     }
 }

@@ -136,6 +136,9 @@ pub struct Service {
     pub shadow: bool,
     /// Every decision is answered with the `RateLimit` fields, whether or not the caller asks for them.
     pub ratelimit_headers: bool,
+    /// Raised when what callers have looked up in the service may lead elsewhere: see `engine::handle`. Belongs to the
+    /// running node, not to the record: neither written nor compared across restarts.
+    pub edition: u32,
 }
 
 /// The percentages of a limit that can be told of (3scale's).

@@ -202,25 +202,25 @@ impl Engine {
     ) -> Result<(), Unresolved<Refusal<'r>>> {
         let service = self.service(catalog, &request.credentials)?;
         explanation.service = Some(ServiceExplained::of(service, request));
-        let case = self.case(catalog, request)?;
-        let application = catalog.applications.get(case.lead.application.0).ok_or(Unresolved::Stale)?;
+        let (case, subject) = self.case(catalog, request)?;
+        let application = catalog.applications.get(case.facts.application.0).ok_or(Unresolved::Stale)?;
         explanation.application = Some(ApplicationExplained::of(application, service));
         explanation.plan = Some(PlanExplained::of(case.plan));
 
         let tree = &service.metrics;
         if request.no_body && !request.usage.is_empty() {
-            check_metrics(request.usage, tree)?;
+            check_metrics(&request.usage, tree)?;
         }
         let denial = validate::denial(request, &case);
         // Usage is looked at only if nothing else denies the call; then there is no harm in showing what can be shown.
-        let named = match named_effects(request.usage, tree) {
+        let named = match named_effects(&request.usage, tree) {
             Err(_) if denial.is_some() && !case.in_shadow() => Effects::new(),
             named => named?,
         };
         let effects = propagate(&named, tree, request.flat_usage);
         let mut reports = Reports::new();
         let windows = {
-            let locked = self.counters.lock(case.lead.subject, catalog.version, now.minute());
+            let locked = self.counters.lock(subject, catalog.version, now.minute());
             let subject = locked.map_err(|_| Unresolved::Stale)?;
             read_reports(&mut reports, case.plan, None, &subject);
             *subject.windows()

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::super::tests::{NOW, World, credentials};
 use super::*;
-use crate::engine::request::{Call, Credentials, UsageParameter};
+use crate::engine::request::{Call, Credentials, Usage, UsageParameter};
 use crate::model::record::{ApplicationState, Secret};
 use crate::model::time::Period;
 
@@ -18,7 +18,7 @@ fn request<'a>(user_key: Option<&'a str>, usage: &'a [UsageParameter<'a>]) -> Au
         app_key: None,
         referrer: None,
         redirect: None,
-        usage,
+        usage: Usage::Texts(usage),
         log_code: None,
         flat_usage: false,
         no_body: false,
@@ -139,17 +139,17 @@ fn no_credential_is_shown_whatever_becomes_of_the_call() {
                 Credentials {
                     provider_key: Some("s3cret-p"),
                     service_id: Some(&service),
-                    service_token: None,
+                    ..Credentials::default()
                 },
                 Credentials {
                     service_token: Some("s3cret-token"),
                     service_id: Some(&service),
-                    provider_key: None,
+                    ..Credentials::default()
                 },
                 Credentials {
                     service_token: Some("s3cret-t"),
                     service_id: Some(&service),
-                    provider_key: None,
+                    ..Credentials::default()
                 },
             ] {
                 let app_key = Some("s3cret-other");

@@ -162,6 +162,7 @@ impl<'i> Draft<'i> {
             stats_erasure: None,
             shadow: false,
             ratelimit_headers: false,
+            edition: 0,
         }))?;
         if default_service.is_none() {
             self.edit_tenant(new.tenant, |tenant| tenant.default_service = Some(id))?;
