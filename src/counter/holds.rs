@@ -33,9 +33,7 @@ pub enum Taken {
     Open(Amounts),
     /// It had expired, and was remembered.
     Expired,
-    /// It is not there, and would have expired by now.
-    Forgotten,
-    /// It is not there, and would not have expired.
+    /// It is not there: it was taken out before, or is not remembered, or never was.
     Unknown,
 }
 
@@ -168,10 +166,9 @@ impl Holds {
         }
     }
 
-    /// Takes out a reservation, or says why it is not there. Whether it has expired is for the caller to settle first.
+    /// Takes out a reservation. What is due must have expired before ([`Holds::expire`]).
     pub(super) fn take(&mut self, place: u32, id: ReservationId) -> Taken {
-        let gone = if id.has_expired(self.now) { Taken::Forgotten } else { Taken::Unknown };
-        self.subjects.get_mut(&place).and_then(|held| held.take(id)).unwrap_or(gone)
+        self.subjects.get_mut(&place).and_then(|held| held.take(id)).unwrap_or(Taken::Unknown)
     }
 
     /// Puts a reservation as the journal or a checkpoint has it.

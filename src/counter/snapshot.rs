@@ -3,7 +3,7 @@
 use crate::model::amount::Effect;
 use crate::model::id::{ApplicationId, MetricSlot};
 use crate::model::reservation::ReservationId;
-use crate::model::time::{Minute, Period};
+use crate::model::time::{Minute, Period, UnixMillis};
 
 /// One subject's counters at one moment.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -16,6 +16,20 @@ pub struct SubjectImage {
     pub waiting: Vec<WaitingImage>,
     /// Its reservations, by ascending id: those that are open, and those that have expired and are remembered.
     pub holds: Vec<HoldImage>,
+}
+
+impl SubjectImage {
+    /// Its reservations that are open at that time.
+    pub fn open_reservations(&self, now: UnixMillis) -> impl Iterator<Item = &HoldImage> {
+        self.holds.iter().filter(move |hold| !hold.id.has_expired(now))
+    }
+
+    /// What its open reservations hold of `slot` at that time.
+    #[must_use]
+    pub fn reserved(&self, slot: MetricSlot, now: UnixMillis) -> u64 {
+        let held = self.open_reservations(now).flat_map(|hold| &hold.amounts).filter(|(on, _)| *on == slot);
+        held.fold(0, |sum: u64, (_, amount)| sum.saturating_add(*amount))
+    }
 }
 
 /// What one reservation holds.

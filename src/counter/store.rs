@@ -1,6 +1,6 @@
 //! The store: all shards, and who lies where.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 
@@ -44,6 +44,8 @@ pub struct Counters {
     shards: Box<[ShardLock<Shard>]>,
     free: Mutex<Places>,
     waiting: AtomicUsize,
+    /// How often a shard's reservations were swept.
+    swept: AtomicU32,
 }
 
 #[derive(Default)]
@@ -66,6 +68,7 @@ impl Default for Counters {
             shards: (0..SHARDS).map(|_| ShardLock::new(Shard::new())).collect(),
             free: Mutex::default(),
             waiting: AtomicUsize::new(0),
+            swept: AtomicU32::new(0),
         }
     }
 }
@@ -275,8 +278,10 @@ impl Counters {
         }
     }
 
-    /// Gives back the memory of reservations that are long over, a few subjects of shard `number` at a time.
-    pub fn sweep(&self, number: u32, now: UnixMillis) {
+    /// Gives back the memory of reservations that are long over, of a few subjects of one shard; the next time of the
+    /// next shard.
+    pub fn sweep(&self, now: UnixMillis) {
+        let number = self.swept.fetch_add(1, Ordering::Relaxed) % SHARDS;
         self.shards[number as usize].lock().sweep(now, SWEEP_MAX);
     }
 
@@ -342,7 +347,7 @@ impl SubjectGuard<'_> {
         self.shard.hold(self.place, self.contract, ttl_s, amounts)
     }
 
-    /// Takes a reservation out, or says why it is not there.
+    /// Takes a reservation out, if it is there.
     pub fn take(&mut self, now: UnixMillis, id: ReservationId) -> Taken {
         self.shard.expire(self.place, self.contract, now, true);
         self.shard.take(self.place, self.contract, id)

@@ -2,15 +2,17 @@
 
 use super::Engine;
 pub(super) use super::limits::Reports;
-use super::limits::{Held, hold, reach, read_reports, show_effects};
+use super::limits::{Held, hold, reach, read_reports, show_effects, show_reserved};
 use super::moment::Moment;
 use super::request::{Answer, AuthRequest, Call};
+use super::reserve::Wish;
 use super::resolve::{Case, Unresolved, check_metrics, named_effects};
 use super::validate;
 use crate::counter::SubjectGuard;
 use crate::model::amount::Effect;
 use crate::model::catalog::Catalog;
 use crate::model::decision::{Denial, Refusal};
+use crate::model::reservation::ReservationId;
 use crate::model::time::{UnixMillis, Windows};
 use crate::model::usage::{Effects, propagate, response_code_slots};
 
@@ -20,6 +22,7 @@ pub(super) struct Ask<'r> {
     pub(super) log_code: Option<&'r str>,
     /// Whether limits that the usage does not concern are reported too.
     pub(super) all_reports: bool,
+    pub(super) now: UnixMillis,
 }
 
 /// What came out of the step.
@@ -28,6 +31,7 @@ pub(super) struct Decided<'r> {
     would_deny: Option<Denial<'r>>,
     /// What the call does, ancestors included; empty if it was denied for another reason than limits.
     effects: Effects,
+    reservation: Option<ReservationId>,
     windows: Windows,
 }
 
@@ -66,14 +70,18 @@ impl Moment<'_> {
         };
         let locked = self.engine.counters.lock(subject, catalog.version, self.now().minute());
         let subject = locked.map_err(|_| Unresolved::Stale)?;
-        let ask = Ask { call: request.call, log_code: request.log_code, all_reports: !request.no_body };
-        let decided = settle(&ask, &case, denial, effects, subject, reports);
+        let AuthRequest { call, log_code, no_body, .. } = *request;
+        let ask = Ask { call, log_code, all_reports: !no_body, now: self.now() };
+        let decided = settle(&ask, &case, denial, effects, subject, reports)?;
         Ok((case, decided))
     }
 }
 
-/// Checks all limits, and counts all effects if the call is to be counted and goes ahead. `denial` is the reason other
-/// than limits, and `effects` are of no account if it holds.
+/// Checks all limits, and counts or holds all effects if that is asked and the call goes ahead. `denial` is the reason
+/// other than limits, and `effects` are of no account if it holds.
+///
+/// # Errors
+/// What is asked for cannot be reserved; nothing was changed.
 pub(super) fn settle<'r>(
     ask: &Ask<'_>,
     case: &Case<'_>,
@@ -81,16 +89,20 @@ pub(super) fn settle<'r>(
     effects: Effects,
     mut subject: SubjectGuard<'_>,
     reports: &mut Reports,
-) -> Decided<'r> {
+) -> Result<Decided<'r>, Refusal<'r>> {
     let in_shadow = case.in_shadow();
     let mut would_deny = if in_shadow { denial.take() } else { None };
     let windows = *subject.windows();
+    subject.expire(ask.now);
+    let mut reservation = None;
     if let Some(denial) = denial {
         if ask.all_reports {
             read_reports(reports, case.plan, None, &subject);
         }
-        return Decided { denial: Some(denial), would_deny: None, effects: Effects::new(), windows };
+        let effects = Effects::new();
+        return Ok(Decided { denial: Some(denial), would_deny: None, effects, reservation, windows });
     }
+    let wish = Wish::of(ask.call, &effects)?;
     let wanted = (!ask.all_reports && !effects.is_empty()).then_some(&effects);
     read_reports(reports, case.plan, wanted, &subject);
     let held = hold(reports, &effects);
@@ -104,12 +116,15 @@ pub(super) fn settle<'r>(
         }
         drop(subject);
         show_effects(reports, &effects);
+    } else if authorized && let Some(wish) = wish {
+        reservation = Some(wish.hold(&mut subject, ask.now)?);
+        show_reserved(reports, &wish.amounts);
     }
     let denial = (!authorized).then_some(Denial::LimitsExceeded);
     if authorized && held != Held::All {
         would_deny = would_deny.or(Some(Denial::LimitsExceeded));
     }
-    Decided { denial, would_deny, effects, windows }
+    Ok(Decided { denial, would_deny, effects, reservation, windows })
 }
 
 /// The answer that tells what was decided.
@@ -123,6 +138,7 @@ pub(super) fn answer_of<'a>(
     Answer {
         denial: decided.denial,
         would_deny: decided.would_deny,
+        reservation: decided.reservation,
         service: case.service,
         plan: case.plan,
         catalog,

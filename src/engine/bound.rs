@@ -6,7 +6,7 @@ use super::moment::Moment;
 use super::request::{Answer, Call};
 use super::resolve::Case;
 use super::validate;
-use crate::counter::Absent;
+use crate::counter::{Absent, SubjectGuard};
 use crate::model::amount::Effect;
 use crate::model::decision::Refusal;
 use crate::model::id::MetricSlot;
@@ -30,7 +30,7 @@ pub struct BoundRequest<'a> {
     pub all_reports: bool,
 }
 
-impl Moment<'_> {
+impl<'e> Moment<'e> {
     /// Decides a call of a bound application, as [`Moment::authorize`] would by its credentials, which are not checked
     /// again. `scope` is what the caller has access to.
     ///
@@ -46,9 +46,8 @@ impl Moment<'_> {
     ) -> Result<R, Refusal<'r>> {
         let mut reports = Reports::new();
         loop {
-            let catalog = self.catalog();
-            let met = self.engine.counters.lock_at(handle.index(), catalog.version, self.now().minute());
-            let (subject, facts, pass) = match met {
+            let met = self.meet(handle, scope);
+            let (mut case, subject) = match met {
                 Ok(met) => met,
                 Err(Absent::Nobody) => return Err(Refusal::StaleHandle),
                 Err(absent) => {
@@ -56,32 +55,44 @@ impl Moment<'_> {
                     continue;
                 }
             };
-            let plan = catalog.plans.get(facts.plan.0).ok_or(Refusal::StaleHandle)?;
-            let service = catalog.services.get(plan.service.0).ok_or(Refusal::StaleHandle)?;
-            if !handle.fits(pass, service) || !scope.includes(service) {
-                return Err(Refusal::StaleHandle);
+            if case.service.referrer_filters_required && request.call != Call::Check {
+                case.application = self.catalog().applications.get(case.facts.application.0).map(|it| &**it);
             }
-            let reads_application = service.referrer_filters_required && request.call != Call::Check;
-            let application =
-                if reads_application { catalog.applications.get(facts.application.0) } else { None };
-            let application = application.map(|it| &**it);
-            let case = Case { service, plan, facts, application };
-            let named = slot_effects(request.usage, &service.metrics)?;
-            let effects = propagate(&named, &service.metrics, request.flat_usage);
+            let tree = &case.service.metrics;
+            let effects = propagate(&slot_effects(request.usage, tree)?, tree, request.flat_usage);
             let denial = match request.call {
                 Call::Check => None,
-                Call::Authorize | Call::Authrep => validate::denial_when_bound(request.referrer, &case),
+                Call::Authorize | Call::Authrep | Call::Reserve { .. } => {
+                    validate::denial_when_bound(request.referrer, &case)
+                }
             };
             let BoundRequest { call, log_code, all_reports, .. } = *request;
-            let ask = Ask { call, log_code, all_reports };
-            let decided = settle(&ask, &case, denial, effects, subject, &mut reports);
-            return Ok(answer(&answer_of(catalog, &case, &decided, &reports, self.now())));
+            let ask = Ask { call, log_code, all_reports, now: self.now() };
+            let decided = settle(&ask, &case, denial, effects, subject, &mut reports)?;
+            return Ok(answer(&answer_of(self.catalog(), &case, &decided, &reports, self.now())));
         }
+    }
+
+    /// Whom a handle leads to, locked, without the application's record. A handle that leads nowhere, or beyond
+    /// `scope`, is [`Absent::Nobody`]'s.
+    pub(super) fn meet(&self, handle: Handle, scope: Scope) -> Result<(Case<'_>, SubjectGuard<'e>), Absent> {
+        let catalog = self.catalog();
+        let met = self.engine.counters.lock_at(handle.index(), catalog.version, self.now().minute());
+        let (subject, facts, pass) = met?;
+        let plan = catalog.plans.get(facts.plan.0).ok_or(Absent::Nobody)?;
+        let service = catalog.services.get(plan.service.0).ok_or(Absent::Nobody)?;
+        if !handle.fits(pass, service) || !scope.includes(service) {
+            return Err(Absent::Nobody);
+        }
+        Ok((Case { service, plan, facts, application: None }, subject))
     }
 }
 
 /// What usage by slots does to those metrics.
-fn slot_effects<'r>(usage: &[(MetricSlot, Effect)], tree: &MetricTree) -> Result<Effects, Refusal<'r>> {
+pub(super) fn slot_effects<'r>(
+    usage: &[(MetricSlot, Effect)],
+    tree: &MetricTree,
+) -> Result<Effects, Refusal<'r>> {
     let mut effects = Effects::new();
     for (slot, effect) in usage {
         tree.get(*slot).ok_or(Refusal::SlotInvalid { slot: *slot })?;

@@ -10,6 +10,7 @@ use crate::model::alert::level;
 use crate::model::amount::Effect;
 use crate::model::id::MetricSlot;
 use crate::model::record::{Limit, Plan};
+use crate::model::reservation::Amounts;
 use crate::model::time::{Period, UnixMillis, Windows, window_secs};
 use crate::model::usage::Effects;
 
@@ -26,7 +27,8 @@ pub(super) fn read_reports(
     let concerned = |limit: &&Limit| wanted.is_none_or(|effects| effect_on(effects, limit.slot).is_some());
     let report = |limit: &Limit| {
         let current = subject.count(limit.slot, limit.period);
-        UsageReport { limit: *limit, current, exceeded: current > limit.max }
+        let reserved = subject.reserved(limit.slot);
+        UsageReport { limit: *limit, current, exceeded: current > limit.max, reserved }
     };
     reports.clear();
     reports.extend(plan.limits.iter().filter(concerned).map(report));
@@ -56,11 +58,11 @@ pub(super) fn hold(reports: &[UsageReport], effects: &Effects) -> Held {
     held
 }
 
-/// Whether one limit holds; see [`hold`].
+/// Whether one limit holds, what reservations hold included; see [`hold`].
 pub(super) fn holds(report: &UsageReport, effects: &Effects) -> bool {
     match effect_on(effects, report.limit.slot) {
-        Some(effect) => effect.apply(report.current) <= report.limit.max,
-        None => !effects.is_empty() || !report.exceeded,
+        Some(effect) => effect.apply(report.current).saturating_add(report.reserved) <= report.limit.max,
+        None => !effects.is_empty() || report.current.saturating_add(report.reserved) <= report.limit.max,
     }
 }
 
@@ -72,13 +74,13 @@ pub(super) fn binds(report: &UsageReport, effects: &Effects) -> bool {
 
 /// How often a call with `effects` could still be made by one limit; `None` is without bound.
 pub(super) fn calls_left(report: &UsageReport, effects: &Effects) -> Option<u64> {
-    let left = report.limit.max.saturating_sub(report.current);
+    let left = report.left();
     match effect_on(effects, report.limit.slot) {
         _ if left == 0 => Some(0),
         None | Some(Effect::Add(0)) => None,
         Some(Effect::Add(amount)) => Some(left / amount),
         // Setting once more changes nothing: it can be done for ever, or never.
-        Some(Effect::Set(value)) => (value > report.limit.max).then_some(0),
+        Some(Effect::Set(value)) => (value.saturating_add(report.reserved) > report.limit.max).then_some(0),
     }
 }
 
@@ -110,6 +112,15 @@ pub(super) fn show_effects(reports: &mut Reports, effects: &Effects) {
     for report in reports {
         if let Some(effect) = effect_on(effects, report.limit.slot) {
             report.current = effect.apply(report.current);
+        }
+    }
+}
+
+/// Shows what an authorized reservation holds.
+pub(super) fn show_reserved(reports: &mut Reports, amounts: &Amounts) {
+    for report in reports {
+        if let Some((_, amount)) = amounts.iter().find(|(on, _)| *on == report.limit.slot) {
+            report.reserved = report.reserved.saturating_add(*amount);
         }
     }
 }

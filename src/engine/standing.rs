@@ -90,9 +90,8 @@ impl<'a> Answer<'a> {
             };
             return self.denying().max_by_key(end);
         }
-        let left = |report: &UsageReport| report.limit.max.saturating_sub(report.current);
         let tightness = |report: &&UsageReport| {
-            (calls_left(report, self.effects).unwrap_or(u64::MAX), left(report), report.limit.period)
+            (calls_left(report, self.effects).unwrap_or(u64::MAX), report.left(), report.limit.period)
         };
         self.binding_limits().min_by_key(tightness)
     }

@@ -72,9 +72,13 @@ impl World {
     }
 
     pub(super) fn reopen(mut self) -> Self {
-        self.engine.flush(NOW).unwrap();
-        self.engine = open(self.dir.path());
+        self.reopen_at(NOW);
         self
+    }
+
+    pub(super) fn reopen_at(&mut self, now: UnixMillis) {
+        self.engine.flush(now).unwrap();
+        self.engine = open(self.dir.path());
     }
 }
 

@@ -12,17 +12,17 @@
 //! - *Open*: its amounts count against the limits of every period, beside what is counted: an addition fits if
 //!   `count + held + amount <= max`. They are not in any count that is shown.
 //! - *Expired*: it holds nothing any more. It is remembered, so that a late commit is counted, once.
-//! - *Finished*: it is gone. Committing it again counts nothing.
-//! - *Forgotten*: gone likewise. Nothing tells it from one that was finished, so a commit that comes this late counts
-//!   nothing either: twice would be worse, and the answer says so.
+//! - *Finished*: it is gone. Committing it again is refused and counts nothing, so a commit whose answer was lost can
+//!   be sent again.
+//! - *Forgotten*: gone likewise. Nothing tells it from one that was finished, so a commit that comes this late is refused
+//!   too: what it really was can still be reported.
 //!
 //! A commit counts in full, in the windows of the commit, whatever the limits and states of the application say: the
 //! cost is there.
 //!
 //! # The id
-//! `expiry second (since 1970 UTC, high 32 bits) | number (low 32 bits)`: so of an id that is not known it can still be
-//! said whether it has expired. Numbers follow each other from a random start, so the id of a reservation that is gone
-//! does not come again.
+//! `expiry second (since 1970 UTC, high 32 bits) | number (low 32 bits)`: the id alone says when it expires. Numbers
+//! follow each other from a random start, so the id of a reservation that is gone does not come again.
 
 use std::fmt;
 
@@ -103,17 +103,6 @@ pub enum Committed {
     Overrun,
     /// Counted; nothing was held any more.
     Expired,
-    /// Not counted: it has expired, and is not remembered. Either it was committed or cancelled before, or its commit
-    /// comes too late.
-    Forgotten,
-}
-
-impl Committed {
-    /// Whether the usage was counted.
-    #[must_use]
-    pub fn is_counted(self) -> bool {
-        self != Committed::Forgotten
-    }
 }
 
 /// What came of a cancellation.
@@ -121,7 +110,7 @@ impl Committed {
 pub enum Cancelled {
     /// What it held is free.
     Released,
-    /// It had expired before, or is not known and would have: there is nothing to release.
+    /// It had expired before, and held nothing any more.
     Expired,
 }
 

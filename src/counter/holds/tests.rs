@@ -58,7 +58,6 @@ impl Model {
         match all.iter().position(|it| it.id == id).map(|at| all.remove(at)) {
             Some(it) if !id.has_expired(now) => Taken::Open(it.amounts),
             Some(_) => Taken::Expired,
-            None if id.has_expired(now) => Taken::Forgotten,
             None => Taken::Unknown,
         }
     }
@@ -248,9 +247,9 @@ fn one_more_than_is_remembered_is_forgotten() {
     let end = UnixMillis(EXPIRED_MAX as u64 * 2000 + 1000);
     assert!(!holds.expire(0, end, |id| forgotten.push(id)));
     assert_eq!(forgotten, [ids[0]]);
-    assert_eq!(holds.take(0, ids[0]), Taken::Forgotten);
+    assert_eq!(holds.take(0, ids[0]), Taken::Unknown);
     assert_eq!(holds.take(0, ids[1]), Taken::Expired);
-    assert_eq!(holds.take(0, ids[1]), Taken::Forgotten);
+    assert_eq!(holds.take(0, ids[1]), Taken::Unknown);
 }
 
 #[test]

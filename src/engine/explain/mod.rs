@@ -144,6 +144,8 @@ pub struct LimitExplained {
     pub max: u64,
     /// The count now.
     pub count: u64,
+    /// What open reservations hold; they count against the maximum.
+    pub reserved: u64,
     /// The count that the call would leave.
     pub count_after: u64,
     /// What is left now.
@@ -221,7 +223,8 @@ impl Engine {
         let mut reports = Reports::new();
         let windows = {
             let locked = self.counters.lock(subject, catalog.version, now.minute());
-            let subject = locked.map_err(|_| Unresolved::Stale)?;
+            let mut subject = locked.map_err(|_| Unresolved::Stale)?;
+            subject.expire(now);
             read_reports(&mut reports, case.plan, None, &subject);
             *subject.windows()
         };
@@ -291,8 +294,11 @@ impl Explanation {
     fn exceeded(&self, held: Held) -> String {
         let decides = |limit: &&LimitExplained| !limit.holds && (held == Held::ButInShadow || !limit.shadow);
         self.limits.iter().find(decides).map_or_else(String::new, |it| {
-            let LimitExplained { metric, period, max, count, count_after, .. } = it;
-            format!("limit {metric}/{period}: {count} counted, {count_after} with this call, at most {max}")
+            let LimitExplained { metric, period, max, count, count_after, reserved, .. } = it;
+            let held = if *reserved > 0 { format!("{reserved} reserved, ") } else { String::new() };
+            format!(
+                "limit {metric}/{period}: {held}{count} counted, {count_after} with this call, at most {max}"
+            )
         })
     }
 }
@@ -363,8 +369,9 @@ impl LimitExplained {
             window_end_s: window.map(|(_, end)| end),
             max: limit.max,
             count: report.current,
+            reserved: report.reserved,
             count_after: effect.map_or(report.current, |effect| effect.apply(report.current)),
-            remaining: limit.max.saturating_sub(report.current),
+            remaining: report.left(),
             concerned: effects.is_empty() || effect.is_some(),
             holds: holds(report, effects),
             shadow: limit.shadow,
