@@ -1,6 +1,6 @@
 //! One shard: the blocks of some subjects, what they counted since the last cut, and what waits.
 
-use super::block::Block;
+use super::block::{Block, Counts};
 use super::facts::{Facts, Flags};
 use super::holds::{Holds, Taken};
 use super::pending::{Batch, PendingReservation, Usage};
@@ -15,10 +15,8 @@ use crate::model::time::{Minute, Period, UnixMillis, Windows};
 const MINUTES_OF_DAY: u32 = 24 * 60;
 
 pub(super) struct Shard {
-    /// The least catalog version under which usage may be counted here.
+    /// The catalog version under which usage may be counted here, and which the places' facts are of.
     pub(super) floor: u64,
-    /// The catalog version that the places' facts are of. At most `floor`; less while a command is half-way.
-    pub(super) facts_of: u64,
     /// The windows that are open here. Only moves forward.
     windows: Windows,
     places: Vec<Place>,
@@ -80,7 +78,6 @@ impl Shard {
     pub(super) fn new() -> Self {
         Shard {
             floor: 0,
-            facts_of: 0,
             windows: Windows::at(Minute(0)),
             places: Vec::new(),
             pending: Batch::default(),
@@ -112,11 +109,23 @@ impl Shard {
         }
     }
 
+    /// Keeps those away who look a subject up, until it is noted what its record says.
+    pub(super) fn announce(&mut self, place: u32) {
+        if let Some(it) = self.places.get_mut(place as usize) {
+            it.flags.announce();
+        }
+    }
+
     /// What is noted of the subject at a place, and its pass.
     pub(super) fn facts(&self, place: u32) -> Option<(Facts, u32)> {
         let it = self.places.get(place as usize)?;
         let facts = Facts { application: it.application()?, plan: PlanId(it.plan), flags: it.flags };
         Some((facts, it.pass))
+    }
+
+    /// Who the subject of that generation is.
+    pub(super) fn application(&self, place: u32, generation: u32) -> Option<ApplicationId> {
+        self.places.get(place as usize).filter(|it| it.generation == generation)?.application()
     }
 
     /// Takes a subject out. Returns how many waiting items went with it.
@@ -168,6 +177,13 @@ impl Shard {
         self.places.get(place as usize).map_or(0, |it| it.block.count(slot, period, &self.windows))
     }
 
+    pub(super) fn counts(&self, place: u32, slot: MetricSlot) -> Counts<'_> {
+        match self.places.get(place as usize) {
+            Some(it) => it.block.counts(slot, &self.windows),
+            None => Counts::none(&self.windows),
+        }
+    }
+
     /// Counts `effects` dated `dated` and, if `contract` is given, keeps them for the next cut. Returns by how many
     /// the waiting items became more.
     pub(super) fn apply(
@@ -180,7 +196,11 @@ impl Shard {
         let mut waits = 0;
         let Some(it) = self.places.get_mut(place as usize) else { return 0 };
         let Some(application) = it.application() else { return 0 };
-        if dated <= self.windows.minute() {
+        if dated == self.windows.minute() {
+            for (slot, effect) in effects {
+                it.block.apply(*slot, *effect, &self.windows, |_| true);
+            }
+        } else if dated < self.windows.minute() {
             for (slot, effect) in effects {
                 let windows = &self.windows;
                 it.block.apply(*slot, *effect, windows, |period| windows.contains_past(period, dated));
@@ -238,7 +258,6 @@ impl Shard {
     /// Takes what is pending and leaves `spare` in its place.
     pub(super) fn cut(&mut self, floor: u64, spare: Batch) -> Batch {
         self.floor = self.floor.max(floor);
-        self.facts_of = self.facts_of.max(floor);
         self.epoch = self.epoch.wrapping_add(1).max(1);
         std::mem::replace(&mut self.pending, spare)
     }

@@ -19,6 +19,12 @@ pub struct SubjectImage {
 }
 
 impl SubjectImage {
+    /// Of one that has counted nothing.
+    #[must_use]
+    pub fn empty(application: ApplicationId) -> SubjectImage {
+        SubjectImage { application, cells: Vec::new(), waiting: Vec::new(), holds: Vec::new() }
+    }
+
     /// Its reservations that are open at that time.
     pub fn open_reservations(&self, now: UnixMillis) -> impl Iterator<Item = &HoldImage> {
         self.holds.iter().filter(move |hold| !hold.id.has_expired(now))

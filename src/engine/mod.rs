@@ -136,7 +136,11 @@ impl Engine {
     /// The id of the record that `key` leads to.
     #[must_use]
     pub fn find(&self, key: Key<'_>) -> Option<u64> {
-        self.directory.find(key)
+        if directory::is_application(key) {
+            let subject = self.directory.application(key)?;
+            return self.counters.application_of(subject).map(|application| application.0);
+        }
+        self.directory.other(key)
     }
 
     /// The counters of one application, as they are now.
@@ -179,6 +183,12 @@ impl Engine {
     #[must_use]
     pub fn journal(&self) -> &Journal {
         &self.journal
+    }
+}
+
+impl KeyIndex for Engine {
+    fn find(&self, key: Key<'_>) -> Option<u64> {
+        Engine::find(self, key)
     }
 }
 

@@ -164,6 +164,8 @@ pub struct UsageReport {
     pub exceeded: bool,
     /// What open reservations hold: with this call's, when a reservation was authorized.
     pub reserved: u64,
+    /// What the call does to the limited metric.
+    pub(super) effect: Option<Effect>,
 }
 
 impl UsageReport {

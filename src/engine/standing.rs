@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 
 use smallvec::SmallVec;
 
-use super::limits::{binds, calls_left, effect_on, holds, reset_ms};
+use super::limits::{binds, calls_left, holds, reset_ms};
 use super::request::{Answer, UsageReport};
 use crate::model::amount::Effect;
 use crate::model::decision::Denial;
@@ -62,7 +62,7 @@ impl<'a> Answer<'a> {
         Some(Binding {
             limit: &report.limit,
             current: report.current,
-            remaining: calls_left(report, self.effects),
+            remaining: calls_left(report),
             reset_ms,
             retry_after_ms: reset_ms.filter(|_| self.opens_again()),
         })
@@ -91,7 +91,7 @@ impl<'a> Answer<'a> {
             return self.denying().max_by_key(end);
         }
         let tightness = |report: &&UsageReport| {
-            (calls_left(report, self.effects).unwrap_or(u64::MAX), report.left(), report.limit.period)
+            (calls_left(report).unwrap_or(u64::MAX), report.left(), report.limit.period)
         };
         self.binding_limits().min_by_key(tightness)
     }
@@ -102,9 +102,7 @@ impl<'a> Answer<'a> {
 
     /// Whether the same call may be made again when all limits that deny it have begun anew.
     fn opens_again(&self) -> bool {
-        let fits_alone = |report: &UsageReport| {
-            effect_on(self.effects, report.limit.slot).map_or(0, Effect::amount) <= report.limit.max
-        };
+        let fits_alone = |report: &UsageReport| report.effect.map_or(0, Effect::amount) <= report.limit.max;
         self.is_denied() && self.denying().all(fits_alone)
     }
 }

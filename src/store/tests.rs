@@ -334,13 +334,8 @@ proptest! {
     }
 }
 
-/// Stamp 9; application 7 with one cell (slot 3, minute 5, counts 1 to 7) and one amount that waits (slot 3, dated 6,
-/// counted 5, set 8).
-const GOLDEN_V1: &str = "";
-
-#[test]
-fn golden_counters_of_version_1_stay_readable() {
-    let image = SubjectImage {
+fn golden() -> SubjectImage {
+    SubjectImage {
         application: ApplicationId(7),
         cells: vec![CellImage { slot: MetricSlot(3), minute: Minute(5), counts: [1, 2, 3, 4, 5, 6, 7] }],
         waiting: vec![WaitingImage {
@@ -350,11 +345,42 @@ fn golden_counters_of_version_1_stay_readable() {
             effect: Effect::Set(8),
         }],
         holds: Vec::new(),
-    };
+    }
+}
+
+/// Stamp 9; application 7 with one cell (slot 3, minute 5, counts 1 to 7) and one amount that waits (slot 3, dated 6,
+/// counted 5, set 8).
+const GOLDEN_V1: &str = "03000000050000000100000000000000020000000000000003000000000000000400000000000000050000000000\
+    00000600000000000000070000000000000003000000060000000500000001080000000000000007000000000000\
+    0000a2ffffff01000000daffffff010000000900000000000000dfffffff01000000";
+
+#[test]
+fn golden_counters_of_version_1_stay_readable() {
+    let image = golden();
     let body = pack_v1(9, std::slice::from_ref(&image));
     let hex: String = body.iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(hex, GOLDEN_V1);
     let piece = decode_piece(3, 0, &seal_as(3, [1, 2], 0, &body)).unwrap();
     assert_eq!(piece, Piece::Counters { stamp: Sequence(9), subjects: vec![image], goes_on: false });
     assert_eq!(decode_piece(3, 0, &seal_as(3, [3, 2], 0, &body)), Err(PieceError::Unknown));
+}
+
+/// The same with two reservations: one that holds nothing any more, and one that holds 5 of slot 3 and 6 of slot 4.
+const GOLDEN_V2: &str = "03000000050000000100000000000000020000000000000003000000000000000400000000000000050000000000\
+    00000600000000000000070000000000000003000000060000000500000001080000000000000002000000010000\
+    00ffffffff0000000000000000040000000300000003000000050000000000000004000000030000000400000006\
+    0000000000000007000000000000000066ffffff010000009effffff01000000abffffff03000000090000000000\
+    0000d7ffffff01000000";
+
+#[test]
+fn golden_counters_of_version_2_stay_readable() {
+    let mut image = golden();
+    image.holds = vec![
+        HoldImage { id: ReservationId(1 << 32 | 2), amounts: Vec::new() },
+        HoldImage { id: ReservationId(3 << 32 | 4), amounts: vec![(MetricSlot(3), 5), (MetricSlot(4), 6)] },
+    ];
+    let bodies = pack(Sequence(9), std::slice::from_ref(&image));
+    let hex: String = bodies[0].iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hex, GOLDEN_V2);
+    assert_eq!(unpack(&bodies), [image]);
 }

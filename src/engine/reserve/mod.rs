@@ -14,15 +14,16 @@ mod model_tests;
 mod tests;
 
 use super::Engine;
-use super::authorize::{Reports, counted};
+use super::authorize::counted;
 use super::bound::{BoundRequest, slot_effects};
 use super::handle::{Handle, Scope};
-use super::limits::{reach, read_reports};
+use super::limits::{Reports, reach, read_reports};
 use super::moment::Moment;
 use super::request::{AuthRequest, Call};
 use super::resolve::{Case, Unresolved, named_effects};
-use crate::counter::{Absent, SubjectGuard, Taken};
+use crate::counter::{Met, SubjectGuard, Taken};
 use crate::model::decision::Refusal;
+use crate::model::record::Service;
 use crate::model::reservation::{
     AMOUNTS_MAX, Amounts, Cancelled, Committed, ReservationId, TTL_MAX_S, TTL_MIN_S, amounts_of, is_within,
 };
@@ -119,11 +120,14 @@ impl Moment<'_> {
         request: &AuthRequest<'r>,
         id: ReservationId,
     ) -> Result<Committed, Unresolved<Refusal<'r>>> {
-        let (case, mut subject) = self.find(request)?;
-        let tree = &case.service.metrics;
-        let effects = propagate(&named_effects(&request.usage, tree)?, tree, request.flat_usage);
+        let (service, found) = self.engine.whose(self.catalog(), request)?;
+        let tree = &service.metrics;
+        let mut effects = Effects::new();
+        named_effects(&mut effects, &request.usage, tree)?;
+        propagate(&mut effects, tree, request.flat_usage);
+        let met = self.meet(found.index)?.ok_or(Unresolved::Stale)?;
         let used = Used { effects, log_code: request.log_code };
-        Ok(commit(&used, &case, &mut subject, id, self.now())?)
+        self.settle_commit(service, met, &used, id)
     }
 
     /// Commits a reservation of a bound application, as [`Moment::commit`].
@@ -137,11 +141,40 @@ impl Moment<'_> {
         request: &BoundRequest<'r>,
         id: ReservationId,
     ) -> Result<Committed, Refusal<'r>> {
-        self.meet_for(handle, scope, |case, subject, now| {
-            let tree = &case.service.metrics;
-            let effects = propagate(&slot_effects(request.usage, tree)?, tree, request.flat_usage);
-            commit(&Used { effects, log_code: request.log_code }, case, subject, id, now)
-        })
+        loop {
+            match self.try_commit_bound(handle, scope, request, id) {
+                Ok(committed) => return Ok(committed),
+                Err(unresolved) => self.start_again(unresolved)?,
+            }
+        }
+    }
+
+    fn try_commit_bound<'r>(
+        &self,
+        handle: Handle,
+        scope: Scope,
+        request: &BoundRequest<'r>,
+        id: ReservationId,
+    ) -> Result<Committed, Unresolved<Refusal<'r>>> {
+        let (service, met) = self.meet_bound(handle, scope)?;
+        let mut effects = Effects::new();
+        slot_effects(&mut effects, request.usage, &service.metrics).map_err(Unresolved::Final)?;
+        propagate(&mut effects, &service.metrics, request.flat_usage);
+        let used = Used { effects, log_code: request.log_code };
+        self.settle_commit(service, met, &used, id)
+    }
+
+    /// Takes the reservation out and counts, under the subject's lock.
+    fn settle_commit<'r>(
+        &self,
+        service: &Service,
+        met: Met<'_>,
+        used: &Used<'_>,
+        id: ReservationId,
+    ) -> Result<Committed, Unresolved<Refusal<'r>>> {
+        let Met { mut subject, facts, .. } = met;
+        let case = Case::of(self.catalog(), service, facts, false).ok_or(Unresolved::Stale)?;
+        commit(used, &case, &mut subject, id, self.now()).map_err(Unresolved::Final)
     }
 
     /// Releases what a reservation holds; nothing is counted. Of the request only credentials and application are looked
@@ -155,15 +188,21 @@ impl Moment<'_> {
         id: ReservationId,
     ) -> Result<Cancelled, Refusal<'r>> {
         loop {
-            let tried = match self.find(request) {
-                Ok((_, mut subject)) => cancel(&mut subject, id, self.now()).map_err(Unresolved::Refused),
-                Err(unresolved) => Err(unresolved),
-            };
-            match tried {
+            match self.try_cancel(request, id) {
                 Ok(cancelled) => return Ok(cancelled),
                 Err(unresolved) => self.start_again(unresolved)?,
             }
         }
+    }
+
+    fn try_cancel<'r>(
+        &self,
+        request: &AuthRequest<'r>,
+        id: ReservationId,
+    ) -> Result<Cancelled, Unresolved<Refusal<'r>>> {
+        let (_, found) = self.engine.whose(self.catalog(), request)?;
+        let mut met = self.meet(found.index)?.ok_or(Unresolved::Stale)?;
+        cancel(&mut met.subject, id, self.now()).map_err(Unresolved::Final)
     }
 
     /// Cancels a reservation of a bound application, as [`Moment::cancel`].
@@ -176,33 +215,13 @@ impl Moment<'_> {
         scope: Scope,
         id: ReservationId,
     ) -> Result<Cancelled, Refusal<'static>> {
-        self.meet_for(handle, scope, |_, subject, now| cancel(subject, id, now))
-    }
-
-    /// Whom a request is about, locked.
-    fn find<'r>(
-        &self,
-        request: &AuthRequest<'r>,
-    ) -> Result<(Case<'_>, SubjectGuard<'_>), Unresolved<Refusal<'r>>> {
-        let catalog = self.catalog();
-        let (case, subject) = self.engine.case(catalog, request)?;
-        let locked = self.engine.counters.lock(subject, catalog.version, self.now().minute());
-        Ok((case, locked.map_err(|_| Unresolved::Stale)?))
-    }
-
-    /// Does something with whom a handle leads to, once no command is half-way.
-    fn meet_for<'r, R>(
-        &mut self,
-        handle: Handle,
-        scope: Scope,
-        run: impl FnOnce(&Case<'_>, &mut SubjectGuard<'_>, UnixMillis) -> Result<R, Refusal<'r>>,
-    ) -> Result<R, Refusal<'r>> {
         loop {
-            let met = self.meet(handle, scope);
-            match met {
-                Ok((case, mut subject)) => return run(&case, &mut subject, self.now()),
-                Err(Absent::Nobody) => return Err(Refusal::StaleHandle),
-                Err(absent) => self.await_command(absent),
+            let tried = self
+                .meet_bound(handle, scope)
+                .and_then(|(_, mut met)| cancel(&mut met.subject, id, self.now()).map_err(Unresolved::Final));
+            match tried {
+                Ok(cancelled) => return Ok(cancelled),
+                Err(unresolved) => self.start_again(unresolved)?,
             }
         }
     }
@@ -233,7 +252,7 @@ fn commit<'r>(
         let levels = &case.service.alert_limits;
         let mut reports = Reports::new();
         if !levels.is_empty() {
-            read_reports(&mut reports, case.plan, None, subject);
+            read_reports(&mut reports, case.plan, &it.effects, true, subject);
         }
         subject.apply(None, &counted, 0);
         subject.note_traffic(None);
