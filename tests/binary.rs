@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use binary::{Answer, Binary, Greeting, by_handle, by_key};
 use support::config;
+use tokio::runtime::Runtime;
 use tollgate::config::{Config, Tls, UnixUser};
 use tollgate::listener::system_clock;
 use tollgate::model::catalog::Key;
@@ -29,7 +30,6 @@ use tollgate::wire::{
     BatchAnswer, FRAME_MAX_DEFAULT, FRAME_MAX_GREATEST, Flags, Frame, Goodbye, HEADER_LEN, Operation, Status,
     put_batch,
 };
-use tokio::runtime::Runtime;
 
 const TOKEN: Greeting<'static> = Greeting {
     method: tollgate::wire::Method::SERVICE_TOKEN,
@@ -198,8 +198,13 @@ fn batches_admit_exactly_the_limit() {
                 let (handle, slots) = client.bind("uk0", &["search"]);
                 for _ in 0..10 {
                     let item = |out: &mut Vec<u8>| by_handle(handle, &[(slots[0], 1)])(out);
-                    let items = std::iter::repeat_n((Operation::AUTHREP, Flags::default(), &item as &dyn Fn(&mut Vec<u8>)), 50);
-                    let answer = client.ask(Operation::BATCH, Flags::default(), |out| put_batch(out, items.collect::<Vec<_>>().into_iter()));
+                    let items = std::iter::repeat_n(
+                        (Operation::AUTHREP, Flags::default(), &item as &dyn Fn(&mut Vec<u8>)),
+                        50,
+                    );
+                    let answer = client.ask(Operation::BATCH, Flags::default(), |out| {
+                        put_batch(out, items.collect::<Vec<_>>().into_iter())
+                    });
                     let (_, items) = BatchAnswer::read(&answer.body).unwrap();
                     assert_eq!(items.len(), 50);
                     let admitted = items.iter().filter(|item| item.body[2] == 1).count();
@@ -261,7 +266,13 @@ fn frames_may_be_as_large_as_was_agreed_and_no_larger() {
             let answer = client.expect();
             let expected = if good { Operation::PING } else { Operation::GOAWAY };
             assert_eq!(answer.header.operation, expected.answer(), "{len}");
-            assert_eq!(client.is_closed(), !good || { drop(client.stream.shutdown(std::net::Shutdown::Write)); true });
+            assert_eq!(
+                client.is_closed(),
+                !good || {
+                    drop(client.stream.shutdown(std::net::Shutdown::Write));
+                    true
+                }
+            );
         }
     }
 }

@@ -64,7 +64,8 @@ fn server() -> &'static Server {
 }
 
 /// HELLO of a user who need not prove anything.
-const HELLO: &[u8] = b"\x48\0\0\0\x01\0\0\0\x01\0\0\0\0\0\0\0\x38\0\0\0\x01\0\x01\0\0\0\x01\0\0\x01\0\0\0\0\0\0\0\0\0\0\
+const HELLO: &[u8] =
+    b"\x48\0\0\0\x01\0\0\0\x01\0\0\0\0\0\0\0\x38\0\0\0\x01\0\x01\0\0\0\x01\0\0\x01\0\0\0\0\0\0\0\0\0\0\
     \0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
 
 /// One input: how it comes (the lowest bit of the first byte: let in already; the next: the disk takes writes; the others:

@@ -9,8 +9,8 @@ use ring::hmac;
 use tollgate::model::amount::Effect;
 use tollgate::model::id::MetricSlot;
 use tollgate::wire::{
-    Bound, Call, Challenge, Decision, FRAME_MAX_DEFAULT, FRAME_MAX_GREATEST, Flags, Frame, Header, Hello, Method,
-    NONCE_LEN, OPENING, Operation, Proof, Receipt, Status, Welcome, proof_text, put_bind, put_call,
+    Bound, Call, Challenge, Decision, FRAME_MAX_DEFAULT, FRAME_MAX_GREATEST, Flags, Frame, Header, Hello,
+    Method, NONCE_LEN, OPENING, Operation, Proof, Receipt, Status, Welcome, proof_text, put_bind, put_call,
     server_proof_text, split,
 };
 
@@ -201,7 +201,12 @@ impl<S: Read + Write> Binary<S> {
     }
 
     /// Puts a request behind those that were not sent yet; its id.
-    pub(crate) fn queue(&mut self, operation: Operation, flags: Flags, body: impl FnOnce(&mut Vec<u8>)) -> u64 {
+    pub(crate) fn queue(
+        &mut self,
+        operation: Operation,
+        flags: Flags,
+        body: impl FnOnce(&mut Vec<u8>),
+    ) -> u64 {
         self.id += 1;
         let mut frame = Frame::request(&mut self.out, operation, flags, self.id);
         body(frame.body());
@@ -216,7 +221,12 @@ impl<S: Read + Write> Binary<S> {
     }
 
     /// Sends a request and waits for its answer, the only one on its way.
-    pub(crate) fn ask(&mut self, operation: Operation, flags: Flags, body: impl FnOnce(&mut Vec<u8>)) -> Answer {
+    pub(crate) fn ask(
+        &mut self,
+        operation: Operation,
+        flags: Flags,
+        body: impl FnOnce(&mut Vec<u8>),
+    ) -> Answer {
         self.try_ask(operation, flags, body).unwrap()
     }
 
