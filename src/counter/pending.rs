@@ -3,6 +3,7 @@
 use crate::model::alert::{Reached, Traffic};
 use crate::model::amount::{COUNT_MAX, Effect};
 use crate::model::id::{ApplicationId, MetricSlot};
+use crate::model::reservation::ReservationId;
 use crate::model::time::Minute;
 
 const NONE: u32 = u32::MAX;
@@ -20,6 +21,33 @@ pub struct Batch {
     terms: Vec<Terms>,
     reached: Vec<Reached>,
     traffic: Vec<Traffic>,
+    reservations: Vec<Reservation>,
+    /// What the reservations hold, one after the other.
+    held: Vec<(MetricSlot, u64)>,
+}
+
+/// A reservation that was made or taken out.
+#[derive(Clone, Copy, Debug)]
+struct Reservation {
+    application: ApplicationId,
+    contract: u64,
+    id: ReservationId,
+    /// Where its part of `Batch::held` ends, which begins where that of the one before ends. `None` if it was taken
+    /// out.
+    held_end: Option<usize>,
+}
+
+/// A reservation of one subject that was made or taken out since the last cut.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PendingReservation<'a> {
+    /// Whose.
+    pub application: ApplicationId,
+    /// The catalog version it was decided under.
+    pub contract: u64,
+    /// Which.
+    pub id: ReservationId,
+    /// What it holds; `None` if it was taken out.
+    pub held: Option<&'a [(MetricSlot, u64)]>,
 }
 
 /// What some slots of an application counted under one contract, in one minute.
@@ -85,7 +113,8 @@ impl Batch {
     /// Whether nothing was counted.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.records.is_empty() && self.reached.is_empty() && self.traffic.is_empty()
+        let told_nothing = self.reached.is_empty() && self.traffic.is_empty();
+        self.records.is_empty() && self.reservations.is_empty() && told_nothing
     }
 
     /// Forgets everything but the memory. A burst's memory is given back: keeps what a usual cut needs.
@@ -97,6 +126,10 @@ impl Batch {
         self.reached.shrink_to(KEPT);
         self.traffic.clear();
         self.traffic.shrink_to(KEPT);
+        self.reservations.clear();
+        self.reservations.shrink_to(KEPT);
+        self.held.clear();
+        self.held.shrink_to(KEPT);
         self.records.shrink_to(KEPT);
         self.terms.shrink_to(KEPT);
     }
@@ -120,6 +153,23 @@ impl Batch {
     #[must_use]
     pub fn traffic(&self) -> &[Traffic] {
         &self.traffic
+    }
+
+    /// The reservations that were made and taken out, in that order.
+    pub fn reservations(&self) -> impl Iterator<Item = PendingReservation<'_>> {
+        let mut begin = 0;
+        self.reservations.iter().map(move |it| {
+            let held = it.held_end.map(|end| &self.held[std::mem::replace(&mut begin, end)..end]);
+            PendingReservation { application: it.application, contract: it.contract, id: it.id, held }
+        })
+    }
+
+    /// Keeps that a reservation was made, or, with nothing `held`, taken out.
+    pub(super) fn reserve(&mut self, it: PendingReservation<'_>) {
+        let PendingReservation { application, contract, id, held } = it;
+        self.held.extend_from_slice(held.unwrap_or_default());
+        let held_end = held.map(|_| self.held.len());
+        self.reservations.push(Reservation { application, contract, id, held_end });
     }
 
     pub(super) fn note_traffic(&mut self, traffic: Traffic) {

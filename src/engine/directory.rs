@@ -99,6 +99,14 @@ impl Directory {
         Fingerprint([h1, h2])
     }
 
+    /// A number that is another after each start, and tells nothing of the secret.
+    pub(super) fn number(&self) -> u64 {
+        let mut hasher = SipHasher24::new_with_key(&self.seed);
+        // No key is of this kind.
+        hasher.write(&[0]);
+        hasher.finish128().h1
+    }
+
     /// Adds to `leads` where the keys of the record that `change` names lead, as the record is in `catalog`;
     /// or, unless it `stays`, that they lead nowhere.
     pub(super) fn leads_of(&self, leads: &mut Leads, catalog: &Catalog, change: &Change, stays: bool) {

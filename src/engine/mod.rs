@@ -1,7 +1,7 @@
 //! The engine: the only way to change usage or catalog.
 //!
 //! # Order
-//! Three kinds of step, each exact under any concurrency:
+//! Four kinds of step, each exact under any concurrency:
 //!
 //! 1. **A decision** loads the catalog (one pointer, once for all requests that came together: [`Moment`]), resolves
 //!    names, and takes one subject's lock, under which it checks all limits and counts all effects. What it needs of the
@@ -19,6 +19,9 @@
 //! The *flusher* is one thread. Every 50 ms, or at once when somebody waits for a durable answer, it cuts all
 //! shards under the sequencer, appends what they give, and syncs. All who wait are served by that one sync.
 //!
+//! 4. **Several calls together** ([`Moment::together`]): all go ahead or none. The gate is held as for a report, the shards of
+//!    all subjects are locked in ascending order, and only when every call was found to go ahead is anything counted.
+//!
 //! # Shadow
 //! A rule in shadow is tried out: it is decided and reported, but denies nothing.
 //!
@@ -35,8 +38,15 @@
 //! What tells a client of limits tells of those that bind: a limit in shadow is not among them, and for a service or
 //! application in shadow there are none.
 //!
+//! # Reservations
+//! A reservation is decided like an authrep, and holds instead of counting, in the same step; committing one counts and
+//! releases in one step. Their states are in [`crate::model::reservation`]. Each is written down by the cut that takes
+//! the usage of the same step, under the same catalog version: so what a crash leaves of a commit is usage and end of
+//! the reservation, or neither.
+//!
 //! # Locks
-//! `sequencer` > `gate` > one shard, in this order; a decision takes the shard only, a report gate and shard.
+//! `sequencer` > `gate` > shard, in this order; a decision takes one shard only, a report the gate and one shard at a time,
+//! several calls together the gate and their shards in ascending order.
 //! Nothing waits for the disk while it holds any of them.
 //!
 //! # Time
@@ -58,6 +68,7 @@ mod moment;
 mod recover;
 mod report;
 pub mod request;
+mod reserve;
 mod reset;
 mod resolve;
 #[cfg(test)]
@@ -65,6 +76,7 @@ mod shadow_tests;
 mod standing;
 #[cfg(test)]
 mod tests;
+mod together;
 mod validate;
 
 use std::sync::Arc;
@@ -97,6 +109,7 @@ use directory::Directory;
 use flush::FlushState;
 use request::Credentials;
 pub use standing::{Binding, Standing};
+pub use together::{NotDone, Part, TooMany};
 
 /// Decides, counts and remembers. Shared by all listeners and plugins of a node.
 pub struct Engine {

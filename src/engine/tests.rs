@@ -72,9 +72,13 @@ impl World {
     }
 
     pub(super) fn reopen(mut self) -> Self {
-        self.engine.flush(NOW).unwrap();
-        self.engine = open(self.dir.path());
+        self.reopen_at(NOW);
         self
+    }
+
+    pub(super) fn reopen_at(&mut self, now: UnixMillis) {
+        self.engine.flush(now).unwrap();
+        self.engine = open(self.dir.path());
     }
 }
 
@@ -84,17 +88,14 @@ fn count(engine: &Engine, application: ApplicationId, slot: u32, period: Period)
     cell.map_or(0, |cell| cell.counts[period as usize])
 }
 
-pub(super) fn authrep<'r>(
-    engine: &Engine,
-    user_key: &'r str,
-    usage: &'r [UsageParameter<'r>],
-) -> Result<bool, Refusal<'r>> {
-    let request = AuthRequest {
+/// An authrep by the tenant's key.
+pub(super) fn request<'a>(user_key: Option<&'a str>, usage: &'a [UsageParameter<'a>]) -> AuthRequest<'a> {
+    AuthRequest {
         call: Call::Authrep,
         oauth: false,
         credentials: credentials(),
         app_id: None,
-        user_key: Some(user_key),
+        user_key,
         app_key: None,
         referrer: None,
         redirect: None,
@@ -102,8 +103,15 @@ pub(super) fn authrep<'r>(
         log_code: None,
         flat_usage: false,
         no_body: false,
-    };
-    engine.authorize(&request, NOW, |answer| {
+    }
+}
+
+pub(super) fn authrep<'r>(
+    engine: &Engine,
+    user_key: &'r str,
+    usage: &'r [UsageParameter<'r>],
+) -> Result<bool, Refusal<'r>> {
+    engine.authorize(&request(Some(user_key), usage), NOW, |answer| {
         assert!(matches!(answer.denial, None | Some(Denial::LimitsExceeded | Denial::ApplicationNotActive)));
         answer.denial.is_none()
     })
@@ -256,7 +264,7 @@ fn usage_decided_under_a_catalog_comes_before_the_command_that_replaced_it() {
                 assert_eq!(version % 2, 1, "counted while suspended");
             }
             crate::journal::entry::Entry::Traffic(_) => {}
-            crate::journal::entry::Entry::Set(_) | crate::journal::entry::Entry::Reached(_) => unreachable!(),
+            other => unreachable!("{other:?}"),
         }
         Ok::<_, std::convert::Infallible>(())
     };

@@ -11,6 +11,7 @@ use hyper::header::{
 
 use super::xml;
 use crate::engine::request::LimitStatus;
+use crate::listener::guesses::Wait;
 use crate::model::decision::Refusal;
 
 /// An answer; its body is complete and small.
@@ -91,6 +92,13 @@ pub(super) fn not_durable() -> Response {
     response
 }
 
+/// The answer to a peer that has sent too many wrong credentials.
+pub(super) fn wait(wait: Wait) -> Response {
+    let mut response = empty(StatusCode::TOO_MANY_REQUESTS);
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait.seconds));
+    response
+}
+
 /// The answer to a client that did not finish its body in time; what else it sends would be misread.
 pub(super) fn too_slow() -> Response {
     let mut response = empty(StatusCode::REQUEST_TIMEOUT);
@@ -144,13 +152,18 @@ fn status_of(refusal: &Refusal<'_>) -> StatusCode {
         | Refusal::AppIdAndUserKey
         | Refusal::UserKeyInvalid { .. }
         | Refusal::UsageValueInvalid { .. } => StatusCode::FORBIDDEN,
-        // Nothing over HTTP has a handle or slot.
+        // Nothing over HTTP has a handle, a slot or a reservation.
         Refusal::ApplicationNotFound { .. }
         | Refusal::MetricInvalid { .. }
+        | Refusal::ReservationUnknown
         | Refusal::StaleHandle
         | Refusal::SlotInvalid { .. } => StatusCode::NOT_FOUND,
         Refusal::ServiceIdMissing | Refusal::NotValidData => StatusCode::UNPROCESSABLE_ENTITY,
         Refusal::BadRequest { .. }
+        | Refusal::TooManyReservations
+        | Refusal::ReservationTtlInvalid
+        | Refusal::ReservationSets
+        | Refusal::ReservationTooWide
         | Refusal::ContentTypeInvalid { .. }
         | Refusal::TransactionsBlank
         | Refusal::TransactionsFormatInvalid

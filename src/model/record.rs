@@ -1,5 +1,6 @@
 //! The records of the catalog: what an operator sets up and a decision reads.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use subtle::ConstantTimeEq;
@@ -84,6 +85,26 @@ pub enum BackendVersion {
     Oauth,
 }
 
+impl BackendVersion {
+    /// The version of that name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        [BackendVersion::UserKey, BackendVersion::AppId, BackendVersion::Oauth]
+            .into_iter()
+            .find(|version| version.name() == name)
+    }
+
+    /// 3scale's name of it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            BackendVersion::UserKey => "1",
+            BackendVersion::AppId => "2",
+            BackendVersion::Oauth => "oauth",
+        }
+    }
+}
+
 /// Whether a service answers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ServiceState {
@@ -140,6 +161,17 @@ pub struct Service {
     /// Raised when what callers have looked up in the service may lead elsewhere: see `engine::handle`. Belongs to the
     /// running node, not to the record: neither written nor compared across restarts.
     pub edition: u32,
+}
+
+impl Service {
+    /// What it is called outside the node: as by the system that pushed it, else by its own id.
+    #[must_use]
+    pub fn text(&self) -> Cow<'_, str> {
+        match &self.external_id {
+            Some(id) => Cow::Borrowed(id),
+            None => Cow::Owned(self.id.to_string()),
+        }
+    }
 }
 
 /// The percentages of a limit that can be told of (3scale's).

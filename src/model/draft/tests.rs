@@ -1,16 +1,8 @@
 //! What a draft yields is valid, and an error leaves it as it was.
 
 use super::*;
+use crate::model::catalog::NoKeys;
 use crate::model::time::Period;
-
-/// A node without records: all keys are the draft's own.
-struct NoKeys;
-
-impl KeyIndex for NoKeys {
-    fn find(&self, _: Key<'_>) -> Option<u64> {
-        None
-    }
-}
 
 fn new_service(tenant: TenantId, external_id: Option<&str>) -> NewService<'_> {
     NewService { tenant, external_id, name: "API", backend_version: BackendVersion::AppId }
