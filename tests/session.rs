@@ -38,7 +38,10 @@ fn pieces(text: &str) -> Vec<Piece> {
             (Piece::Rest, after)
         } else {
             let (byte, after) = rest.split_at(2);
-            (if byte == "??" { Piece::Any } else { Piece::Byte(u8::from_str_radix(byte, 16).unwrap()) }, after)
+            (
+                if byte == "??" { Piece::Any } else { Piece::Byte(u8::from_str_radix(byte, 16).unwrap()) },
+                after,
+            )
         };
         pieces.push(piece);
         rest = after;
@@ -158,7 +161,8 @@ impl Replay {
         let name = step["name"].as_str().unwrap_or("stop");
         let client = self.client.as_mut().unwrap();
         client.send(sent).unwrap();
-        let expected: Vec<_> = step["expect"].as_array().unwrap().iter().map(|it| it.as_str().unwrap()).collect();
+        let expected: Vec<_> =
+            step["expect"].as_array().unwrap().iter().map(|it| it.as_str().unwrap()).collect();
         let answers: Vec<Answer> = expected.iter().map(|_| client.expect()).collect();
         for expected in expected {
             let is_it = |answer: &Answer| matches(expected, &answer.bytes(), &mut self.captured.clone());
@@ -166,7 +170,10 @@ impl Replay {
                 Some(answer) => drop(matches(expected, &answer.bytes(), &mut self.captured)),
                 None => {
                     let came: Vec<_> = answers.iter().map(|it| hex(&it.bytes())).collect();
-                    self.wrong.push(format!("{name}\n  expected {expected}\n  came     {}", came.join("\n           ")));
+                    self.wrong.push(format!(
+                        "{name}\n  expected {expected}\n  came     {}",
+                        came.join("\n           ")
+                    ));
                 }
             }
         }
@@ -251,7 +258,9 @@ fn golden_frames_that_are_wrong_are_answered_as_they_say() {
     let greeting = Greeting { method: Method::NODE_SECRET, ..Greeting::node(secret.trim_end()) };
     let mut seen = 0;
     for frame in frames.as_array().unwrap() {
-        let (Some(error), Some("client")) = (frame["error"].as_str(), frame["from"].as_str()) else { continue };
+        let (Some(error), Some("client")) = (frame["error"].as_str(), frame["from"].as_str()) else {
+            continue;
+        };
         let name = frame["name"].as_str().unwrap();
         let mut client = Binary::open(node.tcp.unwrap(), &greeting);
         client.send(&bytes(frame["hex"].as_str().unwrap(), &Captured::new())).unwrap();

@@ -64,7 +64,8 @@ fn server() -> &'static Server {
 }
 
 /// HELLO of a user who need not prove anything.
-const HELLO: &[u8] = b"\x48\0\0\0\x01\0\0\0\x01\0\0\0\0\0\0\0\x38\0\0\0\x01\0\x01\0\0\0\x01\0\0\x01\0\0\0\0\0\0\0\0\0\0\
+const HELLO: &[u8] =
+    b"\x48\0\0\0\x01\0\0\0\x01\0\0\0\0\0\0\0\x38\0\0\0\x01\0\x01\0\0\0\x01\0\0\x01\0\0\0\0\0\0\0\0\0\0\
     \0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
 
 /// One input: how it comes (the lowest bit of the first byte: let in already; the next: the disk takes writes; the others:
@@ -95,7 +96,7 @@ pub fn run(bytes: &[u8]) {
     let mut ids_answered = Vec::new();
     while let Some((header, body)) = split(answered, FRAME_MAX_GREATEST).expect("answers are frames") {
         assert_ne!(header.operation.0 & Operation::ANSWER, 0);
-        if header.operation != Operation::GOAWAY.answer() || header.id != 0 {
+        if header.operation != Operation::GOAWAY.answer() || !header.status.is_done() {
             ids_answered.push(header.id);
         }
         answered = &answered[16 + body.len()..];

@@ -236,9 +236,9 @@ fn announce(node: &Node, config: &Config) {
     let telemetry = telemetry.as_ref().unwrap_or(&http);
     let mut text = format!("Tollgate serves the Service Management API on {http}\n");
     text += &format!("Telemetry: {telemetry}/metrics  Health: {http}/readyz\n");
-    let tcp = node.tcp.map(|tcp| {
-        format!("{}://{tcp}", if config.listeners.tcp_tls.is_some() { "tcp+tls" } else { "tcp" })
-    });
+    let tcp = node
+        .tcp
+        .map(|tcp| format!("{}://{tcp}", if config.listeners.tcp_tls.is_some() { "tcp+tls" } else { "tcp" }));
     let unix = node.unix.as_ref().map(|path| format!("unix:{}", path.display()));
     let binary: Vec<_> = tcp.into_iter().chain(unix).collect();
     if !binary.is_empty() {

@@ -211,8 +211,7 @@ impl Node {
         let body_timeout = config.listeners.body_timeout;
         let dialect = Dialect::new(Arc::clone(&engine), clock.clone(), Arc::clone(&layer), body_timeout)
             .with_budgets(Arc::clone(&bodies), Arc::clone(&guesses));
-        let (binary, binary_layer) =
-            binary_server(config, &engine, &clock, &guesses, &secrets, &layer);
+        let (binary, binary_layer) = binary_server(config, &engine, &clock, &guesses, &secrets, &layer);
         let health = Health::new(readiness);
         let with_metrics = health.clone().with_metrics(metrics.clone(), Arc::clone(&layer));
         let health_of_data = if admin.is_none() { with_metrics.clone() } else { health };

@@ -61,12 +61,30 @@ fn attacks() -> Vec<Attack> {
     row("zeros", false, vec![0; 4096], &goaway, true);
     let early = [&OPENING[..], &frame(Operation::AUTHREP, 0, &[16; 64])].concat();
     row("a call before HELLO", false, early, &refused(Operation::AUTHREP, Status::OUT_OF_PLACE), false);
-    row("HELLO twice", false, {
-        let once = hello(2, |_| {});
-        [once.as_slice(), &once[OPENING.len()..]].concat()
-    }, &[challenge, (Operation::HELLO, Status::OUT_OF_PLACE)], false);
-    row("a method nobody has", false, hello(9, |_| {}), &refused(Operation::HELLO, Status::METHOD_NOT_ALLOWED), true);
-    row("no proof over TCP", false, hello(0, |_| {}), &refused(Operation::HELLO, Status::METHOD_NOT_ALLOWED), true);
+    row(
+        "HELLO twice",
+        false,
+        {
+            let once = hello(2, |_| {});
+            [once.as_slice(), &once[OPENING.len()..]].concat()
+        },
+        &[challenge, (Operation::HELLO, Status::OUT_OF_PLACE)],
+        false,
+    );
+    row(
+        "a method nobody has",
+        false,
+        hello(9, |_| {}),
+        &refused(Operation::HELLO, Status::METHOD_NOT_ALLOWED),
+        true,
+    );
+    row(
+        "no proof over TCP",
+        false,
+        hello(0, |_| {}),
+        &refused(Operation::HELLO, Status::METHOD_NOT_ALLOWED),
+        true,
+    );
     let cut = hello(2, |bytes| {
         let at = OPENING.len() + HEADER_LEN;
         bytes[at] = 200;
@@ -81,21 +99,80 @@ fn attacks() -> Vec<Attack> {
     row("a frame shorter than its head", true, with_length(3, 0), &goaway, true);
     row("a frame one byte too long", true, with_length(65_537, 0), &goaway, true);
     let rows = [&[16, 0, 255, 0, 0, 0, 0, 0][..], &[0; 8]].concat();
-    row("255 rows that are not there", true, frame(Operation::AUTHREP, 0, &rows), &refused(Operation::AUTHREP, Status::MALFORMED), false);
+    row(
+        "255 rows that are not there",
+        true,
+        frame(Operation::AUTHREP, 0, &rows),
+        &refused(Operation::AUTHREP, Status::MALFORMED),
+        false,
+    );
     let field = [&[16, 0, 0, 0, 0, 0, 0, 0][..], &[0; 8], &[2, 0, 255, 255, b'x']].concat();
-    row("a field beyond the frame", true, frame(Operation::AUTHREP, 0, &field), &refused(Operation::AUTHREP, Status::MALFORMED), false);
+    row(
+        "a field beyond the frame",
+        true,
+        frame(Operation::AUTHREP, 0, &field),
+        &refused(Operation::AUTHREP, Status::MALFORMED),
+        false,
+    );
     let many = [&[8, 0, 255, 255, 0, 0, 0, 0][..], &[8, 0, 0x13, 0, 0, 0, 0, 0].repeat(65_535 / 9)].concat();
-    row("a batch of 65535 items in a few bytes", true, frame(Operation::BATCH, 0, &many), &refused(Operation::BATCH, Status::MALFORMED), false);
-    let nested = |out: &mut Vec<u8>| put_batch(out, [(Operation::PING, Flags::default(), &|_: &mut Vec<u8>| {} as _)].into_iter() );
+    row(
+        "a batch of 65535 items in a few bytes",
+        true,
+        frame(Operation::BATCH, 0, &many),
+        &refused(Operation::BATCH, Status::MALFORMED),
+        false,
+    );
+    let nothing = |_: &mut Vec<u8>| {};
+    let nothing: &dyn Fn(&mut Vec<u8>) = &nothing;
+    let nested =
+        |out: &mut Vec<u8>| put_batch(out, [(Operation::PING, Flags::default(), nothing)].into_iter());
     let mut inside = Vec::new();
-    put_batch(&mut inside, [(Operation::BATCH, Flags::default(), &nested as &dyn Fn(&mut Vec<u8>))].into_iter());
-    row("a batch in a batch", true, frame(Operation::BATCH, 0, &inside), &refused(Operation::BATCH, Status::OK), false);
+    put_batch(
+        &mut inside,
+        [(Operation::BATCH, Flags::default(), &nested as &dyn Fn(&mut Vec<u8>))].into_iter(),
+    );
+    row(
+        "a batch in a batch",
+        true,
+        frame(Operation::BATCH, 0, &inside),
+        &refused(Operation::BATCH, Status::OK),
+        false,
+    );
     let mut guessed = Vec::new();
-    put_call(&mut guessed, &tollgate::wire::Call { handle: Some(u64::MAX), ..Default::default() }, &[], false);
-    row("a handle that was never given", true, frame(Operation::AUTHREP, 0, &guessed), &refused(Operation::AUTHREP, Status::STALE_HANDLE), false);
-    row("GOAWAY", true, frame(Operation::GOAWAY, 0, &[]), &refused(Operation::GOAWAY, Status::OUT_OF_PLACE), false);
-    row("an answer", true, frame(Operation(0x91), 0, &[0; 72]), &refused(Operation(0x91), Status::UNKNOWN_OPERATION), false);
-    row("all flags", true, frame(Operation::AUTHREP, 0xFF, &[]), &refused(Operation::AUTHREP, Status::NOT_SUPPORTED), false);
+    put_call(
+        &mut guessed,
+        &tollgate::wire::Call { handle: Some(u64::MAX), ..Default::default() },
+        &[],
+        false,
+    );
+    row(
+        "a handle that was never given",
+        true,
+        frame(Operation::AUTHREP, 0, &guessed),
+        &refused(Operation::AUTHREP, Status::STALE_HANDLE),
+        false,
+    );
+    row(
+        "GOAWAY",
+        true,
+        frame(Operation::GOAWAY, 0, &[]),
+        &refused(Operation::GOAWAY, Status::OUT_OF_PLACE),
+        false,
+    );
+    row(
+        "an answer",
+        true,
+        frame(Operation(0x91), 0, &[0; 72]),
+        &refused(Operation(0x91), Status::UNKNOWN_OPERATION),
+        false,
+    );
+    row(
+        "all flags",
+        true,
+        frame(Operation::AUTHREP, 0xFF, &[]),
+        &refused(Operation::AUTHREP, Status::NOT_SUPPORTED),
+        false,
+    );
     all
 }
 
@@ -117,7 +194,11 @@ fn every_attack_on_the_binary_protocol_gets_its_answer_and_nothing_more() {
             match client.receive() {
                 Ok(Some(answer)) => {
                     let Header { operation, status, .. } = answer.header;
-                    let to = if operation.0 == 0x91 && attack.answers[0].0.0 == 0x91 { operation } else { Operation(operation.0 & !Operation::ANSWER) };
+                    let to = if operation.0 == 0x91 && attack.answers[0].0.0 == 0x91 {
+                        operation
+                    } else {
+                        Operation(operation.0 & !Operation::ANSWER)
+                    };
                     got.push((to, status));
                 }
                 _ => break,
@@ -152,7 +233,12 @@ fn many_who_say_little_or_never_read_cost_little_and_are_cut_off() {
     let (service, token) = victim.token();
     let query = {
         let mut one = Vec::new();
-        put_call(&mut one, &tollgate::wire::Call { user_key: Some(&victim.user_key()), ..Default::default() }, &[], false);
+        put_call(
+            &mut one,
+            &tollgate::wire::Call { user_key: Some(&victim.user_key()), ..Default::default() },
+            &[],
+            false,
+        );
         frame(Operation::QUERY, 0, &one).repeat(500)
     };
     let began = Instant::now();

@@ -53,7 +53,16 @@ impl Victim {
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("TOLLGATE_")) {
             command.env_remove(name);
         }
-        command.args(["--http", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--tcp", "127.0.0.1:0", "--log", "error"]);
+        command.args([
+            "--http",
+            "127.0.0.1:0",
+            "--admin",
+            "127.0.0.1:0",
+            "--tcp",
+            "127.0.0.1:0",
+            "--log",
+            "error",
+        ]);
         for (timeout, seconds) in [("HEAD", "1"), ("BODY", "1"), ("IDLE", "2")] {
             command.env(format!("TOLLGATE_{timeout}_TIMEOUT_S"), seconds);
         }
