@@ -18,7 +18,7 @@
 //! | [`tcp`] | the server of the binary protocol, over TCP and a Unix socket | engine, model, wire, listener |
 //! | [`config`] | flags, variables and file, checked | nothing of ours |
 //! | [`node`] | assembly: opens, recovers, starts, stops, hands over, shows what it holds | all |
-//! | [`cli`] | the command line | config, node, listener's clock |
+//! | [`cli`] | the command line; its load generator is a client of the protocol | config, node, listener's clock, wire, model |
 //!
 //! `tests/architecture.rs` holds these arrows and what else of the plan can be held mechanically.
 //!

@@ -182,6 +182,7 @@ fn no_request_fails_across(restarts: u32) {
     for caller in &callers {
         assert_eq!(counted(dir.path(), caller.number, true), caller.counted, "caller {}", caller.number);
     }
+    few_segments_are_left(dir.path());
     assert_eq!(running.terminate(), 0);
     // The stopped directory has the same; one caller stands for all, since it is read whole each time.
     assert_eq!(counted(dir.path(), 0, false), callers[0].counted);
@@ -189,6 +190,17 @@ fn no_request_fails_across(restarts: u32) {
     let longest = callers.iter().map(|caller| caller.longest).max().unwrap();
     println!("{restarts} restarts, {total} units counted, longest answer {longest:?}");
     assert!(total > 20 * u64::from(restarts), "the load was too small to show anything");
+}
+
+/// Each start begins a segment of the journal. A checkpoint is made once there are more than eight since the last, even
+/// if little is in them, and those before the last two go.
+fn few_segments_are_left(dir: &Path) {
+    let segments = || std::fs::read_dir(dir.join("journal")).unwrap().count();
+    let began = Instant::now();
+    while segments() > 2 * 9 {
+        assert!(began.elapsed() < Duration::from_secs(30), "{} segments", segments());
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 /// What the node, running or stopped, has counted for a caller's application.

@@ -53,6 +53,12 @@ fn check_tells_all_problems_and_touches_nothing() {
     assert!(line("log_format").contains("\"json\"") && line("log_format").ends_with("TOLLGATE_LOG_FORMAT"));
     assert!(line("http").contains("127.0.0.1:3000") && line("http").ends_with("default"));
     assert!(!data.exists(), "checking starts nothing");
+
+    let missing = ["--http-tls-cert", "/nowhere/c.pem", "--http-tls-key", "/nowhere/k.pem"];
+    let (code, out, err) = run(&[&arguments[..], &missing].concat(), &[]);
+    assert_eq!((code, out.as_str()), (3, ""), "{err}");
+    assert!(err.contains("/nowhere/c.pem") && err.lines().count() == 1, "{err}");
+    assert!(!data.exists(), "checking starts nothing");
 }
 
 // === inspect
@@ -386,7 +392,11 @@ fn a_running_node_explains_how_it_would_decide_and_counts_nothing() {
     for secret in SECRETS {
         assert!(![&fits, &denied, &json].iter().any(|text| text.contains(secret)), "{secret} is shown");
     }
-    let (code, _, err) = explain(&"x".repeat(4000), &[]);
-    assert!(code == 2 && err.contains("at most 4000"), "{code} {err}");
+    // The longest call there may be, of what JSON escapes, and one byte more.
+    let short = format!("service_token={token}&service_id=looked-at&user_key={user_key}&").len();
+    let (code, _, err) = explain(&"\"".repeat(4000 - short), &[]);
+    assert_eq!(code, 0, "{err}");
+    let (code, _, err) = explain(&"\"".repeat(4001 - short), &[]);
+    assert!(code == 2 && err.contains("4001 bytes, at most 4000"), "{code} {err}");
     assert_eq!(node.terminate(), 0);
 }

@@ -196,7 +196,7 @@ async fn either(term: &mut Signal, int: &mut Signal) {
     }
 }
 
-fn exit_of(error: &NodeError) -> Exit {
+pub(super) fn exit_of(error: &NodeError) -> Exit {
     match error {
         NodeError::DataDir(error) => exit_of_data_dir(error),
         NodeError::HandOver(_) => Exit::Locked,
