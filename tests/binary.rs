@@ -19,16 +19,19 @@ use binary::{Answer, Binary, Greeting, by_handle, by_key};
 use support::config;
 use tokio::runtime::Runtime;
 use tollgate::config::{Config, Tls, UnixUser};
-use tollgate::listener::system_clock;
+use tollgate::listener::guesses::{Guesses, PEER_BURST};
+use tollgate::listener::{Guest, Link, Peer, system_clock};
 use tollgate::model::catalog::Key;
 use tollgate::model::draft::{NewApplication, NewService};
 use tollgate::model::id::{ApplicationId, MetricSlot, ServiceId};
 use tollgate::model::record::{BackendVersion, Secret};
 use tollgate::model::time::{Period, UnixMillis};
 use tollgate::node::{self, Node};
+use tollgate::tcp::replay::Replay;
+use tollgate::tcp::{Config as ServerConfig, Secrets, Server, Telemetry};
 use tollgate::wire::{
-    BatchAnswer, FRAME_MAX_DEFAULT, FRAME_MAX_GREATEST, Flags, Frame, Goodbye, HEADER_LEN, Operation, Status,
-    put_batch,
+    BatchAnswer, FRAME_MAX_DEFAULT, FRAME_MAX_GREATEST, Failure, Flags, Frame, Goodbye, HEADER_LEN,
+    Operation, Status, put_batch, split,
 };
 
 const TOKEN: Greeting<'static> = Greeting {
@@ -231,7 +234,7 @@ fn a_window_of_n_takes_n_and_refuses_the_next_uncounted() {
         let refused: Vec<_> = answers.iter().filter(|it| it.status() == Status::OVERLOADED).collect();
         assert_eq!(refused.len(), 3, "window {window}");
         for answer in refused {
-            let failure = tollgate::wire::Failure::read(&answer.body).unwrap();
+            let failure = Failure::read(&answer.body).unwrap();
             assert!(failure.retry_after_ms > 0, "it says when to come again");
         }
         assert_eq!(world.total(0, 0) - before, u64::from(window));
@@ -266,13 +269,7 @@ fn frames_may_be_as_large_as_was_agreed_and_no_larger() {
             let answer = client.expect();
             let expected = if good { Operation::PING } else { Operation::GOAWAY };
             assert_eq!(answer.header.operation, expected.answer(), "{len}");
-            assert_eq!(
-                client.is_closed(),
-                !good || {
-                    drop(client.stream.shutdown(std::net::Shutdown::Write));
-                    true
-                }
-            );
+            assert!(good || client.is_closed());
         }
     }
 }
@@ -549,4 +546,51 @@ fn connections_beyond_the_cap_are_told_and_half_open_ones_count() {
     assert_eq!(goodbye(&Binary::connect(address).expect()), Goodbye::FULL);
     held.clear();
     wait_until(|| can(&world, &TOKEN));
+}
+
+/// The handshake of a client from 192.0.2.`last`, without a socket: how the proof is answered.
+fn proof_from(server: &Server, last: u8, greeting: &Greeting<'_>) -> Status {
+    let guest = Guest { peer: Peer::of([192, 0, 2, last].into()), link: Link::Plain };
+    let mut replay = Replay::new(server, guest);
+    let hello = greeting.hello();
+    let challenge = replay.receive(&binary::opening(&hello), true);
+    let (_, body) = split(&challenge, FRAME_MAX_DEFAULT).unwrap().unwrap();
+    let answer = replay.receive(&binary::proof(&hello, greeting.secret, body), true);
+    let (header, body) = split(&answer, FRAME_MAX_DEFAULT).unwrap().unwrap();
+    if header.status == Status::WAIT {
+        assert!(Failure::read(body).unwrap().retry_after_ms >= 1000);
+    }
+    assert_eq!(replay.is_over(), header.status != Status::OK);
+    header.status
+}
+
+#[test]
+fn a_guesser_waits_and_who_was_right_before_does_not() {
+    let world = World::new(1, 1_000_000);
+    let secret = "the secret of this node, for tests only";
+    let server = Server::new(
+        Arc::clone(world.node().engine()),
+        system_clock(),
+        Arc::new(Guesses::new(false)),
+        Secrets::parse(&secret.replace(' ', "-")).unwrap(),
+        Arc::new(Telemetry::default()),
+        ServerConfig::default(),
+    );
+    let secret = secret.replace(' ', "-");
+    let (node, wrong) = (Greeting::node(&secret), Greeting::node("wrong"));
+    assert_eq!(proof_from(&server, 1, &node), Status::OK);
+    for guess in 0..PEER_BURST {
+        assert_eq!(proof_from(&server, 1, &wrong), Status::PROOF_INVALID, "{guess}");
+    }
+    assert_eq!(proof_from(&server, 1, &wrong), Status::WAIT);
+    assert_eq!(proof_from(&server, 1, &node), Status::OK, "it was right from there before");
+    assert_eq!(proof_from(&server, 1, &TOKEN), Status::OK, "another target");
+    // Nobody else feels it; whoever guesses and is right for the first time after that waits, too.
+    assert_eq!(proof_from(&server, 2, &wrong), Status::PROOF_INVALID);
+    for _ in 1..PEER_BURST {
+        proof_from(&server, 2, &wrong);
+    }
+    assert_eq!(proof_from(&server, 2, &node), Status::WAIT);
+    assert_eq!(proof_from(&server, 3, &Greeting::token("s", "wrong")), Status::PROOF_INVALID);
+    assert_eq!(proof_from(&server, 3, &Greeting::token("nobody", "tok")), Status::PROOF_INVALID);
 }

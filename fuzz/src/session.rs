@@ -96,7 +96,7 @@ pub fn run(bytes: &[u8]) {
     let mut ids_answered = Vec::new();
     while let Some((header, body)) = split(answered, FRAME_MAX_GREATEST).expect("answers are frames") {
         assert_ne!(header.operation.0 & Operation::ANSWER, 0);
-        if header.operation != Operation::GOAWAY.answer() || header.id != 0 {
+        if header.operation != Operation::GOAWAY.answer() || !header.status.is_done() {
             ids_answered.push(header.id);
         }
         answered = &answered[16 + body.len()..];

@@ -4,9 +4,10 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadBuf};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::outbox::Outbox;
@@ -22,7 +23,7 @@ pub const GRACE: Duration = Duration::from_secs(1);
 /// What is read into at first. Grows with a read that fills it, up to what a frame may have.
 const INPUT_BYTES: usize = 16 << 10;
 /// What is kept of a buffer for answers that had to grow.
-const READY_BYTES_KEPT: usize = 64 << 10;
+const READY_BYTES_KEPT: usize = 128 << 10;
 
 /// How long a durable answer waits for the disk. A disk that hangs longer must not keep requests.
 const DURABLE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -52,8 +53,8 @@ pub(super) async fn converse<S: Stream>(
     let mut durable: Option<Durable<'_>> = None;
     let mut stopping = pin!(stop.cancelled());
     let mut departing = pin!(departure.begun());
-    // Until when the client may stay, once it was asked to leave.
-    let mut leave: Option<Instant> = None;
+    let mut leave = Leave::No;
+    let mut grace = pin!(tokio::time::sleep(GRACE));
     let mut heard = true;
     let mut is_eof = false;
     loop {
@@ -69,7 +70,7 @@ pub(super) async fn converse<S: Stream>(
             durable = wire.outbox.awaited().map(|ticket| Durable::new(server, ticket));
         }
         let is_done = durable.is_none() && wire.is_written();
-        if is_done && (session.is_over() || is_eof) {
+        if is_done && (session.is_over() || is_eof) || leave == Leave::Late && durable.is_none() {
             break;
         }
         let reads = !session.is_over() && !is_eof;
@@ -82,18 +83,23 @@ pub(super) async fn converse<S: Stream>(
                 }
                 continue;
             }
-            () = stopping.as_mut(), if leave.is_none() => {
-                leave = Some(wave(&mut session, &mut wire.outbox, departure));
+            () = stopping.as_mut(), if leave == Leave::No => {
+                wave(&mut session, &mut wire.outbox, departure);
+                grace.as_mut().reset(Instant::now() + GRACE);
+                leave = Leave::Asked;
                 continue;
             }
-            () = departing.as_mut(), if leave.is_none() && !was_leaving => {
-                leave = Some(wave(&mut session, &mut wire.outbox, departure));
+            () = departing.as_mut(), if leave == Leave::No && !was_leaving => {
+                wave(&mut session, &mut wire.outbox, departure);
+                grace.as_mut().reset(Instant::now() + GRACE);
+                leave = Leave::Asked;
+                continue;
+            }
+            () = grace.as_mut(), if leave == Leave::Asked => {
+                leave = Leave::Late;
                 continue;
             }
             _ = ticks.tick() => {
-                if leave.is_some_and(|until| Instant::now() >= until) && durable.is_none() {
-                    break;
-                }
                 match patience.is_over(&wire, session.is_open(), durable.is_some()) {
                     None => {}
                     Some(Over::NotReading) => return End::CutOff,
@@ -121,8 +127,16 @@ pub(super) async fn converse<S: Stream>(
     End::Closed
 }
 
-/// Asks the client to leave; until when it may stay.
-fn wave(session: &mut Session, outbox: &mut Outbox, departure: &Departure) -> Instant {
+/// Whether the client was asked to leave, and its time for that is over.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Leave {
+    No,
+    Asked,
+    Late,
+}
+
+/// Asks the client to leave.
+fn wave(session: &mut Session, outbox: &mut Outbox, departure: &Departure) {
     let (reason, message) = if departure.is_on() {
         (Goodbye::HANDING_OVER, "another process takes over: connect again")
     } else {
@@ -135,7 +149,6 @@ fn wave(session: &mut Session, outbox: &mut Outbox, departure: &Departure) -> In
         // Nothing was asked for yet.
         session.end(outbox, reason, message);
     }
-    Instant::now() + GRACE
 }
 
 /// Waits for the disk.
@@ -302,8 +315,8 @@ struct Patience {
 impl Patience {
     fn new(config: &Config) -> Patience {
         let Config { greeting_timeout, idle_timeout, .. } = *config;
-        let tick = (greeting_timeout.min(idle_timeout) / 4)
-            .clamp(Duration::from_millis(5), Duration::from_millis(250));
+        let tick =
+            (greeting_timeout.min(idle_timeout) / 4).clamp(Duration::from_millis(5), Duration::from_secs(1));
         let none = Duration::ZERO;
         Patience {
             tick,

@@ -85,7 +85,7 @@ pub(super) struct Granted {
 #[derive(Debug)]
 pub(super) enum Greeting {
     Prove(Box<Greeted>),
-    Welcome(Granted),
+    Welcome(Box<Granted>),
 }
 
 /// Why a client is not let in.
@@ -120,7 +120,8 @@ pub(super) fn greet(server: &Server, guest: Guest, hello: &Hello<'_>) -> Result<
         (Method::NONE, Link::Unix { uid }) => {
             let access = Access { scope: opens(server, uid)?, by: By::User };
             let (frame_max, window) = (hello.frame_max, hello.window);
-            Ok(Greeting::Welcome(Granted { access, frame_max, window, proof: [0; NONCE_LEN] }))
+            let proof = [0; NONCE_LEN];
+            Ok(Greeting::Welcome(Box::new(Granted { access, frame_max, window, proof })))
         }
         (Method::SERVICE_TOKEN, _) if hello.service.is_none() => {
             Err(Rejected::new(Status::SERVICE_ID_MISSING, "whose token it is, SERVICE must say"))

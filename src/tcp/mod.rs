@@ -6,27 +6,28 @@
 //! | `server`, `connection` | sockets: reading what is there, deciding all of it, writing once; time limits, leaving |
 //! | `session` | one conversation, from opening to end, as a function of bytes: no socket, no timer |
 //! | `greeting` | HELLO and PROOF: who calls, and for which services |
-//! | `call`, `usage`, `batch`, `query`, `receipt` | what each operation does |
+//! | `call`, `usage`, `receipt`, `batch`, `query` | what each operation does |
 //! | `refused` | how a request fares that was not carried out |
 //! | `outbox` | what is ready to be written, and what waits for the disk |
 //! | `secrets` | the node secret |
+//! | `replay` | a session without a socket, for tests and fuzzing |
 //! | `telemetry` | counters |
 //!
 //! # A session
 //! ```text
 //! opening -> HELLO -> (CHALLENGE -> PROOF ->) open -> over
 //! ```
-//! [`Session::advance`] takes the bytes that have come, answers every whole frame among them and says how many it used. All
+//! `Session::advance` takes the bytes that have come, answers every whole frame among them and says how many it used. All
 //! frames that came together are decided by one look at the clock and at the catalog ([`Moment`]), and their answers leave
-//! in one write. It never waits: an answer that needs the disk is put aside ([`outbox`](self)) and the next frame is
+//! in one write. It never waits: an answer that needs the disk is put aside (`outbox`) and the next frame is
 //! decided; when the disk has it, it is written, whatever was answered meanwhile.
 //!
 //! # Budgets of a connection
 //! | What | Bound | Beyond it |
 //! |---|---|---|
 //! | requests without an answer | the window, at most [`WINDOW_MAX`] | OVERLOADED |
-//! | answers that wait for the disk | [`WAITING_BYTES_MAX`](outbox::WAITING_BYTES_MAX) bytes, or one | OVERLOADED |
-//! | answers that are not written | [`READY_BYTES_MAX`](session::READY_BYTES_MAX) bytes and one answer | nothing more is decided |
+//! | answers that wait for the disk | 256 KiB, or one | OVERLOADED |
+//! | answers that are not written | 256 KiB and one answer | nothing more is decided |
 //! | anything unwritten | | nothing more is read |
 //! | a frame | 64 KiB, or what WELCOME granted | the end |
 //! | frames above 64 KiB, of all connections | [`LARGE_FRAMES_BYTES_MAX`] bytes of room | 64 KiB are granted |

@@ -26,12 +26,33 @@ pub(super) const READY_BYTES_MAX: usize = 256 << 10;
 pub(super) const NO_RESERVATIONS: Refused =
     Refused::new(Status::NOT_SUPPORTED, "this node does not offer reservations");
 
+const UNKNOWN: Refused = Refused::new(Status::UNKNOWN_OPERATION, "no such operation");
+
+/// All operations of version 1.
+const KNOWN: [Operation; 15] = [
+    Operation::AUTHREP,
+    Operation::AUTHORIZE,
+    Operation::CHECK,
+    Operation::REPORT,
+    Operation::BATCH,
+    Operation::BIND,
+    Operation::RESERVE,
+    Operation::COMMIT,
+    Operation::CANCEL,
+    Operation::QUERY,
+    Operation::PING,
+    Operation::STATS,
+    Operation::HELLO,
+    Operation::PROOF,
+    Operation::GOAWAY,
+];
+
 enum Phase {
     /// The eight bytes, then HELLO.
     Opening,
     Hello,
     Proof(Box<Greeted>),
-    Open(Access),
+    Open(Box<Access>),
     /// Nothing more is read.
     Over,
 }
@@ -185,6 +206,9 @@ impl Session {
         outbox: &mut Outbox,
     ) -> Result<Option<Ticket>, Refused> {
         let Header { operation, flags, id, .. } = header;
+        if !KNOWN.contains(&operation) {
+            return Err(UNKNOWN);
+        }
         flags.check(operation)?;
         let mut asked = flags.has(Flags::DURABLE);
         let items = match operation {
@@ -236,7 +260,7 @@ impl Session {
             Operation::HELLO | Operation::PROOF | Operation::GOAWAY => {
                 return Err(Refused::new(Status::OUT_OF_PLACE, "not here"));
             }
-            _ => return Err(Refused::new(Status::UNKNOWN_OPERATION, "no such operation")),
+            _ => return Err(UNKNOWN),
         }
         if frame.end() > self.frame_max as usize {
             // Only the limits that a decision shows can be so many; one that counts has looked before.
@@ -304,7 +328,10 @@ impl Session {
                 }
             },
             (Phase::Proof(greeted), Operation::PROOF) => match Proof::read(body) {
-                Ok(Proof { proof }) => greeted.prove(server, self.guest.peer, &proof).map(Greeting::Welcome),
+                Ok(Proof { proof }) => {
+                    let granted = greeted.prove(server, self.guest.peer, &proof);
+                    granted.map(|granted| Greeting::Welcome(Box::new(granted)))
+                },
                 Err(error) => {
                     Refused::from(error).put_frame(out, operation, id);
                     self.reject(server);
@@ -324,7 +351,7 @@ impl Session {
                 frame.end();
                 self.phase = Phase::Proof(greeted);
             }
-            Ok(Greeting::Welcome(granted)) => self.welcome(server, granted, header, outbox),
+            Ok(Greeting::Welcome(granted)) => self.welcome(server, *granted, header, outbox),
             Err(Rejected { status, retry_after_ms, message }) => {
                 put_failure(out, operation, id, status, retry_after_ms, message);
                 tracing::debug!(peer = %self.guest.peer, message, "a client was not let in");
@@ -346,7 +373,7 @@ impl Session {
         let mut frame = Frame::answer(&mut outbox.ready, header.operation, Status::OK, header.id);
         welcome.put(frame.body());
         frame.end();
-        self.phase = Phase::Open(granted.access);
+        self.phase = Phase::Open(Box::new(granted.access));
     }
 
     /// Says goodbye; nothing more is read.

@@ -122,9 +122,9 @@ fn attacks() -> Vec<Attack> {
         &refused(Operation::BATCH, Status::MALFORMED),
         false,
     );
-    let nested = |out: &mut Vec<u8>| {
-        put_batch(out, [(Operation::PING, Flags::default(), &|_: &mut Vec<u8>| {} as _)].into_iter())
-    };
+    let nothing = |_: &mut Vec<u8>| {};
+    let nested =
+        |out: &mut Vec<u8>| put_batch(out, [(Operation::PING, Flags::default(), nothing)].into_iter());
     let mut inside = Vec::new();
     put_batch(
         &mut inside,

@@ -99,6 +99,21 @@ pub(crate) fn opening(hello: &Hello<'_>) -> Vec<u8> {
     bytes
 }
 
+fn mac(secret: &str, text: &[u8]) -> [u8; NONCE_LEN] {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
+    hmac::sign(&key, text).as_ref().try_into().unwrap()
+}
+
+/// PROOF, for the body of a challenge.
+pub(crate) fn proof(hello: &Hello<'_>, secret: &str, challenge: &[u8]) -> Vec<u8> {
+    let Challenge { nonce } = Challenge::read(challenge).unwrap();
+    let mut bytes = Vec::new();
+    let mut frame = Frame::request(&mut bytes, Operation::PROOF, Flags::default(), 2);
+    Proof { proof: mac(secret, &proof_text(hello, &nonce)) }.put(frame.body());
+    frame.end();
+    bytes
+}
+
 /// One connection.
 pub(crate) struct Binary<S = TcpStream> {
     pub(crate) stream: S,
@@ -181,15 +196,8 @@ impl<S: Read + Write> Binary<S> {
         let mut server_proof = [0; NONCE_LEN];
         if answer.status() == Status::CHALLENGE {
             let Challenge { nonce } = Challenge::read(&answer.body).unwrap();
-            let key = hmac::Key::new(hmac::HMAC_SHA256, greeting.secret.as_bytes());
-            let mac = |text: &[u8]| hmac::sign(&key, text).as_ref().try_into().unwrap();
-            server_proof = mac(&server_proof_text(&hello.nonce, &nonce));
-            let proof = Proof { proof: mac(&proof_text(&hello, &nonce)) };
-            let mut bytes = Vec::new();
-            let mut frame = Frame::request(&mut bytes, Operation::PROOF, Flags::default(), 2);
-            proof.put(frame.body());
-            frame.end();
-            self.send(&bytes)?;
+            server_proof = mac(greeting.secret, &server_proof_text(&hello.nonce, &nonce));
+            self.send(&proof(&hello, greeting.secret, &answer.body))?;
             answer = self.receive()?.ok_or_else(ended)?;
         }
         if answer.status() != Status::OK {
@@ -258,7 +266,10 @@ pub(crate) fn by_handle(handle: u64, usage: &[(MetricSlot, u64)]) -> impl FnOnce
 }
 
 /// The body of a call by user key that adds.
-pub(crate) fn by_key(user_key: &str, usage: &[(&str, u64)]) -> impl FnOnce(&mut Vec<u8>) {
+pub(crate) fn by_key<'a>(
+    user_key: &'a str,
+    usage: &[(&'a str, u64)],
+) -> impl FnOnce(&mut Vec<u8>) + use<'a> {
     let usage = usage.iter().map(|(name, amount)| (*name, Effect::Add(*amount))).collect();
     let call = Call { user_key: Some(user_key), usage, ..Call::default() };
     move |out| put_call(out, &call, &[], false)
