@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import ssl
 import threading
 import time
 import unittest
+from concurrent.futures import ThreadPoolExecutor
 
 import tollgate
 from tests.meaning import load
@@ -194,18 +196,17 @@ class Calls(Live):
 class Exact(Live):
     """A limit of N admits exactly N, whoever asks."""
 
+    def in_threads(self, count, function):
+        """What the function returned in each of so many threads at once; raises what it raised."""
+        with ThreadPoolExecutor(count) as threads:
+            return [it.result() for it in [threads.submit(function) for _ in range(count)]]
+
     def test_threads(self):
-        client, yes = self.connect(connections=8), []
-
-        def ask():
-            yes.append(sum(client.authrep(usage={"hits": 1}, **self.one).yes for _ in range(50)))
-
-        threads = [threading.Thread(target=ask) for _ in range(16)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        self.assertEqual((len(yes), sum(yes)), (16, LIMIT))
+        client = self.connect(connections=8)
+        yes = self.in_threads(
+            16, lambda: sum(client.authrep(usage={"hits": 1}, **self.one).yes for _ in range(50))
+        )
+        self.assertEqual(sum(yes), LIMIT)
         self.assertEqual(client.query(["hits"], **self.one).counts["hits"].eternity, LIMIT)
 
     def test_tasks_batches_and_threads_together(self):
@@ -216,37 +217,28 @@ class Exact(Live):
                 found = await asyncio.gather(*single, *batches)
                 return [*found[:500], *(it for batch in found[500:] for it in batch)]
 
-        yes = []
-        threads = [
-            threading.Thread(target=lambda: yes.append(sum(it.yes for it in asyncio.run(ask()))))
-            for _ in range(2)
-        ]
-        for thread in threads:
-            thread.start()
-        client = self.connect()
-        own = sum(client.authrep(usage={"hits": 1}, **self.one).yes for _ in range(100))
-        for thread in threads:
-            thread.join()
-        self.assertEqual((len(yes), sum(yes) + own), (2, LIMIT))
+        own = itertools.count()
+
+        def mixed():
+            if next(own):
+                return sum(it.yes for it in asyncio.run(ask()))
+            client = self.connect()
+            return sum(client.authrep(usage={"hits": 1}, **self.one).yes for _ in range(100))
+
+        self.assertEqual(sum(self.in_threads(3, mixed)), LIMIT)
 
     def test_reservations_and_calls_share_what_is_left(self):
         client = self.connect(connections=8)
-        counted = []
 
         def ask(n):
             if n % 2:
-                counted.append(client.authrep(usage={"hits": 3}, **self.one).counted * 3)
-                return
+                return client.authrep(usage={"hits": 3}, **self.one).counted * 3
             held = client.reserve(60, usage={"hits": 5}, **self.one)
             if held:
                 held.commit({"hits": 2})
-            counted.append(bool(held) * 2)
+            return bool(held) * 2
 
-        threads = [threading.Thread(target=lambda: [ask(n) for n in range(40)]) for _ in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        counted = self.in_threads(8, lambda: sum(ask(n) for n in range(40)))
         total = client.query(["hits"], **self.one).counts["hits"].eternity
         self.assertEqual(total, sum(counted))
         self.assertTrue(LIMIT - 3 < total <= LIMIT, total)
