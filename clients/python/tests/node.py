@@ -43,7 +43,7 @@ class Node:
             self._certificate()
         self.start()
 
-    def start(self) -> None:
+    def start(self, *more: str) -> None:
         """Starts a process and waits until it serves."""
         # A TOLLGATE_ variable of the caller would change the node under test.
         env = {name: value for name, value in os.environ.items() if not name.startswith("TOLLGATE_")}
@@ -60,7 +60,7 @@ class Node:
             "--log",
             "warn",
         ]
-        command += ["--data-dir", self.home / "data", *self._arguments]
+        command += ["--data-dir", self.home / "data", *self._arguments, *more]
         self._process = subprocess.Popen(
             command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
         )
@@ -104,6 +104,16 @@ class Node:
         status = self.wait()
         if status:
             raise RuntimeError(f"the node ended with {status}")
+
+    def take_over(self) -> None:
+        """Replaces the process by another one, as an upgrade does, and waits until the first has ended."""
+        before = self._process
+        self.start("--take-over")
+        assert before.stdout is not None
+        with before.stdout:
+            status = before.wait(timeout=60)
+        if status:
+            raise RuntimeError(f"the node that was replaced ended with {status}")
 
     def kill(self) -> None:
         """Ends the process in the middle of whatever it does."""

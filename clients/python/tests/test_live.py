@@ -262,6 +262,16 @@ class Restarts(Live):
         self.assertEqual(client.authrep(usage={"hits": 1}, **self.one).count, 4)
 
     def test_calls_go_on_over_a_restart_and_each_is_counted_once(self):
+        def restart():
+            self.node.stop()
+            self.node.start()
+
+        self.check_calls_go_on_over(restart)
+
+    def test_calls_go_on_while_another_process_takes_over_and_each_is_counted_once(self):
+        self.check_calls_go_on_over(self.node.take_over)
+
+    def check_calls_go_on_over(self, change):
         client = self.connect(timeout_s=30)
         receipts, errors, over = [], [], threading.Event()
 
@@ -277,8 +287,7 @@ class Restarts(Live):
             thread.start()
         for _ in range(3):
             time.sleep(0.3)
-            self.node.stop()
-            self.node.start()
+            change()
         time.sleep(0.3)
         over.set()
         for thread in threads:
