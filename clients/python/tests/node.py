@@ -10,10 +10,15 @@ import signal
 import socket
 import subprocess
 import tempfile
+import time
 import unittest
 import urllib.request
 from pathlib import Path
 from typing import Any, Iterable
+
+from tollgate import Options
+from tollgate.codec.numbers import Feature
+from tollgate.connection import Connection
 
 BINARY = os.environ.get("NODE_BINARY")
 with_node = unittest.skipUnless(
@@ -75,6 +80,15 @@ class Node:
         found = re.search(r"on (http://\S+)", printed)
         assert found is not None, printed
         self._http = found.group(1)
+
+    def needs(self, test: unittest.TestCase, *features: Feature) -> None:
+        """Leaves a test out if the node says that it does not offer what the test is about."""
+        connection = Connection(Options(self.tcp, secret=self.secret), time.monotonic() + 10)
+        offered = connection.welcome.features
+        connection.close()
+        missing = [feature.name for feature in features if not offered & feature]
+        if missing:
+            test.skipTest(f"the node does not offer {' and '.join(missing)}")
 
     @property
     def secret(self) -> str:

@@ -16,6 +16,7 @@ from tests.node import Node, catalog, with_node
 from tests.replay import Replay
 from tests.sides import BothClients, both
 from tollgate import AsyncClient, Client, Denied, Outcome, Refused, Set, Status, Unavailable
+from tollgate.codec.numbers import Feature
 
 LIMIT = 100
 
@@ -25,6 +26,7 @@ class Session(unittest.TestCase):
     def test_a_node_answers_as_the_golden_session_says(self):
         node = Node()
         self.addCleanup(node.close)
+        node.needs(self, Feature.RESERVE, Feature.ALL)
         replay = Replay(node)
         replay.run(load("session.json"))
         self.assertEqual(replay.failures, [], "\n" + "\n".join(replay.failures))
@@ -104,6 +106,7 @@ class Calls(Live):
         self.assertLess(abs(report.time_us / 1e6 - time.time()), 60)
 
     def test_reservations_hold_and_are_committed_or_released(self):
+        self.node.needs(self, Feature.RESERVE)
         client = self.connect()
         with client.reserve(60, usage={"hits": 40}, **self.one) as held:
             self.assertEqual(client.query(**self.one).reservations, 1)
@@ -127,20 +130,28 @@ class Calls(Live):
             tollgate.authrep({"hits": 60}, **self.one), tollgate.authrep({"hits": 60}, **self.one),
             tollgate.report({"hits": 5}, **two), tollgate.check({"none": 1}, **two),
         ]  # fmt: skip
-        for _ in range(2):
+        for first_yes in (True, False):
             first, second, third, fourth = client.batch(calls)
-            self.assertFalse(second.yes)
+            self.assertEqual((first.yes, second.yes), (first_yes, False))
             self.assertEqual((third.outcome, fourth.status), (Outcome.DONE, Status.METRIC_INVALID))
-        both_calls = [tollgate.authrep({"hits": 30}, **self.one), tollgate.authrep({"hits": 30}, **two)]
-        self.assertEqual([it.yes for it in client.batch(both_calls, all=True, durable=True)], [True, True])
-        refused, denied = client.batch([tollgate.authrep({"hits": 1}, **two), calls[0]], all=True)
-        self.assertEqual((refused.status, denied.yes), (Status.NOT_DONE, False))
-        self.assertEqual(client.query(["hits"], **two).counts["hits"].eternity, 40)
+        self.assertEqual(client.query(["hits"], **two).counts["hits"].eternity, 10)
         many = client.batch([tollgate.authrep({"bytes": 1}, **self.one)] * 2000)
         self.assertEqual(sum(it.counted for it in many), 2000)
         large = self.connect(frame_max=2**20).batch([tollgate.authrep({"bytes": 1}, **self.one)] * 8000)
         self.assertEqual(sum(it.counted for it in large), 8000)
         self.assertEqual(client.query(["bytes"], **self.one).counts["bytes"].eternity, 10_000)
+
+    def test_a_batch_is_one_step_if_it_is_to_be(self):
+        self.node.needs(self, Feature.ALL)
+        client, two = self.connect(), {"user_key": f"{self.service}-two"}
+        for key in (self.one, two, self.one, two):
+            client.authrep(usage={"hits": 15}, **key)
+        calls = [tollgate.authrep({"hits": 30}, **self.one), tollgate.authrep({"hits": 30}, **two)]
+        self.assertEqual([it.yes for it in client.batch(calls, all=True, durable=True)], [True, True])
+        calls = [tollgate.authrep({"hits": 1}, **two), tollgate.authrep({"hits": 41}, **self.one)]
+        refused, denied = client.batch(calls, all=True)
+        self.assertEqual((refused.status, denied.yes), (Status.NOT_DONE, False))
+        self.assertEqual(client.query(["hits"], **two).counts["hits"].eternity, 60)
 
     def test_refusals_are_raised_with_their_status(self):
         client = self.connect()
@@ -228,6 +239,7 @@ class Exact(Live):
         self.assertEqual(sum(self.in_threads(3, mixed)), LIMIT)
 
     def test_reservations_and_calls_share_what_is_left(self):
+        self.node.needs(self, Feature.RESERVE)
         client = self.connect(connections=8)
 
         def ask(n):
@@ -297,6 +309,7 @@ class Restarts(Live):
         self.assertEqual(client.query(["bytes"], **self.one).counts["bytes"].eternity, len(receipts))
 
     def test_reservations_survive(self):
+        self.node.needs(self, Feature.RESERVE)
         client = self.connect(timeout_s=30)
         held = client.reserve(600, usage={"hits": 60}, **self.one)
         self.node.stop()
