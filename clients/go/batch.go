@@ -34,8 +34,8 @@ type Item struct {
 
 // BatchOptions say how a Batch is done.
 type BatchOptions struct {
-	// All makes all items happen, as one step, or none: Authorize, Authrep, Check and Report only, of at most 64
-	// applications, in one frame.
+	// All makes all items happen, as one step, or none: Authorize, Authrep and Check only (StatusOutOfPlace), of at most
+	// 64 applications (StatusTooLarge), in one frame (ErrTooLarge).
 	All bool
 	// Durability of what is counted.
 	Durability Durability

@@ -121,6 +121,7 @@ func TestWhatANodeSaysToEachCall(t *testing.T) {
 			!errors.Is(result.Items[2].Err, tollgate.StatusUserKeyInvalid) {
 			t.Errorf("batch: %+v, %v", result, err)
 		}
+		items[1].Do = tollgate.OpAuthrep
 		result, err = client.Batch(ctx, items, tollgate.BatchOptions{All: true})
 		if err != nil || result.Done || !errors.Is(result.Items[0].Err, tollgate.StatusNotDone) {
 			t.Errorf("all or none: %+v, %v", result, err)
