@@ -1,12 +1,12 @@
 //! Calls by handle: the subject is met first, and what is noted beside its counters tells the rest.
 
-use super::authorize::{Ask, Reports, answer_of, settle};
+use super::authorize::{Ask, Decided, Scratch, answer_of, settle};
 use super::handle::{Handle, Scope};
 use super::moment::Moment;
 use super::request::{Answer, Call};
-use super::resolve::Case;
+use super::resolve::{Case, Unresolved};
 use super::validate;
-use crate::counter::Absent;
+use crate::counter::Met;
 use crate::model::amount::Effect;
 use crate::model::decision::Refusal;
 use crate::model::id::MetricSlot;
@@ -44,51 +44,61 @@ impl Moment<'_> {
         request: &BoundRequest<'r>,
         answer: impl FnOnce(&Answer<'_>) -> R,
     ) -> Result<R, Refusal<'r>> {
-        let mut reports = Reports::new();
+        let mut scratch = Scratch::default();
         loop {
-            let catalog = self.catalog();
-            let met = self.engine.counters.lock_at(handle.index(), catalog.version, self.now().minute());
-            let (subject, facts, pass) = match met {
-                Ok(met) => met,
-                Err(Absent::Nobody) => return Err(Refusal::StaleHandle),
-                Err(absent) => {
-                    self.await_command(absent);
-                    continue;
+            let unresolved = match self.decide_bound(handle, scope, request, &mut scratch) {
+                Ok((case, decided)) => {
+                    return Ok(answer(&answer_of(self.catalog(), &case, &decided, &scratch, self.now())));
                 }
+                Err(unresolved) => unresolved,
             };
-            let plan = catalog.plans.get(facts.plan.0).ok_or(Refusal::StaleHandle)?;
-            let service = catalog.services.get(plan.service.0).ok_or(Refusal::StaleHandle)?;
-            if !handle.fits(pass, service) || !scope.includes(service) {
-                return Err(Refusal::StaleHandle);
-            }
-            let reads_application = service.referrer_filters_required && request.call != Call::Check;
-            let application =
-                if reads_application { catalog.applications.get(facts.application.0) } else { None };
-            let application = application.map(|it| &**it);
-            let case = Case { service, plan, facts, application };
-            let named = slot_effects(request.usage, &service.metrics)?;
-            let effects = propagate(&named, &service.metrics, request.flat_usage);
-            let denial = match request.call {
-                Call::Check => None,
-                Call::Authorize | Call::Authrep => validate::denial_when_bound(request.referrer, &case),
-            };
-            let BoundRequest { call, log_code, all_reports, .. } = *request;
-            let ask = Ask { call, log_code, all_reports };
-            let decided = settle(&ask, &case, denial, effects, subject, &mut reports);
-            return Ok(answer(&answer_of(catalog, &case, &decided, &reports, self.now())));
+            self.start_again(unresolved)?;
         }
+    }
+
+    fn decide_bound<'r>(
+        &self,
+        handle: Handle,
+        scope: Scope,
+        request: &BoundRequest<'r>,
+        scratch: &mut Scratch,
+    ) -> Result<(Case<'_>, Decided<'r>), Unresolved<Refusal<'r>>> {
+        let catalog = self.catalog();
+        let Some(Met { subject, facts, pass }) = self.meet(handle.index())? else {
+            return Err(Unresolved::Final(Refusal::StaleHandle));
+        };
+        let stale = Unresolved::Final(Refusal::StaleHandle);
+        let plan = catalog.plans.get(facts.plan.0);
+        let Some(service) = plan.and_then(|plan| catalog.services.get(plan.service.0)) else {
+            return Err(stale);
+        };
+        if !handle.fits(pass, service) || !scope.includes(service) {
+            return Err(stale);
+        }
+        let reads_application = service.referrer_filters_required && request.call != Call::Check;
+        let Some(case) = Case::of(catalog, service, facts, reads_application) else { return Err(stale) };
+        scratch.effects.clear();
+        slot_effects(&mut scratch.effects, request.usage, &service.metrics).map_err(Unresolved::Final)?;
+        propagate(&mut scratch.effects, &service.metrics, request.flat_usage);
+        let denial = match request.call {
+            Call::Check => None,
+            Call::Authorize | Call::Authrep => validate::denial_when_bound(request.referrer, &case),
+        };
+        let BoundRequest { call, log_code, all_reports, .. } = *request;
+        let decided = settle(&Ask { call, log_code, all_reports }, &case, denial, subject, scratch);
+        Ok((case, decided))
     }
 }
 
 /// What usage by slots does to those metrics.
 pub(super) fn slot_effects<'r>(
+    effects: &mut Effects,
     usage: &[(MetricSlot, Effect)],
     tree: &MetricTree,
-) -> Result<Effects, Refusal<'r>> {
-    let mut effects = Effects::new();
+) -> Result<(), Refusal<'r>> {
     for (slot, effect) in usage {
         tree.get(*slot).ok_or(Refusal::SlotInvalid { slot: *slot })?;
-        push_effect(&mut effects, *slot, *effect);
+        push_effect(effects, *slot, *effect);
     }
-    Ok(effects)
+    Ok(())
 }

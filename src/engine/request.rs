@@ -190,6 +190,8 @@ pub struct UsageReport {
     pub current: u64,
     /// Whether the count before this call was above the limit already.
     pub exceeded: bool,
+    /// What the call does to the limited metric.
+    pub(super) effect: Option<Effect>,
 }
 
 /// How often the same call could still be made, by the tightest limit that concerns it.

@@ -448,7 +448,7 @@ fn a_refused_command_changes_nothing() {
     assert!(taken.is_err());
     let catalog = world.engine.catalog();
     assert_eq!(catalog.version, before);
-    assert_eq!(catalog.applications.get(world.applications[0].0).unwrap().name, "app0");
+    assert_eq!(&*catalog.applications.get(world.applications[0].0).unwrap().name, "app0");
 }
 
 #[test]

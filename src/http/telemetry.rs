@@ -241,7 +241,7 @@ fn number_of(result: &str) -> usize {
 }
 
 fn describe() {
-    describe_counter!("tollgate_decisions_total", "Calls of the 3scale API, by call and result");
+    describe_counter!("tollgate_decisions_total", "Decisions and reports, by call and result");
     describe_counter!(
         "tollgate_would_deny_total",
         "Authorized calls that would have been denied, had what is in shadow been in force, by call and reason"

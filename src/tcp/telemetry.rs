@@ -1,4 +1,4 @@
-//! Counters of the binary protocol. What happens with every frame is added up for a whole turn (all that was read
+//! Counters of the binary protocol. Decisions are those of `tollgate_decisions_total`, with HTTP's. What happens with every frame is added up for a whole turn (all that was read
 //! together), goes to a *lane* of the worker's own, and is published on a tick.
 
 use std::cell::Cell;

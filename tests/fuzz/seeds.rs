@@ -38,6 +38,7 @@ pub(crate) fn of(name: &str) -> Vec<Vec<u8>> {
             "http_tls_cert = 'c.pem'\nhttp_tls_key = 'k.pem'\n\0HEAD_TIMEOUT_S=1\nCONNECTIONS_MAX=5",
         ]),
         "frame" => golden_frames(),
+        "session" => sessions(),
         "segment" => journal().segments.clone(),
         "entry" => journal().entries.clone(),
         "catalog" => journal().catalogs.clone(),
@@ -116,6 +117,14 @@ fn golden_frames() -> Vec<Vec<u8>> {
     let mut frames: Vec<Vec<u8>> = goldens.as_array().unwrap().iter().map(frame).collect();
     frames.push(frames.concat());
     frames
+}
+
+/// The golden frames behind a byte that says how they come: let in already, in pieces of several sizes.
+fn sessions() -> Vec<Vec<u8>> {
+    let frames = golden_frames();
+    let let_in = |how: u8| frames.iter().map(move |frame| [&[how], frame.as_slice()].concat());
+    let opening = [&[0], &tollgate::wire::OPENING[..], &frames.concat()].concat();
+    let_in(1).chain(let_in(3 + 4)).chain([opening]).collect()
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {

@@ -168,7 +168,7 @@ mod tests {
         let call = Call::read(body).unwrap();
         assert_eq!((call.service, call.user_key, call.usage[0].0), (Some("s"), Some("key two"), "hits"));
 
-        out.clear();
+        let mut out = Vec::new();
         binary(By::Handle, 2, 4096).unwrap().ask(&mut out, 0, &[1, 0]);
         let (header, body) = split(&out, 4096).unwrap().unwrap();
         assert_eq!((header.operation, header.id), (Operation::BATCH, 1));

@@ -107,7 +107,7 @@ fn no_credential_is_shown_whatever_becomes_of_the_call() {
     let edited = world.engine.change(|draft| {
         draft.edit_service(world.service, |it| it.tokens = vec![Secret::new("s3cret-token")])?;
         draft.edit_application(world.applications[0], |it| {
-            it.app_keys = vec![Secret::new("s3cret-key")];
+            it.app_keys = vec![Secret::new("s3cret-key")].into();
             it.user_keys.push(Secret::new("s3cret-user"));
         })
     });

@@ -330,8 +330,8 @@ fn application_report(
     let plan = catalog.plans.get(application.plan.0).zip(service);
     ApplicationReport {
         id: application.id.0,
-        app_id: application.app_id.clone(),
-        name: application.name.clone(),
+        app_id: application.app_id.to_string(),
+        name: application.name.to_string(),
         state: application.state.name().to_owned(),
         account: application.account.map(|account| account.0),
         plan: plan.map_or_else(

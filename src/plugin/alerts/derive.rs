@@ -188,7 +188,7 @@ impl Log<'_> {
             id: self.next_id,
             at_s,
             service: service.text().into_owned(),
-            application: application.app_id.clone(),
+            application: application.app_id.to_string(),
             kind,
         };
         self.next_id += 1;
