@@ -63,8 +63,8 @@ type BatchResult struct {
 }
 
 // Batch does many calls in one frame, in order: each sees what those before it counted. What does not fit a frame goes
-// in several, one after the other; not with BatchOptions.All (ErrTooLarge). An item whose handle turns out to have ended
-// is done after the others.
+// in several, one after the other; not with BatchOptions.All (ErrTooLarge). An item whose handle turns out to have
+// ended is done after the others.
 //
 // The error is that of frames which were not answered: their items have it too, but for those that Config.Away decides
 // (not with BatchOptions.All). Items before and after may be done: look at each.

@@ -173,7 +173,9 @@ func TestAfterARestart(t *testing.T) {
 func TestAStopLosesNoCall(t *testing.T) {
 	n := startNode(t)
 	n.prepare(1<<40, "k")
-	client := n.client(tollgate.Config{AwayWait: 10 * time.Second, Timeout: 10 * time.Second, ReconnectMax: 50 * time.Millisecond})
+	client := n.client(tollgate.Config{
+		AwayWait: 10 * time.Second, Timeout: 10 * time.Second, ReconnectMax: 50 * time.Millisecond,
+	})
 	var admitted atomic.Uint64
 	stop := make(chan struct{})
 	var wait sync.WaitGroup

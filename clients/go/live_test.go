@@ -147,7 +147,8 @@ func TestReservations(t *testing.T) {
 		if err != nil || standing.Reservations != 1 || len(standing.Limits) != 1 || standing.Limits[0].Held != 4 {
 			t.Errorf("query: %+v, %v", standing, err)
 		}
-		if r, err := held.Commit(ctx, tollgate.Usage{Metric: "hits", Amount: 6}); err != nil || r.Outcome != tollgate.Overrun {
+		r, err := held.Commit(ctx, tollgate.Usage{Metric: "hits", Amount: 6})
+		if err != nil || r.Outcome != tollgate.Overrun {
 			t.Errorf("commit: %+v, %v", r, err)
 		}
 		if _, err := held.Commit(ctx); !errors.Is(err, tollgate.StatusReservationUnknown) {

@@ -199,7 +199,8 @@ func (n *node) client(config tollgate.Config) *tollgate.Client {
 	if config.Address == "" {
 		config.Address = n.tcp
 	}
-	if config.Secret == "" && config.SecretFile == "" && config.Token == "" && !strings.HasPrefix(config.Address, "unix:") {
+	byUser := strings.HasPrefix(config.Address, "unix:")
+	if config.Secret == "" && config.SecretFile == "" && config.Token == "" && !byUser {
 		config.Token = serviceToken
 	}
 	if config.Service == "" {
