@@ -83,7 +83,6 @@ impl Node {
         self.home.path().join("socket")
     }
 
-
     /// What opens all services.
     pub(crate) fn secret(&self) -> String {
         let text = std::fs::read_to_string(self.home.path().join("data/node-secret")).expect("the secret");
