@@ -15,10 +15,10 @@
 //! | [`wire`] | the binary protocol: frames, requests, answers, codes; no sockets | model |
 //! | [`listener`] | what all listeners share: caps, certificates, budgets for wrong credentials, sending clients away | model |
 //! | [`http`] | 3scale's dialect, its internal API, health, telemetry, over HTTP | engine, model, plugin, listener |
-//! | `tcp` | the server of the binary protocol, over TCP and a Unix socket | engine, model, wire, listener |
+//! | [`tcp`] | the server of the binary protocol, over TCP and a Unix socket | engine, model, wire, listener |
 //! | [`config`] | flags, variables and file, checked | nothing of ours |
 //! | [`node`] | assembly: opens, recovers, starts, stops, hands over, shows what it holds | all |
-//! | [`cli`] | the command line | config, node, listener's clock |
+//! | [`cli`] | the command line; its load generator is a client of the protocol | config, node, listener's clock, wire, model |
 //!
 //! `tests/architecture.rs` holds these arrows and what else of the plan can be held mechanically.
 //!
@@ -52,4 +52,5 @@ pub mod model;
 pub mod node;
 pub mod plugin;
 pub mod store;
+pub mod tcp;
 pub mod wire;

@@ -23,7 +23,7 @@ const MAY_IMPORT: [(&str, &[&str]); 13] = [
         "node",
         &["model", "counter", "journal", "store", "engine", "plugin", "listener", "http", "tcp", "config"],
     ),
-    ("cli", &["config", "node", "listener"]),
+    ("cli", &["config", "node", "listener", "wire", "model"]),
 ];
 
 struct Source {

@@ -450,9 +450,8 @@ impl Extension for Echo {
         path == "/echo"
     }
 
-    fn answer(&self, request: Request<Incoming>) -> Answering<'_> {
-        let peer = request.extensions().get::<Peer>().copied();
-        let body = peer.map_or_else(String::new, |peer| peer.to_string());
+    fn answer(&self, _: Request<Incoming>, peer: Peer) -> Answering<'_> {
+        let body = peer.to_string();
         Box::pin(std::future::ready(Response::new(Full::new(body.into()))))
     }
 }

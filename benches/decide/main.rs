@@ -41,6 +41,10 @@ use tollgate::model::id::{MetricSlot, ServiceId};
 use tollgate::model::record::{BackendVersion, Secret};
 use tollgate::model::time::Period;
 
+/// As the node has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const APPLICATIONS: usize = 100_000;
 const CALLS: usize = 512 * 1024;
 const ROUNDS: usize = 9;
@@ -142,7 +146,7 @@ impl Subject {
         Subject { engine, service, keys, handles, slots, names, clock, _dir: dir }
     }
 
-    fn by_handle(&self, order: &[u32]) {
+    fn by_handle(&self, order: &[Handle]) {
         let request = BoundRequest {
             call: Call::Authrep,
             usage: &self.slots,
@@ -153,9 +157,8 @@ impl Subject {
         };
         for batch in order.chunks(BATCH) {
             let mut moment = self.engine.moment((self.clock)());
-            for number in batch {
-                let handle = self.handles[*number as usize];
-                let remaining = moment.bound(handle, Scope::Service(self.service), &request, remaining);
+            for handle in batch {
+                let remaining = moment.bound(*handle, Scope::Service(self.service), &request, remaining);
                 assert_ne!(black_box(remaining), Ok(None));
             }
         }
@@ -205,30 +208,40 @@ impl Hasher for Truncate {
     }
 
     fn write(&mut self, _: &[u8]) {
-        unreachable!("hashed as one u128");
+        unreachable!("hashed as one u64");
     }
 
-    fn write_u128(&mut self, value: u128) {
-        self.0 = (value & u128::from(u64::MAX)) as u64;
+    fn write_u64(&mut self, value: u64) {
+        self.0 = value;
+    }
+}
+
+#[derive(PartialEq, Eq)]
+struct Fingerprint([u64; 2]);
+
+impl std::hash::Hash for Fingerprint {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.0[0]);
     }
 }
 
 /// The directory's map, without a directory: from keyed fingerprints to values as large.
-struct Lookup(DashMap<u128, [u64; 5], BuildHasherDefault<Truncate>>);
+struct Lookup(DashMap<Fingerprint, u64, BuildHasherDefault<Truncate>>);
 
-fn fingerprint(key: &str) -> u128 {
+fn fingerprint(key: &str) -> Fingerprint {
     let mut hasher = SipHasher24::new_with_key(&[1; 16]);
     hasher.write(&[6]);
     hasher.write(&7_u64.to_le_bytes());
     hasher.write(&(key.len() as u64).to_le_bytes());
     hasher.write(key.as_bytes());
-    hasher.finish128().as_u128()
+    let hash = hasher.finish128();
+    Fingerprint([hash.h1, hash.h2])
 }
 
 impl Lookup {
     fn new(keys: &[String]) -> Lookup {
-        let map = DashMap::default();
-        keys.iter().zip(0..).for_each(|(key, number)| drop(map.insert(fingerprint(key), [number; 5])));
+        let mut map = DashMap::with_hasher_and_shard_amount(BuildHasherDefault::default(), 1024);
+        map.extend(keys.iter().zip(0..).map(|(key, number)| (fingerprint(key), number)));
         Lookup(map)
     }
 
@@ -289,11 +302,12 @@ fn median(mut all: Vec<f64>) -> f64 {
 fn measure(name: &str, shape: &Shape, subject: &Subject, floor: &Floor, lookup: &Lookup, order: &[u32]) {
     // Every block has its cells, every page is there.
     let all: Vec<u32> = (0..APPLICATIONS as u32).collect();
-    (floor.run(&all), subject.by_handle(&all), subject.by_key(&all));
+    (floor.run(&all), subject.by_handle(&subject.handles), subject.by_key(&all));
+    let handles: Vec<_> = order.iter().map(|number| subject.handles[*number as usize]).collect();
     let mut rows: [Vec<f64>; 6] = Default::default();
     for _ in 0..ROUNDS {
         let base = time(|| floor.run(order));
-        let handle = time(|| subject.by_handle(order));
+        let handle = time(|| subject.by_handle(&handles));
         let find = time(|| lookup.run(&subject.keys, order));
         let key = time(|| subject.by_key(order));
         for (row, value) in

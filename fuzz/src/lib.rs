@@ -14,6 +14,7 @@ pub mod internal_json;
 pub mod options;
 pub mod piece;
 pub mod segment;
+pub mod session;
 pub mod timestamp;
 
 /// A target's name, and what is done with one input.
@@ -21,7 +22,7 @@ pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
 #[allow(dead_code, reason = "libFuzzer calls each by its own name")]
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 12] = [
     ("body", body::run),
     ("catalog", catalog::run),
     ("config", config::run),
@@ -32,5 +33,6 @@ pub const TARGETS: [Target; 11] = [
     ("options", options::run),
     ("piece", piece::run),
     ("segment", segment::run),
+    ("session", session::run),
     ("timestamp", timestamp::run),
 ];

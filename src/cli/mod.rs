@@ -3,6 +3,7 @@
 mod check;
 mod explain;
 mod inspect;
+pub mod load;
 mod secret;
 mod serve;
 mod service;
@@ -68,13 +69,16 @@ enum Command {
     /// Run a node (the default)
     #[command(after_help = AFTER_HELP)]
     Serve(Serve),
-    /// Check the configuration and show what a node would run with; nothing is started or touched
+    /// Check the configuration and its certificates, and show what a node would run with; nothing is started or
+    /// touched
     #[command(after_help = AFTER_HELP)]
     Check(check::Check),
     /// Show the catalog, a service, or an application's counters, of a running or stopped node
     Inspect(inspect::Inspect),
     /// Show how the running node would decide a call now, and why, without counting it
     Explain(explain::Explain),
+    /// Measure how fast a node answers: one of its own, or one that runs
+    Load(load::Load),
     /// Change the secret by which clients of the binary protocol may call for all services
     Secret(secret::Secret),
 }
@@ -106,6 +110,7 @@ pub fn run() -> ExitCode {
         Some(Command::Check(check)) => check::run(check),
         Some(Command::Inspect(inspect)) => inspect::run(inspect),
         Some(Command::Explain(explain)) => explain::run(explain),
+        Some(Command::Load(load)) => load::run(load),
         Some(Command::Secret(secret)) => secret::run(secret),
         None => serve::run(arguments.serve),
     };

@@ -196,7 +196,7 @@ async fn either(term: &mut Signal, int: &mut Signal) {
     }
 }
 
-fn exit_of(error: &NodeError) -> Exit {
+pub(super) fn exit_of(error: &NodeError) -> Exit {
     match error {
         NodeError::DataDir(error) => exit_of_data_dir(error),
         NodeError::HandOver(_) => Exit::Locked,
@@ -236,9 +236,9 @@ fn announce(node: &Node, config: &Config) {
     let telemetry = telemetry.as_ref().unwrap_or(&http);
     let mut text = format!("Tollgate serves the Service Management API on {http}\n");
     text += &format!("Telemetry: {telemetry}/metrics  Health: {http}/readyz\n");
-    let tcp = node.tcp.map(|tcp| {
-        format!("{}://{tcp}", if config.listeners.tcp_tls.is_some() { "tcp+tls" } else { "tcp" })
-    });
+    let tcp = node
+        .tcp
+        .map(|tcp| format!("{}://{tcp}", if config.listeners.tcp_tls.is_some() { "tcp+tls" } else { "tcp" }));
     let unix = node.unix.as_ref().map(|path| format!("unix:{}", path.display()));
     let binary: Vec<_> = tcp.into_iter().chain(unix).collect();
     if !binary.is_empty() {

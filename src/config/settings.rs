@@ -218,6 +218,8 @@ pub(super) fn from_variables(
             "IDLE_TIMEOUT_S" => settings.idle_timeout_s = number(&name, &value, problems),
             "DRAIN_S" => settings.drain_s = number(&name, &value, problems),
             "CHECKPOINT_MIB" => settings.checkpoint_mib = number(&name, &value, problems),
+            // Of the load generator, which may well be started from the same shell.
+            "LOAD_TOKEN" => {}
             _ => {
                 problems.push(format!("{name}: there is no such variable; see tollgate --help for the keys"))
             }

@@ -14,6 +14,25 @@ struct Cell {
     counts: [u64; Period::COUNT],
 }
 
+/// What one metric has counted in the windows that are open.
+pub struct Counts<'a> {
+    cell: Option<&'a Cell>,
+    windows: &'a Windows,
+}
+
+impl<'a> Counts<'a> {
+    /// None at all.
+    pub(super) fn none(windows: &'a Windows) -> Counts<'a> {
+        Counts { cell: None, windows }
+    }
+
+    /// In that of `period`.
+    #[must_use]
+    pub fn of(&self, period: Period) -> u64 {
+        self.cell.map_or(0, |cell| cell.count(period, self.windows))
+    }
+}
+
 /// The slot of no metric, above all others.
 const VACANT: MetricSlot = MetricSlot(u32::MAX);
 
@@ -56,6 +75,11 @@ impl Block {
     /// What `slot` counted in the window of `period` that is open in `windows`.
     pub(super) fn count(&self, slot: MetricSlot, period: Period, windows: &Windows) -> u64 {
         self.find(slot).map_or(0, |cell| cell.count(period, windows))
+    }
+
+    /// What `slot` counted in the windows that are open in `windows`.
+    pub(super) fn counts<'a>(&'a self, slot: MetricSlot, windows: &'a Windows) -> Counts<'a> {
+        Counts { cell: self.find(slot), windows }
     }
 
     /// Applies `effect` to the open windows of those periods that `wanted` picks.

@@ -20,6 +20,18 @@ pub(super) struct Flags(u8);
 
 const ACTIVE: u8 = 1;
 const SHADOW: u8 = 2;
+/// What leads to the subject changes with the next cut.
+const ANNOUNCED: u8 = 4;
+
+impl Flags {
+    pub(super) fn announce(&mut self) {
+        self.0 |= ANNOUNCED;
+    }
+
+    pub(super) fn is_announced(self) -> bool {
+        self.0 & ANNOUNCED != 0
+    }
+}
 
 impl Facts {
     /// What `application` says.

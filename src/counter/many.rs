@@ -6,9 +6,8 @@ use std::sync::atomic::AtomicUsize;
 use parking_lot::MutexGuard;
 use smallvec::SmallVec;
 
-use super::facts::Facts;
 use super::shard::Shard;
-use super::store::{Absent, Counters, SHARDS, SubjectGuard};
+use super::store::{Counters, Met, SHARDS, Stale, meet};
 use crate::model::time::{Minute, Windows};
 
 /// The most subjects of one such step: as many as there are shards, so that it is no longer than a cut.
@@ -54,13 +53,13 @@ impl Counters {
     /// The caller holds at most [`SUBJECTS_MAX`] indices, and no other shard.
     ///
     /// # Errors
-    /// [`Absent`]; nothing is locked.
+    /// [`Stale`]; nothing is locked.
     pub fn lock_many(
         &self,
         indices: impl Iterator<Item = u32>,
         contract: u64,
         now: Minute,
-    ) -> Result<Many<'_>, Absent> {
+    ) -> Result<Many<'_>, Stale> {
         let mut numbers: SmallVec<[u32; 64]> = indices.map(|index| index % SHARDS).collect();
         numbers.sort_unstable();
         numbers.dedup();
@@ -80,13 +79,13 @@ impl Many<'_> {
         latest.unwrap_or_else(|| Windows::at(Minute(0)))
     }
 
-    /// Whoever is at `index`, what is noted of the subject, and its pass. `None` if nobody is there, or its shard is not
-    /// among those locked.
-    pub fn meet(&mut self, index: u32) -> Option<(SubjectGuard<'_>, Facts, u32)> {
-        let at = self.shards.binary_search_by_key(&(index % SHARDS), |(number, _)| *number).ok()?;
-        let shard = &mut *self.shards[at].1;
-        let place = index / SHARDS;
-        let (facts, pass) = shard.facts(place)?;
-        Some((SubjectGuard::new(Locked::Lent(shard), place, self.contract, self.waiting), facts, pass))
+    /// Whoever is at `index`; `None` if nobody is there, or its shard is not among those locked.
+    ///
+    /// # Errors
+    /// [`Stale`]: a command is about to change what leads to the subject.
+    pub fn meet(&mut self, index: u32) -> Result<Option<Met<'_>>, Stale> {
+        let found = self.shards.binary_search_by_key(&(index % SHARDS), |(number, _)| *number);
+        let Ok(at) = found else { return Ok(None) };
+        meet(Locked::Lent(&mut self.shards[at].1), index, self.contract, self.waiting)
     }
 }

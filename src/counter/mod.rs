@@ -28,15 +28,20 @@
 //! lock. [`Counters::copy`] takes the batch and copies blocks in the same lock hold, so a copy and the journal
 //! agree on what each includes.
 //!
-//! A shard has a *floor*: the least catalog version under which usage may still be counted. The first usage decided
-//! under a new catalog raises it, and so does the command's cut, so no usage decided under the old catalog can
-//! follow either. A caller below the floor gets [`Stale`], reads the catalog again and decides again.
+//! A shard has a *floor*: the catalog version under which usage may be counted. A command's cut raises it, so no usage
+//! decided under the old catalog can follow the cut, and none decided under the new one can come before it. A caller with
+//! another catalog gets [`Stale`], reads the catalog again and decides again; a command is half-way for microseconds.
+//!
+//! # Reservations
+//! What reservations hold lies in a side table of the shard (the `holds` module), in no count. Making one and taking
+//! one out is kept in the pending batch like usage, so a commit's usage and the end of its reservation are taken by
+//! the same cut.
 //!
 //! # Handles
 //! Beside its cells a place keeps what a decision reads of the subject's record ([`Facts`]), and a *pass*: who knows
-//! index and pass of a subject needs no other lookup ([`Counters::lock_at`]). Only a command's cut writes facts, in the
-//! lock hold that raises the floor, and the shard remembers of which catalog they are: a decision under a newer one has
-//! met a command half-way, and waits for its cut to come to this shard.
+//! index and pass of a subject needs no other lookup ([`Counters::meet`]). A command's cut writes facts, in the lock hold
+//! that raises the floor, so they are of the catalog that a decision must have. If a command changes what leads to a
+//! subject it [announces](Counters::announce) that first, so that nobody comes by a new key under the old catalog.
 //!
 //! # Locks
 //! One shard lock at a time; only a step over several subjects ([`Counters::lock_many`]) holds more, which it takes in
@@ -44,18 +49,22 @@
 
 mod block;
 mod facts;
+mod holds;
 mod lock;
 mod many;
 mod pending;
+mod place;
 mod shard;
 pub mod snapshot;
 mod store;
 mod waiting;
 
+pub use block::Counts;
 pub use facts::{Facts, Note};
+pub use holds::Taken;
 pub use many::{Many, SUBJECTS_MAX};
-pub use pending::{Batch, PendingKind, PendingUsage};
-pub use store::{Absent, Copied, Counters, SHARDS, Stale, SubjectGuard, WAITING_MAX};
+pub use pending::{Batch, PendingKind, PendingReservation, PendingUsage};
+pub use store::{Copied, Counters, Met, SHARDS, Stale, SubjectGuard, WAITING_MAX};
 
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 use crate::model::alert::{Reached, Traffic};
 use crate::model::amount::{COUNT_MAX, Effect};
 use crate::model::id::{ApplicationId, MetricSlot};
+use crate::model::reservation::ReservationId;
 use crate::model::time::Minute;
 
 const NONE: u32 = u32::MAX;
@@ -14,6 +15,33 @@ pub struct Batch {
     deltas: Vec<Delta>,
     reached: Vec<Reached>,
     traffic: Vec<Traffic>,
+    reservations: Vec<Reservation>,
+    /// What the reservations hold, one after the other.
+    held: Vec<(MetricSlot, u64)>,
+}
+
+/// A reservation that was made or taken out.
+#[derive(Clone, Copy, Debug)]
+struct Reservation {
+    application: ApplicationId,
+    contract: u64,
+    id: ReservationId,
+    /// Where its part of `Batch::held` ends, which begins where that of the one before ends. `None` if it was taken
+    /// out.
+    held_end: Option<usize>,
+}
+
+/// A reservation of one subject that was made or taken out since the last cut.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PendingReservation<'a> {
+    /// Whose.
+    pub application: ApplicationId,
+    /// The catalog version it was decided under.
+    pub contract: u64,
+    /// Which.
+    pub id: ReservationId,
+    /// What it holds; `None` if it was taken out.
+    pub held: Option<&'a [(MetricSlot, u64)]>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -75,7 +103,8 @@ impl Batch {
     /// Whether nothing was counted.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.records.is_empty() && self.reached.is_empty() && self.traffic.is_empty()
+        let told_nothing = self.reached.is_empty() && self.traffic.is_empty();
+        self.records.is_empty() && self.reservations.is_empty() && told_nothing
     }
 
     /// Forgets everything but the memory. A burst's memory is given back: keeps what a usual cut needs.
@@ -87,6 +116,10 @@ impl Batch {
         self.reached.shrink_to(KEPT);
         self.traffic.clear();
         self.traffic.shrink_to(KEPT);
+        self.reservations.clear();
+        self.reservations.shrink_to(KEPT);
+        self.held.clear();
+        self.held.shrink_to(KEPT);
         self.records.shrink_to(KEPT);
         self.deltas.shrink_to(KEPT * 4);
     }
@@ -116,6 +149,23 @@ impl Batch {
         &self.traffic
     }
 
+    /// The reservations that were made and taken out, in that order.
+    pub fn reservations(&self) -> impl Iterator<Item = PendingReservation<'_>> {
+        let mut begin = 0;
+        self.reservations.iter().map(move |it| {
+            let held = it.held_end.map(|end| &self.held[std::mem::replace(&mut begin, end)..end]);
+            PendingReservation { application: it.application, contract: it.contract, id: it.id, held }
+        })
+    }
+
+    /// Keeps that a reservation was made, or, with nothing `held`, taken out.
+    pub(super) fn reserve(&mut self, it: PendingReservation<'_>) {
+        let PendingReservation { application, contract, id, held } = it;
+        self.held.extend_from_slice(held.unwrap_or_default());
+        let held_end = held.map(|_| self.held.len());
+        self.reservations.push(Reservation { application, contract, id, held_end });
+    }
+
     pub(super) fn note_traffic(&mut self, traffic: Traffic) {
         self.traffic.push(traffic);
     }
@@ -134,14 +184,28 @@ impl Batch {
     ) -> u32 {
         let mut open = open.unwrap_or(NONE);
         for kind in [PendingKind::Set, PendingKind::Add] {
-            for (slot, effect) in effects {
-                let (same, amount) = match *effect {
-                    Effect::Add(amount) => (kind == PendingKind::Add, amount.min(COUNT_MAX)),
-                    Effect::Set(value) => (kind == PendingKind::Set, value.min(COUNT_MAX)),
-                };
-                if same {
-                    open = self.open_record(open, usage, kind);
-                    self.accumulate(open, *slot, amount);
+            let of_kind = |effect: &Effect| matches!(effect, Effect::Add(_)) == (kind == PendingKind::Add);
+            let mut some = effects.iter().filter(|(_, effect)| of_kind(effect)).peekable();
+            if some.peek().is_none() {
+                continue;
+            }
+            let known = self.records.len();
+            open = self.open_record(open, usage, kind);
+            let is_new = open as usize >= known;
+            let mut last = NONE;
+            for (slot, effect) in some {
+                let amount = effect.amount().min(COUNT_MAX);
+                // A request names each counter once, so a new record has none of them.
+                let at = if is_new { NONE } else { self.find(open, last, *slot) };
+                match self.deltas.get_mut(at as usize) {
+                    Some(delta) => {
+                        delta.amount = match kind {
+                            PendingKind::Add => (delta.amount + amount).min(COUNT_MAX),
+                            PendingKind::Set => amount,
+                        };
+                        last = at;
+                    }
+                    None => last = self.append(open, last, Delta { slot: *slot, next: NONE, amount }),
                 }
             }
         }
@@ -168,27 +232,39 @@ impl Batch {
         u32::try_from(self.records.len() - 1).unwrap_or(NONE)
     }
 
-    fn accumulate(&mut self, record: u32, slot: MetricSlot, amount: u64) {
-        let next = u32::try_from(self.deltas.len()).unwrap_or(NONE);
-        let Some(record) = self.records.get_mut(record as usize) else { return };
-        let mut at = record.head;
-        let mut last = None;
-        while let Some(delta) = self.deltas.get_mut(at as usize) {
-            if delta.slot == slot {
-                delta.amount = match record.kind {
-                    PendingKind::Add => (delta.amount + amount).min(COUNT_MAX),
-                    PendingKind::Set => amount,
-                };
-                return;
+    /// The delta of a slot in a record: most likely the one after `last`, as in the request before.
+    fn find(&self, record: u32, last: u32, slot: MetricSlot) -> u32 {
+        let head = self.records.get(record as usize).map_or(NONE, |record| record.head);
+        let next = |at: u32| self.deltas.get(at as usize).map_or(NONE, |delta| delta.next);
+        let is_it = |at: u32| self.deltas.get(at as usize).is_some_and(|delta| delta.slot == slot);
+        let likely = if last == NONE { head } else { next(last) };
+        if is_it(likely) {
+            return likely;
+        }
+        let mut at = head;
+        while at != NONE && !is_it(at) {
+            at = next(at);
+        }
+        at
+    }
+
+    /// Puts a delta at the end of a record, looking for the end from `last` on.
+    fn append(&mut self, record: u32, last: u32, delta: Delta) -> u32 {
+        let new = u32::try_from(self.deltas.len()).unwrap_or(NONE);
+        let Some(record) = self.records.get_mut(record as usize) else { return NONE };
+        let mut at = if last == NONE { record.head } else { last };
+        if at == NONE {
+            record.head = new;
+        }
+        while let Some(before) = self.deltas.get_mut(at as usize) {
+            if before.next == NONE {
+                before.next = new;
+                break;
             }
-            last = Some(at);
-            at = delta.next;
+            at = before.next;
         }
-        match last.and_then(|last| self.deltas.get_mut(last as usize)) {
-            Some(last) => last.next = next,
-            None => record.head = next,
-        }
-        self.deltas.push(Delta { slot, next: NONE, amount });
+        self.deltas.push(delta);
+        new
     }
 }
 

@@ -1,86 +1,44 @@
 //! One shard: the blocks of some subjects, what they counted since the last cut, and what waits.
 
-use super::block::Block;
-use super::facts::{Facts, Flags};
-use super::pending::{Batch, Usage};
-use super::snapshot::SubjectImage;
+use super::block::Counts;
+use super::facts::Facts;
+use super::holds::{Holds, Taken};
+use super::pending::{Batch, PendingReservation, Usage};
+use super::place::{Place, Places};
+use super::snapshot::{HoldImage, SubjectImage};
 use super::waiting::{Waiting, is_open};
 use crate::model::alert::{Reached, Traffic};
 use crate::model::amount::Effect;
 use crate::model::id::{ApplicationId, MetricSlot, PlanId};
-use crate::model::time::{Minute, Period, Windows};
+use crate::model::reservation::{Amounts, ReservationId};
+use crate::model::time::{Minute, Period, UnixMillis, Windows};
 
 const MINUTES_OF_DAY: u32 = 24 * 60;
 
 pub(super) struct Shard {
-    /// The least catalog version under which usage may be counted here.
+    /// The catalog version under which usage may be counted here, and which the places' facts are of.
     pub(super) floor: u64,
-    /// The catalog version that the places' facts are of. At most `floor`; less while a command is half-way.
-    pub(super) facts_of: u64,
     /// The windows that are open here. Only moves forward.
     windows: Windows,
-    places: Vec<Place>,
+    places: Places,
     pending: Batch,
     /// Raised at each cut, which makes every `Place::open` from before it void.
     epoch: u32,
     waiting: Waiting,
-}
-
-/// The place of a subject: two neighbouring cache lines, which are fetched as a pair, with its first cell in them.
-#[derive(Debug)]
-#[repr(C, align(128))]
-struct Place {
-    /// Zero is nobody.
-    application: u64,
-    plan: u64,
-    /// What a handle must know, besides the index; zero is no handle's.
-    pass: u32,
-    generation: u32,
-    /// The last record of this subject in the pending batch, if `open_epoch` is the shard's epoch.
-    open: u32,
-    open_epoch: u32,
-    /// The catalog version (its lower bits) under which alert levels were last looked at: after a change of the
-    /// catalog, limits and levels may be others.
-    levels_of: u32,
-    /// The last day that usage was dated in, since the node started; of days beyond 2149 the first.
-    day: u16,
-    flags: Flags,
-    block: Block,
-}
-
-impl Place {
-    /// A place of nobody; no subject has its generation, so a stale holder finds nobody.
-    fn vacant() -> Place {
-        Place {
-            application: 0,
-            plan: 0,
-            pass: 0,
-            generation: u32::MAX,
-            open: 0,
-            open_epoch: 0,
-            levels_of: 0,
-            day: 0,
-            flags: Flags::default(),
-            block: Block::default(),
-        }
-    }
-
-    fn application(&self) -> Option<ApplicationId> {
-        (self.application != 0).then_some(ApplicationId(self.application))
-    }
+    pub(super) holds: Holds,
 }
 
 impl Shard {
     pub(super) fn new() -> Self {
         Shard {
             floor: 0,
-            facts_of: 0,
             windows: Windows::at(Minute(0)),
-            places: Vec::new(),
+            places: Places::default(),
             pending: Batch::default(),
             // Not zero, so that a new place's `open_epoch` of zero is never current.
             epoch: 1,
             waiting: Waiting::default(),
+            holds: Holds::default(),
         }
     }
 
@@ -90,11 +48,8 @@ impl Shard {
 
     /// Gives a place to a subject. Whatever was there before is gone.
     pub(super) fn occupy(&mut self, place: u32, generation: u32, application: ApplicationId) {
-        let at = place as usize;
-        if self.places.len() <= at {
-            self.places.resize_with(at + 1, Place::vacant);
-        }
-        self.places[at] = Place { generation, application: application.0, ..Place::vacant() };
+        let occupied = Place { generation, application: application.0, ..Place::vacant() };
+        self.places.put(place as usize, occupied);
     }
 
     /// Notes what the subject's record says now. With a new pass, handles made before lead nowhere.
@@ -105,6 +60,13 @@ impl Shard {
         }
     }
 
+    /// Keeps those away who look a subject up, until it is noted what its record says.
+    pub(super) fn announce(&mut self, place: u32) {
+        if let Some(it) = self.places.get_mut(place as usize) {
+            it.flags.announce();
+        }
+    }
+
     /// What is noted of the subject at a place, and its pass.
     pub(super) fn facts(&self, place: u32) -> Option<(Facts, u32)> {
         let it = self.places.get(place as usize)?;
@@ -112,11 +74,17 @@ impl Shard {
         Some((facts, it.pass))
     }
 
+    /// Who the subject of that generation is.
+    pub(super) fn application(&self, place: u32, generation: u32) -> Option<ApplicationId> {
+        self.places.get(place as usize).filter(|it| it.generation == generation)?.application()
+    }
+
     /// Takes a subject out. Returns how many waiting items went with it.
     pub(super) fn vacate(&mut self, place: u32) -> usize {
         if let Some(place) = self.places.get_mut(place as usize) {
             *place = Place::vacant();
         }
+        self.holds.vacate(place);
         self.waiting.forget(place)
     }
 
@@ -125,9 +93,10 @@ impl Shard {
         if now < self.windows.minute() {
             self.windows = Windows::at(now);
         }
-        for place in &mut self.places {
+        for place in self.places.iter_mut() {
             place.block.rewind(&Windows::at(now));
         }
+        self.holds.rewind(UnixMillis::from_secs(now.secs()));
     }
 
     /// Whether the subject of that generation is there.
@@ -159,6 +128,13 @@ impl Shard {
         self.places.get(place as usize).map_or(0, |it| it.block.count(slot, period, &self.windows))
     }
 
+    pub(super) fn counts(&self, place: u32, slot: MetricSlot) -> Counts<'_> {
+        match self.places.get(place as usize) {
+            Some(it) => it.block.counts(slot, &self.windows),
+            None => Counts::none(&self.windows),
+        }
+    }
+
     /// Counts `effects` dated `dated` and, if `contract` is given, keeps them for the next cut. Returns by how many
     /// the waiting items became more.
     pub(super) fn apply(
@@ -171,7 +147,11 @@ impl Shard {
         let mut waits = 0;
         let Some(it) = self.places.get_mut(place as usize) else { return 0 };
         let Some(application) = it.application() else { return 0 };
-        if dated <= self.windows.minute() {
+        if dated == self.windows.minute() {
+            for (slot, effect) in effects {
+                it.block.apply(*slot, *effect, &self.windows, |_| true);
+            }
+        } else if dated < self.windows.minute() {
             for (slot, effect) in effects {
                 let windows = &self.windows;
                 it.block.apply(*slot, *effect, windows, |period| windows.contains_past(period, dated));
@@ -229,7 +209,6 @@ impl Shard {
     /// Takes what is pending and leaves `spare` in its place.
     pub(super) fn cut(&mut self, floor: u64, spare: Batch) -> Batch {
         self.floor = self.floor.max(floor);
-        self.facts_of = self.facts_of.max(floor);
         self.epoch = self.epoch.wrapping_add(1).max(1);
         std::mem::replace(&mut self.pending, spare)
     }
@@ -238,14 +217,16 @@ impl Shard {
     pub(super) fn copy(&self, from: u32, bytes_max: usize, out: &mut Vec<SubjectImage>) -> Option<u32> {
         let mut waiting = self.waiting.images(self.windows.minute());
         let mut bytes = 0;
-        for (number, place) in (from..).zip(self.places.get(from as usize..)?) {
+        for (number, place) in (from..).zip(self.places.range_from(from as usize)) {
             if bytes >= bytes_max {
                 return Some(number);
             }
             let Some(application) = place.application() else { continue };
             bytes += place.block.bytes() + size_of::<SubjectImage>();
             let waiting = waiting.remove(&number).unwrap_or_default();
-            out.push(SubjectImage { application, cells: place.block.images(), waiting });
+            let holds = self.holds.images(number);
+            bytes += holds.iter().map(HoldImage::bytes).sum::<usize>();
+            out.push(SubjectImage { application, cells: place.block.images(), waiting, holds });
         }
         None
     }
@@ -254,7 +235,8 @@ impl Shard {
     pub(super) fn image(&self, place: u32) -> Option<SubjectImage> {
         let it = self.places.get(place as usize)?;
         let waiting = self.waiting.images(self.windows.minute()).remove(&place).unwrap_or_default();
-        Some(SubjectImage { application: it.application()?, cells: it.block.images(), waiting })
+        let holds = self.holds.images(place);
+        Some(SubjectImage { application: it.application()?, cells: it.block.images(), waiting, holds })
     }
 
     /// Puts a subject's counts as a checkpoint has them. The shard's clock must not be behind the image's.
@@ -275,8 +257,69 @@ impl Shard {
                 waits += self.waiting.add(item.dated, place, item.slot, item.effect);
             }
         }
+        for hold in &image.holds {
+            self.put_hold(place, hold.id, hold.amounts.as_slice().into());
+        }
         waits
     }
-}
 
-const _: () = assert!(size_of::<Place>() == 128);
+    /// Lets a subject's reservations expire that are due. Nothing of it is done where none is open, unless `all` are
+    /// meant: the remembered ones too.
+    pub(super) fn expire(&mut self, place: u32, contract: u64, now: UnixMillis, all: bool) {
+        let Some(it) = self.places.get_mut(place as usize).filter(|it| it.holds || all) else { return };
+        let Some(application) = it.application() else { return };
+        let pending = &mut self.pending;
+        it.holds = self.holds.expire(place, now, |id| {
+            pending.reserve(PendingReservation { application, contract, id, held: None });
+        });
+    }
+
+    /// What a subject's open reservations hold, by ascending slot.
+    pub(super) fn sums(&self, place: u32) -> &[(MetricSlot, u128)] {
+        if self.places.get(place as usize).is_some_and(|it| it.holds) { self.holds.sums(place) } else { &[] }
+    }
+
+    /// Holds `amounts`, and keeps that for the next cut. `None` if too many reservations are open.
+    pub(super) fn hold(
+        &mut self,
+        place: u32,
+        contract: u64,
+        ttl_s: u64,
+        amounts: Amounts,
+    ) -> Option<ReservationId> {
+        let it = self.places.get_mut(place as usize)?;
+        let application = it.application()?;
+        let id = self.holds.add(place, ttl_s, amounts.clone())?;
+        it.holds = true;
+        self.pending.reserve(PendingReservation { application, contract, id, held: Some(&amounts) });
+        Some(id)
+    }
+
+    /// Takes a reservation out, and keeps that for the next cut.
+    pub(super) fn take(&mut self, place: u32, contract: u64, id: ReservationId) -> Taken {
+        let taken = self.holds.take(place, id);
+        let application = self.places.get(place as usize).and_then(Place::application);
+        if let (Taken::Open(_) | Taken::Expired, Some(application)) = (&taken, application) {
+            self.pending.reserve(PendingReservation { application, contract, id, held: None });
+        }
+        taken
+    }
+
+    /// Puts a reservation as the journal or a checkpoint has it.
+    pub(super) fn put_hold(&mut self, place: u32, id: ReservationId, amounts: Amounts) {
+        if let Some(it) = self.places.get_mut(place as usize) {
+            it.holds = true;
+            self.holds.put(place, id, amounts);
+        }
+    }
+
+    /// Looks at the reservations of the next few subjects; see [`Holds::sweep`].
+    pub(super) fn sweep(&mut self, now: UnixMillis, subjects_max: usize) {
+        let places = &mut self.places;
+        self.holds.sweep(now, subjects_max, |place| {
+            if let Some(it) = places.get_mut(place as usize) {
+                it.holds = false;
+            }
+        });
+    }
+}

@@ -1,18 +1,21 @@
 //! The store: all shards, and who lies where.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 
+use super::block::Counts;
 use super::facts::{Facts, Note};
+use super::holds::Taken;
 use super::lock::ShardLock;
 use super::many::Locked;
 use super::pending::Batch;
 use super::shard::Shard;
 use super::snapshot::SubjectImage;
 use crate::model::amount::Effect;
-use crate::model::id::{ApplicationId, MetricSlot, Subject};
-use crate::model::time::{Minute, Period, Windows};
+use crate::model::id::{ApplicationId, MetricSlot, PlanId, Subject};
+use crate::model::reservation::{Amounts, ReservationId};
+use crate::model::time::{Minute, Period, UnixMillis, Windows};
 
 /// How many shards there are: enough that two of a few dozen threads seldom meet, few enough to cut in microseconds.
 pub const SHARDS: u32 = 64;
@@ -20,26 +23,20 @@ pub const SHARDS: u32 = 64;
 /// The most future-dated items that may wait on a node. Each takes about 100 bytes.
 pub const WAITING_MAX: usize = 262_144;
 
-/// The caller's catalog is older than what the shard accepts, or the subject is gone: read the catalog again.
+/// The most subjects whose reservations are swept under one lock hold.
+const SWEEP_MAX: usize = 64;
+
+/// The caller's catalog is not the shard's: a command has come between, or is half-way. Read the catalog again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Stale;
-
-/// Why nobody is met at an index.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Absent {
-    /// The caller's catalog is older than what the shard accepts: read the catalog again.
-    Stale,
-    /// The caller's catalog is newer than the shard's facts: the cut of the command that brought it is on its way.
-    HalfWay,
-    /// Nobody is there.
-    Nobody,
-}
 
 /// The counters of all subjects.
 pub struct Counters {
     shards: Box<[ShardLock<Shard>]>,
     free: Mutex<Places>,
     waiting: AtomicUsize,
+    /// How often a shard's reservations were swept.
+    swept: AtomicU32,
 }
 
 #[derive(Default)]
@@ -62,6 +59,7 @@ impl Default for Counters {
             shards: (0..SHARDS).map(|_| ShardLock::new(Shard::new())).collect(),
             free: Mutex::default(),
             waiting: AtomicUsize::new(0),
+            swept: AtomicU32::new(0),
         }
     }
 }
@@ -94,56 +92,43 @@ impl Counters {
         self.free.lock().freed.push(subject);
     }
 
-    /// Locks a subject for one decision.
+    /// Locks a subject whose place is known for sure.
     ///
     /// # Errors
-    /// [`Stale`] when `contract` is below the shard's floor or the subject is gone.
+    /// [`Stale`]: `contract` is not the shard's, or the subject is gone.
     pub fn lock(&self, subject: Subject, contract: u64, now: Minute) -> Result<SubjectGuard<'_>, Stale> {
         if subject == Subject::NONE {
             return Err(Stale);
         }
         let (shard, place) = self.locate(subject);
         let mut shard = shard.lock();
-        if contract < shard.floor || !shard.holds(place, subject.generation) {
+        if contract != shard.floor || !shard.holds(place, subject.generation) {
             return Err(Stale);
         }
-        // Whoever is decided under an older catalog from here on starts again: within a shard usage must come in
-        // the order of the catalogs it was decided under, or a cut could not put the command between the two.
-        shard.floor = contract;
         self.advance(&mut shard, now);
-        Ok(SubjectGuard::new(Locked::Own(shard), place, contract, &self.waiting))
+        Ok(SubjectGuard { shard: Locked::Own(shard), place, contract, waiting: &self.waiting })
     }
 
-    /// Locks whoever is at `index` for one decision under a catalog, and tells what is noted of the subject, and its
-    /// pass.
+    /// Locks whoever is at `index` under the catalog of version `contract`, for one decision: with what is noted of the
+    /// subject, and its pass. `None` if nobody is there.
     ///
     /// # Errors
-    /// [`Absent`]; nothing was changed.
-    pub fn lock_at(
-        &self,
-        index: u32,
-        contract: u64,
-        now: Minute,
-    ) -> Result<(SubjectGuard<'_>, Facts, u32), Absent> {
+    /// [`Stale`]: `contract` is not the shard's, or a command is about to change what leads to the subject.
+    pub fn meet(&self, index: u32, contract: u64, now: Minute) -> Result<Option<Met<'_>>, Stale> {
         let shard = self.lock_shard(index % SHARDS, contract, now)?;
-        let place = index / SHARDS;
-        let (facts, pass) = shard.facts(place).ok_or(Absent::Nobody)?;
-        Ok((SubjectGuard::new(Locked::Own(shard), place, contract, &self.waiting), facts, pass))
+        meet(Locked::Own(shard), index, contract, &self.waiting)
     }
 
-    /// Locks a shard whose facts are those of the catalog of version `contract`, and moves its clock to `now`.
+    /// Locks a shard under the catalog of version `contract`, and moves its clock to `now`.
     pub(super) fn lock_shard(
         &self,
         number: u32,
         contract: u64,
         now: Minute,
-    ) -> Result<MutexGuard<'_, Shard>, Absent> {
+    ) -> Result<MutexGuard<'_, Shard>, Stale> {
         let mut shard = self.shards[number as usize].lock();
-        if contract < shard.floor {
-            return Err(Absent::Stale);
-        }
-        if contract > shard.facts_of {
-            return Err(Absent::HalfWay);
+        if contract != shard.floor {
+            return Err(Stale);
         }
         self.advance(&mut shard, now);
         Ok(shard)
@@ -154,7 +139,21 @@ impl Counters {
         &self.waiting
     }
 
-    /// Notes what a record says whose subject nobody can have met yet.
+    /// Keeps those away who look a subject up, until a cut notes what its record says then. Before the catalog that
+    /// says so is published, and before any key leads to the subject.
+    pub fn announce(&self, subject: Subject) {
+        let (shard, place) = self.locate(subject);
+        shard.lock().announce(place);
+    }
+
+    /// Who a subject is, if it is still there.
+    #[must_use]
+    pub fn application_of(&self, subject: Subject) -> Option<ApplicationId> {
+        let (shard, place) = self.locate(subject);
+        shard.lock().application(place, subject.generation)
+    }
+
+    /// Notes what a record says, while nothing is decided yet.
     pub fn note(&self, note: &Note) {
         let (shard, place) = self.locate(note.subject);
         shard.lock().note(place, &note.facts, note.pass);
@@ -266,6 +265,40 @@ impl Counters {
         }
     }
 
+    /// Holds again what the journal says was held.
+    pub fn replay_hold(&self, subject: Subject, id: ReservationId, amounts: Amounts) {
+        let (shard, place) = self.locate(subject);
+        shard.lock().put_hold(place, id, amounts);
+    }
+
+    /// Takes out a reservation that the journal says was taken out.
+    pub fn replay_release(&self, subject: Subject, id: ReservationId) {
+        let (shard, place) = self.locate(subject);
+        shard.lock().holds.remove(place, id);
+    }
+
+    /// Begins the numbers of reservations at random, so that after a restart they are others.
+    pub fn begin_numbers(&self, seed: u64) {
+        for (number, shard) in (1_u64..).zip(&self.shards) {
+            // Each shard elsewhere; the upper bits of a product are the mixed ones.
+            let number = (seed ^ number).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+            shard.lock().holds.begin_numbers(u32::try_from(number).unwrap_or(0));
+        }
+    }
+
+    /// Gives back the memory of reservations that are long over, of a few subjects of one shard; the next time of the
+    /// next shard.
+    pub fn sweep(&self, now: UnixMillis) {
+        let number = self.swept.fetch_add(1, Ordering::Relaxed) % SHARDS;
+        self.shards[number as usize].lock().sweep(now, SWEEP_MAX);
+    }
+
+    /// How many reservations are open, or were when they were last looked at.
+    #[must_use]
+    pub fn open_reservations(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().holds.open()).sum()
+    }
+
     fn advance(&self, shard: &mut Shard, now: Minute) {
         let come = shard.advance(now);
         if come > 0 {
@@ -282,23 +315,37 @@ impl Counters {
     }
 }
 
+/// Whoever is at `index`, which lies in `shard`.
+pub(super) fn meet<'a>(
+    shard: Locked<'a>,
+    index: u32,
+    contract: u64,
+    waiting: &'a AtomicUsize,
+) -> Result<Option<Met<'a>>, Stale> {
+    let place = index / SHARDS;
+    let Some((facts, pass)) = shard.facts(place) else { return Ok(None) };
+    if facts.flags.is_announced() {
+        return Err(Stale);
+    }
+    Ok(Some(Met { subject: SubjectGuard { shard, place, contract, waiting }, facts, pass }))
+}
+
+/// A subject that was found at its index.
+pub struct Met<'a> {
+    /// The subject, locked.
+    pub subject: SubjectGuard<'a>,
+    /// What its record says.
+    pub facts: Facts,
+    /// What handles to it carry.
+    pub pass: u32,
+}
+
 /// One subject, locked: what is read and counted through it is one step.
 pub struct SubjectGuard<'a> {
     shard: Locked<'a>,
     place: u32,
     contract: u64,
     waiting: &'a AtomicUsize,
-}
-
-impl<'a> SubjectGuard<'a> {
-    pub(super) fn new(
-        shard: Locked<'a>,
-        place: u32,
-        contract: u64,
-        waiting: &'a AtomicUsize,
-    ) -> SubjectGuard<'a> {
-        SubjectGuard { shard, place, contract, waiting }
-    }
 }
 
 impl SubjectGuard<'_> {
@@ -312,6 +359,43 @@ impl SubjectGuard<'_> {
     #[must_use]
     pub fn count(&self, slot: MetricSlot, period: Period) -> u64 {
         self.shard.count(self.place, slot, period)
+    }
+
+    /// Lets reservations expire that are due, if any is open. Comes before [`SubjectGuard::reserved`].
+    pub fn expire(&mut self, now: UnixMillis) {
+        self.shard.expire(self.place, self.contract, now, false);
+    }
+
+    /// What open reservations hold of `slot`.
+    #[must_use]
+    pub fn reserved(&self, slot: MetricSlot) -> u64 {
+        let sums = self.shard.sums(self.place);
+        let found = sums.binary_search_by_key(&slot, |(on, _)| *on);
+        found.map_or(0, |at| u64::try_from(sums[at].1).unwrap_or(u64::MAX))
+    }
+
+    /// Holds `amounts` for `ttl_s` seconds. `None` if as many reservations as there may be are open.
+    pub fn hold(&mut self, now: UnixMillis, ttl_s: u64, amounts: Amounts) -> Option<ReservationId> {
+        self.shard.expire(self.place, self.contract, now, true);
+        self.shard.hold(self.place, self.contract, ttl_s, amounts)
+    }
+
+    /// Takes a reservation out, if it is there.
+    pub fn take(&mut self, now: UnixMillis, id: ReservationId) -> Taken {
+        self.shard.expire(self.place, self.contract, now, true);
+        self.shard.take(self.place, self.contract, id)
+    }
+
+    /// The plan that is noted of the subject.
+    #[must_use]
+    pub fn plan(&self) -> Option<PlanId> {
+        self.shard.facts(self.place).map(|(facts, _)| facts.plan)
+    }
+
+    /// What `slot` counted in the open windows.
+    #[must_use]
+    pub fn counts(&self, slot: MetricSlot) -> Counts<'_> {
+        self.shard.counts(self.place, slot)
     }
 
     /// Keeps for the next cut that the subject was used, if it is the first time on a day: of `dated`, or of now.

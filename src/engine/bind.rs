@@ -1,15 +1,14 @@
 //! Binding: credentials and names of metrics are looked up once, for many calls.
 
-use super::directory::Lead;
 use super::handle::Handle;
 use super::moment::Moment;
 use super::request::Credentials;
 use super::resolve::Unresolved;
 use super::validate::check_key;
+use crate::counter::Met;
 use crate::model::catalog::Catalog;
 use crate::model::decision::{Denial, Refusal};
 use crate::model::id::{ApplicationId, MetricSlot, ServiceId};
-use crate::model::record::{Application, Service};
 
 /// Who will call, and what the calls will use.
 #[derive(Clone, Copy, Debug)]
@@ -62,8 +61,9 @@ impl Moment<'_> {
     ) -> Result<Result<Bound, Denial<'r>>, Unresolved<Refusal<'r>>> {
         let engine = self.engine;
         let service = engine.service(catalog, &request.credentials)?;
-        let lead = engine.lead(catalog, service, request.app_id, request.user_key)?;
-        let id = lead.facts.application;
+        let found = engine.subject(service, request.app_id, request.user_key)?;
+        let Met { facts, pass, .. } = self.meet(found.index)?.ok_or(Unresolved::Stale)?;
+        let id = facts.application;
         let application = catalog.applications.get(id.0).ok_or(Unresolved::Stale)?;
         if let Some(denial) = check_key(request.app_key, service.backend_version, application) {
             return Ok(Err(denial));
@@ -73,24 +73,7 @@ impl Moment<'_> {
             None => Err(Refusal::MetricInvalid { name }),
         };
         let slots = request.metrics.iter().map(slot).collect::<Result<_, _>>()?;
-        let handle = self.handle_of(catalog, service, application, &lead).ok_or(Unresolved::Stale)?;
+        let handle = Handle::new(found.index, pass, service);
         Ok(Ok(Bound { handle, application: id, service: service.id, slots }))
-    }
-
-    /// The handle to an application; `None` if a command has come between.
-    fn handle_of(
-        &self,
-        catalog: &Catalog,
-        service: &Service,
-        application: &Application,
-        lead: &Lead,
-    ) -> Option<Handle> {
-        let index = lead.subject.index;
-        let met = self.engine.counters.lock_at(index, catalog.version, self.now().minute());
-        if met.is_err() {
-            std::thread::yield_now();
-        }
-        let (_, facts, pass) = met.ok()?;
-        (facts.application == application.id).then(|| Handle::new(index, pass, service))
     }
 }

@@ -1,16 +1,17 @@
 //! Calls by handle: the subject is met first, and what is noted beside its counters tells the rest.
 
-use super::authorize::{Ask, Reports, answer_of, settle};
+use super::authorize::{Ask, Decided, Scratch, answer_of, settle};
 use super::handle::{Handle, Scope};
 use super::moment::Moment;
 use super::request::{Answer, Call};
-use super::resolve::Case;
+use super::resolve::{Case, Unresolved};
 use super::validate;
-use crate::counter::Absent;
+use crate::counter::Met;
 use crate::model::amount::Effect;
 use crate::model::decision::Refusal;
 use crate::model::id::MetricSlot;
 use crate::model::metric::MetricTree;
+use crate::model::record::Service;
 use crate::model::usage::{Effects, propagate, push_effect};
 
 /// May the bound application make this call?
@@ -44,51 +45,70 @@ impl Moment<'_> {
         request: &BoundRequest<'r>,
         answer: impl FnOnce(&Answer<'_>) -> R,
     ) -> Result<R, Refusal<'r>> {
-        let mut reports = Reports::new();
+        let mut scratch = Scratch::default();
         loop {
-            let catalog = self.catalog();
-            let met = self.engine.counters.lock_at(handle.index(), catalog.version, self.now().minute());
-            let (subject, facts, pass) = match met {
-                Ok(met) => met,
-                Err(Absent::Nobody) => return Err(Refusal::StaleHandle),
-                Err(absent) => {
-                    self.await_command(absent);
-                    continue;
+            let unresolved = match self.decide_bound(handle, scope, request, &mut scratch) {
+                Ok((case, decided)) => {
+                    return Ok(answer(&answer_of(self.catalog(), &case, &decided, &scratch, self.now())));
                 }
+                Err(unresolved) => unresolved,
             };
-            let plan = catalog.plans.get(facts.plan.0).ok_or(Refusal::StaleHandle)?;
-            let service = catalog.services.get(plan.service.0).ok_or(Refusal::StaleHandle)?;
-            if !handle.fits(pass, service) || !scope.includes(service) {
-                return Err(Refusal::StaleHandle);
+            self.start_again(unresolved)?;
+        }
+    }
+
+    fn decide_bound<'r>(
+        &self,
+        handle: Handle,
+        scope: Scope,
+        request: &BoundRequest<'r>,
+        scratch: &mut Scratch,
+    ) -> Result<(Case<'_>, Decided<'r>), Unresolved<Refusal<'r>>> {
+        let (service, Met { subject, facts, .. }) = self.meet_bound(handle, scope)?;
+        let reads_application = service.referrer_filters_required && request.call != Call::Check;
+        let case = Case::of(self.catalog(), service, facts, reads_application);
+        let case = case.ok_or(Unresolved::Final(Refusal::StaleHandle))?;
+        scratch.effects.clear();
+        slot_effects(&mut scratch.effects, request.usage, &service.metrics).map_err(Unresolved::Final)?;
+        propagate(&mut scratch.effects, &service.metrics, request.flat_usage);
+        let denial = match request.call {
+            Call::Check => None,
+            Call::Authorize | Call::Authrep | Call::Reserve { .. } => {
+                validate::denial_when_bound(request.referrer, &case)
             }
-            let reads_application = service.referrer_filters_required && request.call != Call::Check;
-            let application =
-                if reads_application { catalog.applications.get(facts.application.0) } else { None };
-            let application = application.map(|it| &**it);
-            let case = Case { service, plan, facts, application };
-            let named = slot_effects(request.usage, &service.metrics)?;
-            let effects = propagate(&named, &service.metrics, request.flat_usage);
-            let denial = match request.call {
-                Call::Check => None,
-                Call::Authorize | Call::Authrep => validate::denial_when_bound(request.referrer, &case),
-            };
-            let BoundRequest { call, log_code, all_reports, .. } = *request;
-            let ask = Ask { call, log_code, all_reports };
-            let decided = settle(&ask, &case, denial, effects, subject, &mut reports);
-            return Ok(answer(&answer_of(catalog, &case, &decided, &reports, self.now())));
+        };
+        let BoundRequest { call, log_code, all_reports, .. } = *request;
+        let ask = Ask { call, log_code, all_reports, now: self.now() };
+        let decided = settle(&ask, &case, denial, subject, scratch).map_err(Unresolved::Final)?;
+        Ok((case, decided))
+    }
+
+    /// Whom a handle leads to, and the service.
+    pub(super) fn meet_bound<'r>(
+        &self,
+        handle: Handle,
+        scope: Scope,
+    ) -> Result<(&Service, Met<'_>), Unresolved<Refusal<'r>>> {
+        let catalog = self.catalog();
+        let stale = Unresolved::Final(Refusal::StaleHandle);
+        let Some(met) = self.meet(handle.index())? else { return Err(stale) };
+        let plan = catalog.plans.get(met.facts.plan.0);
+        match plan.and_then(|plan| catalog.services.get(plan.service.0)) {
+            Some(service) if handle.fits(met.pass, service) && scope.includes(service) => Ok((service, met)),
+            _ => Err(stale),
         }
     }
 }
 
 /// What usage by slots does to those metrics.
 pub(super) fn slot_effects<'r>(
+    effects: &mut Effects,
     usage: &[(MetricSlot, Effect)],
     tree: &MetricTree,
-) -> Result<Effects, Refusal<'r>> {
-    let mut effects = Effects::new();
+) -> Result<(), Refusal<'r>> {
     for (slot, effect) in usage {
         tree.get(*slot).ok_or(Refusal::SlotInvalid { slot: *slot })?;
-        push_effect(&mut effects, *slot, *effect);
+        push_effect(effects, *slot, *effect);
     }
-    Ok(effects)
+    Ok(())
 }

@@ -56,7 +56,7 @@ impl Engine {
         }
         let mut sequencer = self.sequencer.lock();
         let current = self.catalog.load_full();
-        let mut draft = Draft::new(Catalog::clone(&current), &self.directory);
+        let mut draft = Draft::new(Catalog::clone(&current), self);
         let result = build(&mut draft)?;
         if draft.is_empty() {
             return Ok((result, self.ticket()));
@@ -81,10 +81,10 @@ impl Engine {
             self.catalog.store(Arc::new(catalog));
             self.publishing.fetch_add(1, Ordering::AcqRel);
         });
-        self.append_usage(&cut, |contract| contract < version);
+        // None of it was decided under the new catalog: no shard took that before its cut.
+        self.append_usage(&cut, |_| true);
         let appended = self.journal.append(Kind::Command, |out| command.encode(out));
         debug_assert!(appended.is_ok(), "the length was checked");
-        self.append_usage(&cut, |contract| contract >= version);
         // Their usage is in the journal, and no decision can reach them any more.
         for subject in vacated {
             self.counters.vacate(subject);
@@ -111,27 +111,25 @@ impl Engine {
         };
         next.catalog.version = version;
         for change in changes {
-            self.apply(current, &mut next, change, passes);
+            self.apply(&mut next, change, passes);
         }
         next.catalog.next_id = next_id;
         next
     }
 
-    fn apply(&self, current: &Catalog, next: &mut Next, change: &mut Change, passes: &mut Passes) {
+    fn apply(&self, next: &mut Next, change: &mut Change, passes: &mut Passes) {
         match change {
             Change::PutApplication(application) => {
                 let before = next.catalog.applications.get(application.id.0);
                 application.subject =
                     before.map_or_else(|| self.counters.occupy(application.id), |it| it.subject);
                 let is_known_otherwise = before.is_none_or(|before| renames(before, application));
-                let pass = is_known_otherwise.then(|| passes.draw());
-                let note = Note { subject: application.subject, facts: Facts::of(application), pass };
-                if current.applications.get(application.id.0).is_some() {
-                    next.notes.push(note);
-                } else {
-                    // Nobody has met it.
-                    self.counters.note(&note);
+                if is_known_otherwise {
+                    // A key that leads here from now on must not meet it under the catalog before.
+                    self.counters.announce(application.subject);
                 }
+                let pass = is_known_otherwise.then(|| passes.draw());
+                next.notes.push(Note { subject: application.subject, facts: Facts::of(application), pass });
             }
             Change::DeleteApplication(id) => {
                 if let Some(before) = next.catalog.applications.get(id.0) {

@@ -13,23 +13,43 @@ use crate::model::record::{Limit, Plan};
 use crate::model::time::{Period, UnixMillis, Windows, window_secs};
 use crate::model::usage::Effects;
 
-/// Reports of one answer; the plans of most applications fit the stack.
-pub(super) type Reports = SmallVec<[UsageReport; 8]>;
+/// Reports of one answer; those of most calls fit the stack.
+pub(super) type Reports = SmallVec<[UsageReport; 24]>;
 
-/// Reads the plan's limits as stored at this moment. With `wanted`, only those on its metrics.
+/// Reads the plan's limits as stored at this moment, with what a call with `effects` does to them. Unless `all` are
+/// wanted or the call touches nothing, only those on metrics that it touches.
+///
+/// Returns whether all limits that concern the call hold after it; without effects, whether every limit holds now.
 pub(super) fn read_reports(
     reports: &mut Reports,
     plan: &Plan,
-    wanted: Option<&Effects>,
+    effects: &Effects,
+    all: bool,
     subject: &SubjectGuard<'_>,
-) {
-    let concerned = |limit: &&Limit| wanted.is_none_or(|effects| effect_on(effects, limit.slot).is_some());
-    let report = |limit: &Limit| {
-        let current = subject.count(limit.slot, limit.period);
-        UsageReport { limit: *limit, current, exceeded: current > limit.max }
-    };
+) -> Held {
+    let all = all || effects.is_empty();
+    let mut held = Held::All;
     reports.clear();
-    reports.extend(plan.limits.iter().filter(concerned).map(report));
+    // The limits of a metric stand together: it is looked for once.
+    for limits in plan.limits.chunk_by(|one, other| one.slot == other.slot) {
+        let Some(Limit { slot, .. }) = limits.first() else { continue };
+        let effect = effect_on(effects, *slot);
+        if !all && effect.is_none() {
+            continue;
+        }
+        let counts = subject.counts(*slot);
+        let reserved = subject.reserved(*slot);
+        for limit in limits {
+            let current = counts.of(limit.period);
+            let report =
+                UsageReport { limit: *limit, current, exceeded: current > limit.max, reserved, effect };
+            if !holds(&report, effects) {
+                held = held.without(limit);
+            }
+            reports.push(report);
+        }
+    }
+    held
 }
 
 /// Whether limits hold.
@@ -43,42 +63,37 @@ pub(super) enum Held {
     Not,
 }
 
-/// Whether all limits that concern `effects` hold after them; without effects, whether every limit holds now.
-/// `reports` are as stored, and have at least the limits on metrics that `effects` touch.
-pub(super) fn hold(reports: &[UsageReport], effects: &Effects) -> Held {
-    let mut held = Held::All;
-    for report in reports.iter().filter(|report| !holds(report, effects)) {
-        if !report.limit.shadow {
-            return Held::Not;
-        }
-        held = Held::ButInShadow;
+impl Held {
+    fn without(self, limit: &Limit) -> Held {
+        if limit.shadow && self != Held::Not { Held::ButInShadow } else { Held::Not }
     }
-    held
 }
 
-/// Whether one limit holds; see [`hold`].
+/// Whether one limit holds, what reservations hold included; see [`read_reports`].
 pub(super) fn holds(report: &UsageReport, effects: &Effects) -> bool {
-    match effect_on(effects, report.limit.slot) {
-        Some(effect) => effect.apply(report.current) <= report.limit.max,
-        None => !effects.is_empty() || !report.exceeded,
+    match report.effect {
+        Some(effect) => effect.apply(report.current).saturating_add(report.reserved) <= report.limit.max,
+        None => !effects.is_empty() || report.current.saturating_add(report.reserved) <= report.limit.max,
     }
 }
 
 /// Whether a limit is among those that bind a call with `effects`: it is on a metric that the call touches, or the
 /// call touches none; and it is not in shadow.
 pub(super) fn binds(report: &UsageReport, effects: &Effects) -> bool {
-    !report.limit.shadow && (effects.is_empty() || effect_on(effects, report.limit.slot).is_some())
+    !report.limit.shadow && (effects.is_empty() || report.effect.is_some())
 }
 
-/// How often a call with `effects` could still be made by one limit; `None` is without bound.
-pub(super) fn calls_left(report: &UsageReport, effects: &Effects) -> Option<u64> {
-    let left = report.limit.max.saturating_sub(report.current);
-    match effect_on(effects, report.limit.slot) {
+/// How often the call could still be made by one limit; `None` is without bound.
+pub(super) fn calls_left(report: &UsageReport) -> Option<u64> {
+    let left = report.left();
+    match report.effect {
         _ if left == 0 => Some(0),
         None | Some(Effect::Add(0)) => None,
+        // A division takes longer than all else here.
+        Some(Effect::Add(1)) => Some(left),
         Some(Effect::Add(amount)) => Some(left / amount),
         // Setting once more changes nothing: it can be done for ever, or never.
-        Some(Effect::Set(value)) => (value > report.limit.max).then_some(0),
+        Some(Effect::Set(value)) => (value.saturating_add(report.reserved) > report.limit.max).then_some(0),
     }
 }
 
@@ -106,11 +121,18 @@ fn reach_one(subject: &mut SubjectGuard<'_>, levels: &[u16], limit: &Limit, befo
 }
 
 /// Shows what an authorized authrep adds.
-pub(super) fn show_effects(reports: &mut Reports, effects: &Effects) {
+pub(super) fn show_effects(reports: &mut Reports) {
     for report in reports {
-        if let Some(effect) = effect_on(effects, report.limit.slot) {
+        if let Some(effect) = report.effect {
             report.current = effect.apply(report.current);
         }
+    }
+}
+
+/// Shows what an authorized reservation holds.
+pub(super) fn show_reserved(reports: &mut Reports) {
+    for report in reports {
+        report.reserved = report.reserved.saturating_add(report.effect.map_or(0, Effect::amount));
     }
 }
 
@@ -124,7 +146,7 @@ pub(super) fn status(
     let tightest = reports
         .iter()
         .filter(|report| binds(report, effects))
-        .filter_map(|report| Some((calls_left(report, effects)?, report.limit.period, report.limit.max)))
+        .filter_map(|report| Some((calls_left(report)?, report.limit.period, report.limit.max)))
         .min_by_key(|(remaining, period, _)| (*remaining, *period));
     match tightest {
         Some((remaining, period, max)) => {

@@ -3,15 +3,18 @@
 //! # Order
 //! Four kinds of step, each exact under any concurrency:
 //!
-//! 1. **A decision** loads the catalog (one pointer), resolves names, and takes one subject's lock, under which it
-//!    checks all limits and counts all effects. If the catalog was replaced meanwhile, the shard says so
-//!    ([`crate::counter::Stale`]) and the decision starts again: it is always decided and counted under one catalog.
+//! 1. **A decision** loads the catalog (one pointer, once for all requests that came together: [`Moment`]), resolves
+//!    names, and takes one subject's lock, under which it checks all limits and counts all effects. What it needs of the
+//!    subject's record is noted there too, so a call by [`Handle`] resolves nothing. If the catalog is not the shard's, the
+//!    shard says so ([`crate::counter::Stale`]) and the decision starts again: it is always decided and counted under one
+//!    catalog.
 //! 2. **A report** resolves everything first, then holds the *gate* open while it counts transaction by
 //!    transaction. Cuts and commands wait for the gate, so a report reaches the journal as one group, or not at all.
 //! 3. **A command** holds the *sequencer*: it builds the next catalog from a draft, closes the gate, publishes the
-//!    catalog, cuts all shards (raising their floor to the new version), and appends to the journal: usage decided under the old catalog,
-//!    then the command, then usage already decided under the new one. Replaying the journal therefore gives what
-//!    happened, in an order that could have happened.
+//!    catalog, cuts all shards (raising their floor to the new version, and noting what it says of their subjects), and
+//!    appends to the journal: usage decided under the old catalog, then the command. Replaying the journal therefore gives
+//!    what happened, in an order that could have happened. Decisions wait until the cut has come to their shard, which
+//!    takes microseconds.
 //!
 //! The *flusher* is one thread. Every 50 ms, or at once when somebody waits for a durable answer, it cuts all
 //! shards under the sequencer, appends what they give, and syncs. All who wait are served by that one sync.
@@ -34,6 +37,12 @@
 //! Refusals are not denials: they stay, and a call whose denial is set aside can still be refused for its usage.
 //! What tells a client of limits tells of those that bind: a limit in shadow is not among them, and for a service or
 //! application in shadow there are none.
+//!
+//! # Reservations
+//! A reservation is decided like an authrep, and holds instead of counting, in the same step; committing one counts and
+//! releases in one step. Their states are in [`crate::model::reservation`]. Each is written down by the cut that takes
+//! the usage of the same step, under the same catalog version: so what a crash leaves of a commit is usage and end of
+//! the reservation, or neither.
 //!
 //! # Locks
 //! `sequencer` > `gate` > shard, in this order; a decision takes one shard only, a report the gate and one shard at a time,
@@ -59,6 +68,7 @@ mod moment;
 mod recover;
 mod report;
 pub mod request;
+mod reserve;
 mod reset;
 mod resolve;
 #[cfg(test)]
@@ -135,7 +145,11 @@ impl Engine {
     /// The id of the record that `key` leads to.
     #[must_use]
     pub fn find(&self, key: Key<'_>) -> Option<u64> {
-        self.directory.find(key)
+        if directory::is_application(key) {
+            let subject = self.directory.application(key)?;
+            return self.counters.application_of(subject).map(|application| application.0);
+        }
+        self.directory.other(key)
     }
 
     /// The counters of one application, as they are now.
@@ -178,6 +192,12 @@ impl Engine {
     #[must_use]
     pub fn journal(&self) -> &Journal {
         &self.journal
+    }
+}
+
+impl KeyIndex for Engine {
+    fn find(&self, key: Key<'_>) -> Option<u64> {
+        Engine::find(self, key)
     }
 }
 

@@ -6,12 +6,9 @@ use std::sync::atomic::Ordering;
 use arc_swap::Guard;
 
 use super::Engine;
-use super::authorize::{Reports, answer_of};
-use super::request::{Answer, AuthRequest};
 use super::resolve::Unresolved;
-use crate::counter::Absent;
+use crate::counter::Met;
 use crate::model::catalog::Catalog;
-use crate::model::decision::Refusal;
 use crate::model::time::UnixMillis;
 
 /// Decides requests that came together. Made after they were read and kept no longer than it takes to decide them: a
@@ -45,51 +42,24 @@ impl Moment<'_> {
         &self.catalog
     }
 
-    /// Decides one request, and counts it if it is an authorized authrep; `answer` renders what was decided.
-    ///
-    /// Never waits for a disk. An authrep's usage is durable after the next flush ([`Engine::ticket`]).
-    ///
-    /// # Errors
-    /// Something in the request is missing, unknown or malformed; nothing was counted.
-    pub fn authorize<'r, R>(
-        &mut self,
-        request: &AuthRequest<'r>,
-        answer: impl FnOnce(&Answer<'_>) -> R,
-    ) -> Result<R, Refusal<'r>> {
-        // Filled in place: half a kilobyte is not handed from function to function.
-        let mut reports = Reports::new();
-        loop {
-            let unresolved = match self.decide(request, &mut reports) {
-                Ok((case, decided)) => {
-                    return Ok(answer(&answer_of(self.catalog(), &case, &decided, &reports, self.now)));
-                }
-                Err(unresolved) => unresolved,
-            };
-            self.start_again(unresolved)?;
-        }
+    /// Locks whoever is at `index`.
+    pub(super) fn meet<E>(&self, index: u32) -> Result<Option<Met<'_>>, Unresolved<E>> {
+        let met = self.engine.counters.meet(index, self.catalog.version, self.now.minute());
+        met.map_err(|_| Unresolved::Stale)
     }
 
     /// Waits until no command is half-way and takes the catalog that is current then.
     ///
     /// # Errors
     /// Nothing has changed since the catalog was taken, so the request would be refused again.
+    #[cold]
     pub(super) fn start_again<E>(&mut self, unresolved: Unresolved<E>) -> Result<(), E> {
         self.engine.start_again(unresolved, self.seen)?;
         self.load();
         Ok(())
     }
 
-    /// Waits a little for what a command is about to do, or takes the catalog that it has brought.
-    pub(super) fn await_command(&mut self, absent: Absent) {
-        match absent {
-            // Its cut comes to the shards one after the other, and may have lost its processor on the way.
-            Absent::HalfWay => std::thread::yield_now(),
-            Absent::Stale | Absent::Nobody => self.load(),
-        }
-    }
-
     fn load(&mut self) {
-        std::hint::spin_loop();
         self.seen = self.engine.publishing.load(Ordering::Acquire);
         self.catalog = self.engine.catalog.load();
     }

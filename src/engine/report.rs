@@ -11,7 +11,7 @@ use super::resolve::{Unresolved, named_effects};
 use super::{Engine, Ticket};
 use crate::model::catalog::Catalog;
 use crate::model::decision::{REPORT_AGE_MAX_S, REPORT_AHEAD_MAX_S, Refusal};
-use crate::model::id::{PlanId, Subject};
+use crate::model::id::Subject;
 use crate::model::record::Service;
 use crate::model::time::{Minute, UnixMillis};
 use crate::model::usage::{Effects, propagate};
@@ -19,7 +19,6 @@ use crate::model::usage::{Effects, propagate};
 /// A transaction with its names resolved.
 struct Resolved {
     subject: Subject,
-    plan: PlanId,
     /// `None` is now.
     dated: Option<Minute>,
     effects: Effects,
@@ -54,8 +53,8 @@ impl Engine {
             let catalog = self.catalog.load();
             let (service, batch) = match self.resolve_report(&catalog, request, now) {
                 Ok(resolved) => resolved,
-                Err(unresolved) => {
-                    self.start_again(unresolved, seen)?;
+                Err(error) => {
+                    self.start_again(Unresolved::Refused(error), seen)?;
                     continue;
                 }
             };
@@ -86,9 +85,10 @@ impl Engine {
                 continue;
             };
             // Most services have no alert limits, and then their reports read no limit at all.
-            let plan = catalog.plans.get(it.plan.0).filter(|_| !levels.is_empty());
+            let plan = subject.plan().filter(|_| !levels.is_empty());
+            let plan = plan.and_then(|plan| catalog.plans.get(plan.0));
             if let Some(plan) = plan {
-                read_reports(&mut reports, plan, None, &subject);
+                read_reports(&mut reports, plan, &it.effects, true, &subject);
             }
             subject.apply(it.dated, &it.effects, it.claims(now));
             subject.note_traffic(it.dated);
@@ -104,35 +104,33 @@ impl Engine {
         catalog: &'c Catalog,
         request: &ReportRequest<'r>,
         now: UnixMillis,
-    ) -> Result<(&'c Service, Batch), Unresolved<ReportError<'r>>> {
+    ) -> Result<(&'c Service, Batch), ReportError<'r>> {
         let service = self.service(catalog, &request.credentials).map_err(ReportError::Refused)?;
-        match self.resolve_all(catalog, service, request, now) {
-            Ok(batch) => Ok((service, batch)),
-            Err(Unresolved::Refused(refusal)) => Err(ReportError::Dropped(refusal).into()),
-            Err(Unresolved::Stale) => Err(Unresolved::Stale),
-        }
+        let batch = self.resolve_all(service, request, now).map_err(ReportError::Dropped)?;
+        Ok((service, batch))
     }
 
     fn resolve_all<'r>(
         &self,
-        catalog: &Catalog,
         service: &Service,
         request: &ReportRequest<'r>,
         now: UnixMillis,
-    ) -> Result<Batch, Unresolved<Refusal<'r>>> {
+    ) -> Result<Batch, Refusal<'r>> {
         let mut batch = Batch::with_capacity(request.transactions.len());
         for transaction in request.transactions {
-            let lead = match (transaction.app_id, transaction.user_key) {
-                (Some(_), Some(_)) => return Err(Refusal::AppIdAndUserKey.into()),
-                (None, Some(_)) => self.by_user_key(catalog, service, transaction.user_key)?,
-                (app_id, None) => self.by_app_id(catalog, service, app_id)?,
+            let subject = match (transaction.app_id, transaction.user_key) {
+                (Some(_), Some(_)) => return Err(Refusal::AppIdAndUserKey),
+                (None, Some(_)) => self.by_user_key(service, transaction.user_key)?,
+                (app_id, None) => self.by_app_id(service, app_id)?,
             };
             let tree = &service.metrics;
-            let effects = propagate(&named_effects(&transaction.usage, tree)?, tree, request.flat_usage);
+            let mut effects = Effects::new();
+            named_effects(&mut effects, &transaction.usage, tree)?;
+            propagate(&mut effects, tree, request.flat_usage);
             let dated = dated(transaction, now)?;
             let effects = counted(&effects, transaction.log_code);
             if !effects.is_empty() {
-                batch.push(Resolved { subject: lead.subject, plan: lead.facts.plan, dated, effects });
+                batch.push(Resolved { subject, dated, effects });
             }
         }
         Ok(batch)

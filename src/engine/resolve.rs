@@ -1,12 +1,10 @@
 //! From the texts of a request to the records they mean, in the order of the Service Management API.
 
 use super::Engine;
-use super::directory::Lead;
 use super::request::{AuthRequest, Credentials, Usage};
-use super::validate;
 use crate::counter::Facts;
 use crate::model::amount::Effect;
-use crate::model::catalog::{Catalog, Key, KeyIndex};
+use crate::model::catalog::{Catalog, Key};
 use crate::model::decision::Refusal;
 use crate::model::id::{Subject, TenantId};
 use crate::model::metric::MetricTree;
@@ -22,7 +20,20 @@ pub(super) struct Case<'c> {
     pub(super) application: Option<&'c Application>,
 }
 
-impl Case<'_> {
+impl<'c> Case<'c> {
+    /// The case of a subject of `service`; `None` if the catalog is not the one that it was met under.
+    pub(super) fn of(
+        catalog: &'c Catalog,
+        service: &'c Service,
+        facts: Facts,
+        reads_application: bool,
+    ) -> Option<Case<'c>> {
+        let plan = catalog.plans.get(facts.plan.0)?;
+        let application =
+            if reads_application { Some(&**catalog.applications.get(facts.application.0)?) } else { None };
+        Some(Case { service, plan, facts, application })
+    }
+
     /// Whether no call is denied: see the engine, Shadow.
     pub(super) fn in_shadow(&self) -> bool {
         self.service.shadow || self.facts.shadow()
@@ -31,9 +42,11 @@ impl Case<'_> {
 
 /// Why a request is not about anybody.
 pub(super) enum Unresolved<E> {
-    /// Something in it leads nowhere.
+    /// Something in it leads nowhere, as far as can be told while no command is half-way.
     Refused(E),
-    /// A key leads to a record of a newer catalog: a command has come between.
+    /// It is refused, whatever commands are half-way.
+    Final(E),
+    /// A command has come between, or is half-way.
     Stale,
 }
 
@@ -49,49 +62,46 @@ impl Engine {
     /// # Errors
     /// Nothing has changed since `publishing` was `seen`, so the request would be refused again.
     pub(super) fn start_again<E>(&self, unresolved: Unresolved<E>, seen: u64) -> Result<(), E> {
-        let changed = self.lookup_again(seen);
         match unresolved {
-            Unresolved::Refused(error) if !changed => Err(error),
-            Unresolved::Refused(_) | Unresolved::Stale => Ok(()),
+            Unresolved::Final(error) => return Err(error),
+            Unresolved::Refused(error) => {
+                if !self.lookup_again(seen) {
+                    return Err(error);
+                }
+            }
+            // Its cut comes to one shard after the other, and may have lost its processor on the way.
+            Unresolved::Stale => std::thread::yield_now(),
         }
+        Ok(())
     }
 
-    /// Steps 6 to 10: service, then application.
-    pub(super) fn case<'c, 'r>(
+    /// Steps 6 to 8: the service, and the place of the application that a caller means.
+    pub(super) fn whose<'c, 'r>(
         &self,
         catalog: &'c Catalog,
         request: &AuthRequest<'r>,
-    ) -> Result<(Case<'c>, Subject), Unresolved<Refusal<'r>>> {
+    ) -> Result<(&'c Service, Subject), Refusal<'r>> {
         let service = self.service(catalog, &request.credentials)?;
         if request.oauth && request.app_id.is_none() {
-            return Err(Refusal::ApplicationNotFound { id: None }.into());
+            return Err(Refusal::ApplicationNotFound { id: None });
         }
-        let Lead { facts, subject, .. } = self.lead(catalog, service, request.app_id, request.user_key)?;
-        // A draft never leaves an application without its plan, but a command may have taken both away.
-        let plan = catalog.plans.get(facts.plan.0).ok_or(Unresolved::Stale)?;
-        let application = if validate::reads_application(request, service) {
-            Some(&**catalog.applications.get(facts.application.0).ok_or(Unresolved::Stale)?)
-        } else {
-            None
-        };
-        Ok((Case { service, plan, facts, application }, subject))
+        Ok((service, self.subject(service, request.app_id, request.user_key)?))
     }
 
     /// The application of a service that a caller means.
-    pub(super) fn lead<'r>(
+    pub(super) fn subject<'r>(
         &self,
-        catalog: &Catalog,
         service: &Service,
         app_id: Option<&'r str>,
         user_key: Option<&'r str>,
-    ) -> Result<Lead, Unresolved<Refusal<'r>>> {
+    ) -> Result<Subject, Refusal<'r>> {
         if app_id.is_some() && user_key.is_some() {
-            return Err(Refusal::AppIdAndUserKey.into());
+            return Err(Refusal::AppIdAndUserKey);
         }
         if service.backend_version == BackendVersion::UserKey {
-            self.by_user_key(catalog, service, user_key)
+            self.by_user_key(service, user_key)
         } else {
-            self.by_app_id(catalog, service, app_id)
+            self.by_app_id(service, app_id)
         }
     }
 
@@ -125,7 +135,7 @@ impl Engine {
             let gone = Refusal::ServiceTokenInvalid { token, service_id };
             return catalog.services.get(id).map(|service| &**service).ok_or(gone);
         };
-        let tenant = self.directory.find(Key::ProviderKey(key)).map(TenantId);
+        let tenant = self.directory.other(Key::ProviderKey(key)).map(TenantId);
         let found = match (credentials.service_id, tenant) {
             (None, tenant) => {
                 let default = tenant.and_then(|id| catalog.tenants.get(id.0)?.default_service);
@@ -138,7 +148,7 @@ impl Engine {
             (Some(text), None) => {
                 // Only the error's text depends on whether anybody has such a service.
                 let is_known = |text: &str| {
-                    self.directory.find(Key::ExternalService(text)).is_some()
+                    self.directory.other(Key::ExternalService(text)).is_some()
                         || text.parse().is_ok_and(|id| catalog.services.get(id).is_some())
                 };
                 if service_names(text).any(is_known) {
@@ -152,46 +162,35 @@ impl Engine {
     }
 
     fn service_of_tenant(&self, tenant: TenantId, text: &str) -> Option<u64> {
-        service_names(text).find_map(|text| self.directory.find(Key::Service { tenant, text }))
+        service_names(text).find_map(|text| self.directory.other(Key::Service { tenant, text }))
     }
 
     fn service_of_token<'r>(&self, token: &'r str, service_id: &'r str) -> Result<u64, Refusal<'r>> {
         service_names(service_id)
-            .find_map(|service| self.directory.find(Key::ServiceToken { token, service }))
+            .find_map(|service| self.directory.other(Key::ServiceToken { token, service }))
             .ok_or(Refusal::ServiceTokenInvalid { token, service_id })
     }
 
     /// An application by its public id.
     pub(super) fn by_app_id<'r>(
         &self,
-        catalog: &Catalog,
         service: &Service,
         app_id: Option<&'r str>,
-    ) -> Result<Lead, Unresolved<Refusal<'r>>> {
+    ) -> Result<Subject, Refusal<'r>> {
         let text = app_id.ok_or(Refusal::ApplicationNotFound { id: None })?;
         let key = Key::AppId { service: service.id, text };
-        self.application(catalog, key)?.ok_or(Refusal::ApplicationNotFound { id: app_id }.into())
+        self.directory.application(key).ok_or(Refusal::ApplicationNotFound { id: app_id })
     }
 
     /// An application by a key that stands for it.
     pub(super) fn by_user_key<'r>(
         &self,
-        catalog: &Catalog,
         service: &Service,
         user_key: Option<&'r str>,
-    ) -> Result<Lead, Unresolved<Refusal<'r>>> {
+    ) -> Result<Subject, Refusal<'r>> {
         let text = user_key.ok_or(Refusal::UserKeyInvalid { key: None })?;
         let key = Key::UserKey { service: service.id, text };
-        self.application(catalog, key)?.ok_or(Refusal::UserKeyInvalid { key: user_key }.into())
-    }
-
-    fn application<'r>(
-        &self,
-        catalog: &Catalog,
-        key: Key<'_>,
-    ) -> Result<Option<Lead>, Unresolved<Refusal<'r>>> {
-        let lead = self.directory.application(key);
-        if lead.is_some_and(|lead| lead.since > catalog.version) { Err(Unresolved::Stale) } else { Ok(lead) }
+        self.directory.application(key).ok_or(Refusal::UserKeyInvalid { key: user_key })
     }
 }
 
@@ -210,20 +209,22 @@ pub(super) fn check_metrics<'r>(usage: &Usage<'r>, tree: &MetricTree) -> Result<
 }
 
 /// What the usage of a request does to the metrics it names: value, then metric, in the order of the request.
-pub(super) fn named_effects<'r>(usage: &Usage<'r>, tree: &MetricTree) -> Result<Effects, Refusal<'r>> {
-    let mut effects = Effects::new();
+pub(super) fn named_effects<'r>(
+    effects: &mut Effects,
+    usage: &Usage<'r>,
+    tree: &MetricTree,
+) -> Result<(), Refusal<'r>> {
     let mut push = |name: &'r str, effect: Effect| {
         let found = tree.find(name.trim()).ok_or(Refusal::MetricInvalid { name })?;
-        push_effect(&mut effects, found.slot, effect);
+        push_effect(effects, found.slot, effect);
         Ok(())
     };
     match usage {
         Usage::Texts(usage) => {
-            usage.iter().try_for_each(|(metric, value)| push(metric, effect_of(metric, *value)?))?
+            usage.iter().try_for_each(|(name, value)| push(name, effect_of(name, *value)?))
         }
-        Usage::Amounts(usage) => usage.iter().try_for_each(|(metric, effect)| push(metric, *effect))?,
+        Usage::Amounts(usage) => usage.iter().try_for_each(|(name, effect)| push(name, *effect)),
     }
-    Ok(effects)
 }
 
 fn effect_of<'r>(metric: &'r str, value: Option<&'r str>) -> Result<Effect, Refusal<'r>> {

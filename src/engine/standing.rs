@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 
 use smallvec::SmallVec;
 
-use super::limits::{binds, calls_left, effect_on, holds, reset_ms};
+use super::limits::{binds, calls_left, holds, reset_ms};
 use super::request::{Answer, UsageReport};
 use crate::model::amount::Effect;
 use crate::model::decision::Denial;
@@ -62,7 +62,7 @@ impl<'a> Answer<'a> {
         Some(Binding {
             limit: &report.limit,
             current: report.current,
-            remaining: calls_left(report, self.effects),
+            remaining: calls_left(report),
             reset_ms,
             retry_after_ms: reset_ms.filter(|_| self.opens_again()),
         })
@@ -90,11 +90,22 @@ impl<'a> Answer<'a> {
             };
             return self.denying().max_by_key(end);
         }
-        let left = |report: &UsageReport| report.limit.max.saturating_sub(report.current);
-        let tightness = |report: &&UsageReport| {
-            (calls_left(report, self.effects).unwrap_or(u64::MAX), left(report), report.limit.period)
-        };
-        self.binding_limits().min_by_key(tightness)
+        let mut tightest: Option<(&UsageReport, u64, u64)> = None;
+        for report in self.binding_limits() {
+            let calls = calls_left(report).unwrap_or(u64::MAX);
+            let left = report.left();
+            // Compared one by one: that takes a fraction of what comparing tuples takes.
+            let is_tighter = tightest.is_none_or(|(known, known_calls, known_left)| {
+                calls < known_calls
+                    || calls == known_calls
+                        && (left < known_left
+                            || left == known_left && report.limit.period < known.limit.period)
+            });
+            if is_tighter {
+                tightest = Some((report, calls, left));
+            }
+        }
+        tightest.map(|(report, ..)| report)
     }
 
     fn reset_ms(&self, report: &UsageReport) -> Option<u64> {
@@ -103,9 +114,7 @@ impl<'a> Answer<'a> {
 
     /// Whether the same call may be made again when all limits that deny it have begun anew.
     fn opens_again(&self) -> bool {
-        let fits_alone = |report: &UsageReport| {
-            effect_on(self.effects, report.limit.slot).map_or(0, Effect::amount) <= report.limit.max
-        };
+        let fits_alone = |report: &UsageReport| report.effect.map_or(0, Effect::amount) <= report.limit.max;
         self.is_denied() && self.denying().all(fits_alone)
     }
 }

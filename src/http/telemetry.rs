@@ -201,6 +201,12 @@ impl Telemetry {
         self.top.note(WORKER.get().0, answer);
     }
 
+    /// Notes a denied call of an application.
+    #[cfg(test)]
+    pub(crate) fn note_denied(&self, application: crate::model::id::ApplicationId) {
+        self.top.note_denied(0, application);
+    }
+
     /// Makes the lists of the applications that were denied most and came nearest to a limit since the last time:
     /// once a minute. `catalog` names them.
     pub fn rank(&self, catalog: &Catalog) {
@@ -235,7 +241,7 @@ fn number_of(result: &str) -> usize {
 }
 
 fn describe() {
-    describe_counter!("tollgate_decisions_total", "Calls of the 3scale API, by call and result");
+    describe_counter!("tollgate_decisions_total", "Decisions and reports, by call and result");
     describe_counter!(
         "tollgate_would_deny_total",
         "Authorized calls that would have been denied, had what is in shadow been in force, by call and reason"

@@ -68,6 +68,11 @@ impl Top {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn note_denied(&self, lane: usize, application: ApplicationId) {
+        self.lanes[lane].lock().denied.add(application);
+    }
+
     /// Makes the lists of the minute that is over, with the names that `catalog` has.
     pub(super) fn rank(&self, catalog: &Catalog) {
         let (mut denied, mut would_deny, mut near) = (HashMap::new(), HashMap::new(), HashMap::new());
@@ -225,7 +230,7 @@ mod tests {
     }
 
     fn deny(top: &Top, lane: usize, application: ApplicationId, times: usize) {
-        (0..times).for_each(|_| top.lanes[lane].lock().denied.add(application));
+        (0..times).for_each(|_| top.note_denied(lane, application));
     }
 
     #[test]

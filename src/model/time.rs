@@ -1,6 +1,6 @@
 //! Time as the counters see it: UTC, whole minutes, calendar windows.
 
-use jiff::{Timestamp, ToSpan, civil::Weekday, tz::TimeZone};
+use jiff::{Timestamp, civil::Weekday, tz::TimeZone};
 
 /// Milliseconds since 1970-01-01 00:00 UTC.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
@@ -94,11 +94,13 @@ impl Period {
     }
 }
 
-/// The windows that are open at one minute: the first minute of each, by period.
+/// The windows that are open at one minute: the first minute of each, and the first after it, by period.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Windows {
     minute: Minute,
     starts: [u32; Period::COUNT],
+    /// Eternity's is never looked at.
+    ends: [u32; Period::COUNT],
 }
 
 impl Windows {
@@ -114,16 +116,24 @@ impl Windows {
         let into_week = date.weekday().since(Weekday::Monday).unsigned_abs();
         let into_month = date.day().unsigned_abs() - 1;
         let into_year = date.day_of_year().unsigned_abs() - 1;
+        let year = day.saturating_sub(u32::from(into_year));
+        let month = day.saturating_sub(u32::from(into_month));
+        let week = day.saturating_sub(u32::from(into_week));
+        let hour = minute.0 / 60 * 60;
+        let days = |from: u32, count: u32| from.saturating_add(count).saturating_mul(DAY);
+        let (year_days, month_days) =
+            (date.days_in_year().unsigned_abs(), date.days_in_month().unsigned_abs());
         Windows {
             minute,
-            starts: [
-                0,
-                day.saturating_sub(u32::from(into_year)) * DAY,
-                day.saturating_sub(u32::from(into_month)) * DAY,
-                day.saturating_sub(u32::from(into_week)) * DAY,
-                day * DAY,
-                minute.0 / 60 * 60,
-                minute.0,
+            starts: [0, year * DAY, month * DAY, week * DAY, day * DAY, hour, minute.0],
+            ends: [
+                u32::MAX,
+                days(year, u32::from(year_days)),
+                days(month, u32::from(month_days)),
+                days(week, 7),
+                days(day, 1),
+                hour.saturating_add(60),
+                minute.0.saturating_add(1),
             ],
         }
     }
@@ -150,21 +160,8 @@ impl Windows {
 /// The window of `period` around `minute`: its first second and the first second after it. `None` for eternity.
 #[must_use]
 pub fn window_secs(period: Period, windows: &Windows) -> Option<(u64, u64)> {
-    let start = windows.start(period).secs();
-    let end = match period {
-        Period::Eternity => return None,
-        Period::Minute => start + 60,
-        Period::Hour => start + 3600,
-        Period::Day => start + 86_400,
-        Period::Week => start + 7 * 86_400,
-        Period::Month | Period::Year => {
-            let span = if period == Period::Month { 1.month() } else { 1.year() };
-            let next = date_of(windows.start(period)).saturating_add(span);
-            next.to_zoned(TimeZone::UTC)
-                .map_or(u64::MAX, |zoned| zoned.timestamp().as_second().unsigned_abs())
-        }
-    };
-    Some((start, end))
+    let end = Minute(windows.ends[period as usize]);
+    (period != Period::Eternity).then(|| (windows.start(period).secs(), end.secs()))
 }
 
 /// The UTC date of a minute; beyond the year 9999 the last date there is.

@@ -33,21 +33,24 @@ pub fn push_effect(effects: &mut Effects, slot: MetricSlot, effect: Effect) {
     }
 }
 
-/// What usage of `named` metrics does to those and, unless `flat`, to all their ancestors.
+/// Adds to what usage does to the metrics it names what it does, unless it is `flat`, to all their ancestors.
 ///
 /// The named values stand first; then each is passed up in the order given, so an ancestor gets the sum of what
 /// is added below it, and the last of several sets below it wins.
-#[must_use]
-pub fn propagate(named: &Effects, tree: &MetricTree, flat: bool) -> Effects {
-    let mut effects = named.clone();
-    if !flat {
-        for (slot, effect) in named {
-            for ancestor in tree.ancestors(*slot) {
-                push_effect(&mut effects, *ancestor, *effect);
-            }
+pub fn propagate(effects: &mut Effects, tree: &MetricTree, flat: bool) {
+    if flat {
+        return;
+    }
+    if let [(slot, effect)] = effects[..] {
+        effects.extend(tree.ancestors(slot).iter().map(|ancestor| (*ancestor, effect)));
+        return;
+    }
+    // As they were named: one that stands above another changes on the way.
+    for (slot, effect) in Effects::from_slice(effects) {
+        for ancestor in tree.ancestors(slot) {
+            push_effect(effects, *ancestor, effect);
         }
     }
-    effects
 }
 
 /// The response codes that are counted: five by themselves, and three groups. Their numbers are slots on disk.
@@ -123,9 +126,9 @@ mod tests {
     }
 
     fn rolled(named: &[(u32, Effect)], flat: bool) -> Vec<(u32, Effect)> {
-        let named = named.iter().map(|(slot, effect)| (MetricSlot(*slot), *effect)).collect();
-        let mut all: Vec<_> =
-            propagate(&named, &tree(), flat).into_iter().map(|(slot, effect)| (slot.0, effect)).collect();
+        let mut effects = named.iter().map(|(slot, effect)| (MetricSlot(*slot), *effect)).collect();
+        propagate(&mut effects, &tree(), flat);
+        let mut all: Vec<_> = effects.into_iter().map(|(slot, effect)| (slot.0, effect)).collect();
         all.sort_by_key(|(slot, _)| *slot);
         all
     }

@@ -57,7 +57,8 @@ impl Sockets {
         };
         let (admin, tcp) = (other(Role::Admin, config.admin)?, other(Role::Tcp, config.tcp)?);
         let others_too = !config.listeners.unix_users.is_empty();
-        let unix = config.unix.as_ref().map(|path| Socket::at(path, others_too, &mut inherited)).transpose()?;
+        let unix =
+            config.unix.as_ref().map(|path| Socket::at(path, others_too, &mut inherited)).transpose()?;
         Ok(Sockets { http, admin, tcp, unix })
     }
 }

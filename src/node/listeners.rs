@@ -26,7 +26,8 @@ impl Shown {
     pub(super) fn load(listeners: &Listeners) -> Result<Shown, NodeError> {
         let load = |tls: &Option<Tls>, protocol| {
             let Some(Tls { cert, key, client_ca }) = tls.clone() else { return Ok(None) };
-            Certificates::load(TlsFiles { chain: cert, key, client_ca }, protocol).map(|it| Some(Arc::new(it)))
+            Certificates::load(TlsFiles { chain: cert, key, client_ca }, protocol)
+                .map(|it| Some(Arc::new(it)))
         };
         Ok(Shown {
             http: load(&listeners.http_tls, ALPN_HTTP)?,

@@ -83,7 +83,12 @@ pub fn rotate(data_dir: &Path) -> Result<(), SecretError> {
 }
 
 /// Takes what the file says from now on, whenever it has changed and when `asked`, until `shutdown`.
-pub(super) async fn watch(data_dir: Arc<Path>, secrets: Secrets, asked: Arc<Notify>, shutdown: CancellationToken) {
+pub(super) async fn watch(
+    data_dir: Arc<Path>,
+    secrets: Secrets,
+    asked: Arc<Notify>,
+    shutdown: CancellationToken,
+) {
     let mut was_bad = false;
     loop {
         tokio::select! {

@@ -258,10 +258,16 @@ mod tests {
         let page = errors.page(service, 0, ERRORS_MAX).unwrap();
         assert_eq!(page.count, ERRORS_MAX);
         assert_eq!((messages(&page)[0], *messages(&page).last().unwrap()), ("one more", "1"));
-        for number in 0..=QUEUE_MAX {
+        let waiting = || {
+            let queue = errors.queue.lock();
+            (queue.len(), queue.front().map(|(_, record)| record.message.clone()))
+        };
+        for number in 0..QUEUE_MAX {
             errors.note(service, "c", number.to_string(), 0);
         }
-        assert_eq!(errors.queue.lock().len(), QUEUE_MAX);
+        assert_eq!(waiting(), (QUEUE_MAX, Some("0".into())));
+        errors.note(service, "c", "one more".into(), 0);
+        assert_eq!(waiting(), (QUEUE_MAX, Some("1".into())));
     }
 
     #[test]

@@ -7,12 +7,7 @@ use super::session::Turn;
 use crate::wire::{BatchAnswer, Call, Flags, Item, Items, Operation, Status};
 
 /// Decides all items, and appends the answer's body. Whether anything was counted.
-pub(super) fn batch(
-    turn: &mut Turn<'_>,
-    items: Items<'_>,
-    durable: bool,
-    out: &mut Vec<u8>,
-) -> bool {
+pub(super) fn batch(turn: &mut Turn<'_>, items: Items<'_>, durable: bool, out: &mut Vec<u8>) -> bool {
     let mut answers = BatchAnswer::begin(out);
     let mut counted = false;
     // Bodies are written beside first: an item's head comes before it, and says how it fared.

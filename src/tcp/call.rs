@@ -29,7 +29,8 @@ pub(super) fn decide(
         check_room(turn, call)?;
     }
     let begin = out.len();
-    let mut render = Rendering { what, operation, all_reports, degraded: turn.degraded, now: turn.moment.now(), out };
+    let mut render =
+        Rendering { what, operation, all_reports, degraded: turn.degraded, now: turn.moment.now(), out };
     let decided = if let Some(handle) = call.handle {
         let usage = by_slot(turn, handle, call)?;
         let request = BoundRequest {
@@ -172,9 +173,7 @@ pub(super) fn bind(turn: &mut Turn<'_>, call: &Call<'_>, out: &mut Vec<u8>) -> R
             catalog_version,
             metrics: bound.slots.iter().map(|slot| slot.0).collect(),
         },
-        Err(denial) => {
-            Bound { reason: Some(Reason::from(denial).0), catalog_version, ..Bound::default() }
-        }
+        Err(denial) => Bound { reason: Some(Reason::from(denial).0), catalog_version, ..Bound::default() },
     };
     answer.put(out);
     Ok(())

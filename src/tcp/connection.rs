@@ -43,7 +43,8 @@ pub(super) async fn converse<S: Stream>(
 ) -> End {
     let _stay = departure.arrive();
     let was_leaving = departure.is_on();
-    let mut wire = Wire { stream, input: Input::new(), outbox: Outbox::default(), written: 0, unflushed: false };
+    let mut wire =
+        Wire { stream, input: Input::new(), outbox: Outbox::default(), written: 0, unflushed: false };
     let mut session = Session::new(guest);
     let mut patience = Patience::new(&server.config);
     let mut ticks = tokio::time::interval(patience.tick);
@@ -301,9 +302,18 @@ struct Patience {
 impl Patience {
     fn new(config: &Config) -> Patience {
         let Config { greeting_timeout, idle_timeout, .. } = *config;
-        let tick = (greeting_timeout.min(idle_timeout) / 4).clamp(Duration::from_millis(5), Duration::from_millis(250));
+        let tick = (greeting_timeout.min(idle_timeout) / 4)
+            .clamp(Duration::from_millis(5), Duration::from_millis(250));
         let none = Duration::ZERO;
-        Patience { tick, greeting_timeout, idle_timeout, greeting: none, quiet: none, stuck: none, written: 0 }
+        Patience {
+            tick,
+            greeting_timeout,
+            idle_timeout,
+            greeting: none,
+            quiet: none,
+            stuck: none,
+            written: 0,
+        }
     }
 
     /// Notes that something whole has come; part of a frame is nothing.

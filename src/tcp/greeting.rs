@@ -15,8 +15,8 @@ use crate::model::catalog::{Catalog, Key};
 use crate::model::id::ServiceId;
 use crate::model::record::{Service, ServiceState};
 use crate::wire::{
-    FRAME_MAX_DEFAULT, FRAME_MAX_GREATEST, FRAME_MAX_LEAST, Feature, Hello, Method, NONCE_LEN, Status, VERSION,
-    Welcome, proof_text, server_proof_text,
+    FRAME_MAX_DEFAULT, FRAME_MAX_GREATEST, FRAME_MAX_LEAST, Feature, Hello, Method, NONCE_LEN, Status,
+    VERSION, Welcome, proof_text, server_proof_text,
 };
 
 /// Room for the frames above 64 KiB of all connections together: a dozen connections with the greatest frames, hundreds
@@ -157,7 +157,12 @@ fn opens(server: &Server, uid: u32) -> Result<Scope, Rejected> {
 
 impl Greeted {
     /// Takes PROOF.
-    pub(super) fn prove(&self, server: &Server, peer: Peer, proof: &[u8; NONCE_LEN]) -> Result<Granted, Rejected> {
+    pub(super) fn prove(
+        &self,
+        server: &Server,
+        peer: Peer,
+        proof: &[u8; NONCE_LEN],
+    ) -> Result<Granted, Rejected> {
         let guesses = &*server.guesses;
         let (access, secret) = if self.method == Method::NODE_SECRET {
             let valid = server.secrets.valid();
@@ -191,7 +196,8 @@ impl Greeted {
             Attempt { peer, target, credential }
         }
         let wait = guesses.admit(&to(peer, target, proof)).err();
-        let is_seen = |it: &&Secret| wait.is_none() || guesses.admit(&to(peer, target, it.text().as_bytes())).is_ok();
+        let is_seen =
+            |it: &&Secret| wait.is_none() || guesses.admit(&to(peer, target, it.text().as_bytes())).is_ok();
         if let Some(right) = valid.iter().filter(is_seen).find(|it| it.proves(&self.text, proof)) {
             guesses.passed(&to(peer, target, right.text().as_bytes()));
             return Ok(right.clone());
@@ -246,7 +252,13 @@ pub(super) fn frame_max(server: &Server, wanted: u32) -> (u32, Option<Room>) {
 }
 
 /// WELCOME.
-pub(super) fn welcome(server: &Server, granted: &Granted, frame_max: u32, window: u32, session: u64) -> Welcome {
+pub(super) fn welcome(
+    server: &Server,
+    granted: &Granted,
+    frame_max: u32,
+    window: u32,
+    session: u64,
+) -> Welcome {
     Welcome {
         version: VERSION,
         frame_max,

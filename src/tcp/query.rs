@@ -12,11 +12,7 @@ use crate::model::time::{Period, Windows};
 use crate::wire::{Call, HEADER_LEN, LimitRow, Pong, QueryAnswer, Stats, Status, UsageRow};
 
 /// Tells the usage and limits of an application.
-pub(super) fn query(
-    turn: &mut Turn<'_>,
-    call: &Call<'_>,
-    out: &mut Vec<u8>,
-) -> Result<(), Refused> {
+pub(super) fn query(turn: &mut Turn<'_>, call: &Call<'_>, out: &mut Vec<u8>) -> Result<(), Refused> {
     let (id, service) = application(turn, call)?;
     let catalog = turn.server.engine.catalog();
     let gone = Refused::STALE;
@@ -75,7 +71,10 @@ pub(super) fn pong(turn: &Turn<'_>, out: &mut Vec<u8>) {
 /// Tells how the node fares.
 pub(super) fn stats(turn: &Turn<'_>, out: &mut Vec<u8>) -> Result<(), Refused> {
     if turn.scope != Scope::Node {
-        return Err(Refused::new(Status::METHOD_NOT_ALLOWED, "for connections that are open for all services"));
+        return Err(Refused::new(
+            Status::METHOD_NOT_ALLOWED,
+            "for connections that are open for all services",
+        ));
     }
     let server = turn.server;
     let health = server.engine.flush_health();

@@ -40,8 +40,10 @@ impl Refused {
         Refused::new(Status::STALE_HANDLE, "the handle is not valid (any more): bind again");
     pub(super) const STORAGE: Refused =
         Refused::new(Status::STORAGE_UNAVAILABLE, "the disk takes no writes at present");
-    pub(super) const TOO_LARGE: Refused =
-        Refused::new(Status::TOO_LARGE, "the answer does not fit a frame: ask for less, or for larger frames");
+    pub(super) const TOO_LARGE: Refused = Refused::new(
+        Status::TOO_LARGE,
+        "the answer does not fit a frame: ask for less, or for larger frames",
+    );
     pub(super) const BUSY: Refused = Refused::new(Status::OVERLOADED, "too much is unanswered already");
 
     pub(super) const fn new(status: Status, message: &'static str) -> Refused {

@@ -13,8 +13,8 @@ use crate::engine::{Moment, Scope, Ticket};
 use crate::listener::Guest;
 use crate::model::time::UnixMillis;
 use crate::wire::{
-    Call, Challenge, FRAME_MAX_DEFAULT, Flags, Frame, Goodbye, Header, Hello, Items, OPENING, Operation, Proof, Status,
-    split,
+    Call, Challenge, FRAME_MAX_DEFAULT, Flags, Frame, Goodbye, Header, Hello, Items, OPENING, Operation,
+    Proof, Status, split,
 };
 
 /// The widest window that is granted: at depth 64 nothing more is gained, and each request may wait for the disk.
@@ -147,7 +147,11 @@ impl Session {
             self.checked = now;
             return true;
         }
-        self.end(outbox, Goodbye::BROKEN_PROTOCOL, "the token or secret of this connection is not valid any more");
+        self.end(
+            outbox,
+            Goodbye::BROKEN_PROTOCOL,
+            "the token or secret of this connection is not valid any more",
+        );
         false
     }
 
@@ -338,8 +342,7 @@ impl Session {
         server.telemetry.welcomed.increment(1);
         (self.frame_max, self._room) = greeting::frame_max(server, granted.frame_max);
         self.window = granted.window.clamp(1, WINDOW_MAX);
-        let welcome =
-            greeting::welcome(server, &granted, self.frame_max, self.window, server.next_session());
+        let welcome = greeting::welcome(server, &granted, self.frame_max, self.window, server.next_session());
         let mut frame = Frame::answer(&mut outbox.ready, header.operation, Status::OK, header.id);
         welcome.put(frame.body());
         frame.end();

@@ -1,4 +1,4 @@
-//! Counters of the binary protocol. What happens with every frame is added up for a whole turn (all that was read
+//! Counters of the binary protocol. Decisions are those of `tollgate_decisions_total`, with HTTP's. What happens with every frame is added up for a whole turn (all that was read
 //! together), goes to a *lane* of the worker's own, and is published on a tick.
 
 use std::cell::Cell;
@@ -177,7 +177,12 @@ impl Telemetry {
         let decisions = (0..DECISIONS).map(|place| self.sum(place)).sum();
         let authorized: u64 = (0..CALLS.len()).map(|call| self.sum(call * RESULTS.len())).sum();
         let connections = self.open.load(Relaxed);
-        Sums { connections, frames: self.sum(FRAMES), decisions, denied: decisions.saturating_sub(authorized) }
+        Sums {
+            connections,
+            frames: self.sum(FRAMES),
+            decisions,
+            denied: decisions.saturating_sub(authorized),
+        }
     }
 
     /// Brings the recorder's counters up to date.
@@ -202,7 +207,10 @@ fn describe() {
         "Requests beyond a window or another budget of their connection"
     );
     describe_counter!("tollgate_tcp_greetings_total", "Clients let in, or not, by result");
-    describe_counter!("tollgate_tcp_protocol_errors_total", "Connections ended since their bytes were no frames");
+    describe_counter!(
+        "tollgate_tcp_protocol_errors_total",
+        "Connections ended since their bytes were no frames"
+    );
     describe_gauge!("tollgate_tcp_connections", "Open connections of the binary protocol");
     describe_counter!("tollgate_tcp_connections_accepted_total", "Connections accepted");
     describe_counter!(
@@ -213,7 +221,10 @@ fn describe() {
         "tollgate_tcp_connections_cut_off_total",
         "Connections ended because the client was too slow"
     );
-    describe_counter!("tollgate_tcp_accept_errors_total", "Failed accepts (out of file descriptors, for one)");
+    describe_counter!(
+        "tollgate_tcp_accept_errors_total",
+        "Failed accepts (out of file descriptors, for one)"
+    );
     describe_counter!("tollgate_tcp_handshakes_failed_total", "TLS handshakes that failed");
 }
 

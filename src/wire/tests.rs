@@ -1,3 +1,5 @@
+//! The codec by properties: what is written is read again, what is cut or unknown is refused, limits hold at n and n+1.
+
 use proptest::prelude::*;
 
 use super::*;

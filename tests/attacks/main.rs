@@ -11,6 +11,9 @@
 
 #[path = "../support/tls.rs"]
 mod authority;
+#[path = "../support/binary.rs"]
+mod binary;
+mod protocol;
 mod table;
 mod tls;
 mod victim;

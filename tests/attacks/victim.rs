@@ -30,6 +30,7 @@ pub(crate) struct Victim {
     child: Child,
     pub(crate) http: SocketAddr,
     pub(crate) admin: SocketAddr,
+    pub(crate) tcp: SocketAddr,
     /// The path of a call that its first start printed.
     call: String,
     _dir: tempfile::TempDir,
@@ -52,7 +53,16 @@ impl Victim {
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("TOLLGATE_")) {
             command.env_remove(name);
         }
-        command.args(["--http", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--tcp", "127.0.0.1:0", "--log", "error"]);
+        command.args([
+            "--http",
+            "127.0.0.1:0",
+            "--admin",
+            "127.0.0.1:0",
+            "--tcp",
+            "127.0.0.1:0",
+            "--log",
+            "error",
+        ]);
         for (timeout, seconds) in [("HEAD", "1"), ("BODY", "1"), ("IDLE", "2")] {
             command.env(format!("TOLLGATE_{timeout}_TIMEOUT_S"), seconds);
         }
@@ -72,15 +82,30 @@ impl Victim {
             let (_, rest) = rest.split_once("://").unwrap();
             rest.split(['/', '\n', ' ', '\'']).next().unwrap().parse().unwrap()
         };
-        let (http, admin) = (after("API on "), after("Telemetry: "));
+        let (http, admin, tcp) = (after("API on "), after("Telemetry: "), after("Binary protocol: "));
         let (_, call) = printed.split_once(&format!("{http}/transactions/authrep.xml?")).unwrap();
         let call = call.split('\'').next().unwrap().replace('[', "%5B").replace(']', "%5D");
-        Victim { child, http, admin, call, _dir: dir }
+        Victim { child, http, admin, tcp, call, _dir: dir }
     }
 
     /// The credentials of its sample, as a query.
     pub(crate) fn credentials(&self) -> &str {
         self.call.split("&usage").next().unwrap()
+    }
+
+    /// The sample's service and its token.
+    pub(crate) fn token(&self) -> (String, String) {
+        (self.parameter("service_id"), self.parameter("service_token"))
+    }
+
+    /// The sample application's key.
+    pub(crate) fn user_key(&self) -> String {
+        self.parameter("user_key")
+    }
+
+    fn parameter(&self, name: &str) -> String {
+        let value = self.call.split('&').find_map(|it| it.strip_prefix(name)?.strip_prefix('='));
+        value.unwrap().to_owned()
     }
 
     /// An authrep of so many hits, as it is sent.

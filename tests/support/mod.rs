@@ -85,6 +85,21 @@ impl<S: Read + Write> Client<S> {
         self.send([head.as_bytes(), body.as_bytes()].concat().as_slice())
     }
 
+    pub(crate) fn request(
+        &mut self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Answer {
+        let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let head = format!(
+            "{method} {target} HTTP/1.1\r\nHost: test\r\n{headers}Content-Length: {}\r\n\r\n",
+            body.len()
+        );
+        self.send([head.as_bytes(), body.as_bytes()].concat().as_slice()).unwrap()
+    }
+
     fn send(&mut self, request: &[u8]) -> std::io::Result<Answer> {
         self.stream.get_mut().write_all(request)?;
         self.read()

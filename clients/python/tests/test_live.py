@@ -136,7 +136,9 @@ class Calls(Live):
         self.assertEqual(client.query(["hits"], **two).counts["hits"].eternity, 40)
         many = client.batch([tollgate.authrep({"bytes": 1}, **self.one)] * 2000)
         self.assertEqual(sum(it.counted for it in many), 2000)
-        self.assertEqual(client.query(["bytes"], **self.one).counts["bytes"].eternity, 2000)
+        large = self.connect(frame_max=2**20).batch([tollgate.authrep({"bytes": 1}, **self.one)] * 8000)
+        self.assertEqual(sum(it.counted for it in large), 8000)
+        self.assertEqual(client.query(["bytes"], **self.one).counts["bytes"].eternity, 10_000)
 
     def test_refusals_are_raised_with_their_status(self):
         client = self.connect()

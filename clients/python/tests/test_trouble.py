@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
 import time
 import unittest
@@ -379,6 +380,22 @@ class SynchronousDecorator(Case):
 
         with self.assertRaises(TypeError):
             client.limited(user_key="x")(coroutine)
+
+
+class Interrupted(Case):
+    def test_a_connection_that_was_interrupted_is_not_used_again(self):
+        class Alarm(BaseException):
+            pass
+
+        def ring(*_):
+            raise Alarm
+
+        client = self.against(lambda peer, it: peer.number == 1 or peer.answer(it, PONG), timeout_s=10)
+        self.addCleanup(signal.signal, signal.SIGALRM, signal.signal(signal.SIGALRM, ring))
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        self.assertRaises(Alarm, client.ping)
+        self.assertEqual(client.ping(), tollgate.Pong(5, 6))
+        self.assertEqual(self.node.peers, 2)
 
 
 class Sharing(unittest.IsolatedAsyncioTestCase):

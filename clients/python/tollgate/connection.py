@@ -99,6 +99,10 @@ class Connection:
         except (OSError, Malformed, TollgateError) as reason:
             why = _reason(reason)
             self.close()
+        except BaseException:
+            # Interrupted: half a frame may have been sent.
+            self.close()
+            raise
         self._used = time.monotonic()
         return flight.outcomes(why)
 

@@ -7,17 +7,16 @@
 mod tests;
 mod text;
 
-use std::sync::atomic::Ordering;
-
 use serde::{Deserialize, Serialize};
 
 use super::Engine;
-use super::limits::{Held, Reports, binds, effect_on, hold, holds, read_reports};
+use super::limits::{Held, Reports, binds, effect_on, holds, read_reports};
+use super::moment::Moment;
 use super::request::{AuthRequest, UsageReport};
 use super::resolve::{Case, Unresolved, check_metrics, named_effects};
 use super::validate;
+use crate::counter::Met;
 use crate::model::amount::Effect;
-use crate::model::catalog::Catalog;
 use crate::model::decision::{Denial, Refusal};
 use crate::model::id::MetricSlot;
 use crate::model::metric::MetricTree;
@@ -144,6 +143,8 @@ pub struct LimitExplained {
     pub max: u64,
     /// The count now.
     pub count: u64,
+    /// What open reservations hold; they count against the maximum.
+    pub reserved: u64,
     /// The count that the call would leave.
     pub count_after: u64,
     /// What is left now.
@@ -160,14 +161,12 @@ impl Engine {
     /// How `request` would be decided now. Counts nothing.
     #[must_use]
     pub fn explain(&self, request: &AuthRequest<'_>, wall: UnixMillis) -> Explanation {
-        let now = self.now(wall);
+        let mut moment = self.moment(wall);
         loop {
-            let seen = self.publishing.load(Ordering::Acquire);
-            let catalog = self.catalog.load();
-            let mut explanation = Explanation::begun(now, catalog.version);
-            let refused = match self.explain_under(&catalog, request, now, &mut explanation) {
+            let mut explanation = Explanation::begun(moment.now(), moment.catalog().version);
+            let refused = match moment.explain_under(request, &mut explanation) {
                 Ok(()) => return explanation,
-                Err(unresolved) => self.start_again(unresolved, seen),
+                Err(unresolved) => moment.start_again(unresolved),
             };
             if let Err(refusal) = refused {
                 explanation.refuse(&refusal);
@@ -192,18 +191,21 @@ impl Engine {
         explanation.refuse(refusal);
         explanation
     }
+}
 
+impl Moment<'_> {
     fn explain_under<'r>(
         &self,
-        catalog: &Catalog,
         request: &AuthRequest<'r>,
-        now: UnixMillis,
         explanation: &mut Explanation,
     ) -> Result<(), Unresolved<Refusal<'r>>> {
-        let service = self.service(catalog, &request.credentials)?;
+        let (engine, catalog) = (self.engine, self.catalog());
+        let service = engine.service(catalog, &request.credentials)?;
         explanation.service = Some(ServiceExplained::of(service, request));
-        let (case, subject) = self.case(catalog, request)?;
-        let application = catalog.applications.get(case.facts.application.0).ok_or(Unresolved::Stale)?;
+        let (_, found) = engine.whose(catalog, request)?;
+        let Met { mut subject, facts, .. } = self.meet(found.index)?.ok_or(Unresolved::Stale)?;
+        let case = Case::of(catalog, service, facts, true).ok_or(Unresolved::Stale)?;
+        let application = case.application.ok_or(Unresolved::Stale)?;
         explanation.application = Some(ApplicationExplained::of(application, service));
         explanation.plan = Some(PlanExplained::of(case.plan));
 
@@ -213,25 +215,25 @@ impl Engine {
         }
         let denial = validate::denial(request, &case);
         // Usage is looked at only if nothing else denies the call; then there is no harm in showing what can be shown.
-        let named = match named_effects(&request.usage, tree) {
-            Err(_) if denial.is_some() && !case.in_shadow() => Effects::new(),
-            named => named?,
-        };
-        let effects = propagate(&named, tree, request.flat_usage);
+        let mut named = Effects::new();
+        match named_effects(&mut named, &request.usage, tree) {
+            Err(_) if denial.is_some() && !case.in_shadow() => named.clear(),
+            outcome => outcome?,
+        }
+        let mut effects = named.clone();
+        propagate(&mut effects, tree, request.flat_usage);
         let mut reports = Reports::new();
-        let windows = {
-            let locked = self.counters.lock(subject, catalog.version, now.minute());
-            let subject = locked.map_err(|_| Unresolved::Stale)?;
-            read_reports(&mut reports, case.plan, None, &subject);
-            *subject.windows()
-        };
+        subject.expire(self.now());
+        let held = read_reports(&mut reports, case.plan, &effects, true, &subject);
+        let windows = *subject.windows();
+        drop(subject);
         let show = |(slot, effect): &(MetricSlot, Effect)| {
             UsageExplained::of(tree, *slot, *effect, effect_on(&named, *slot).is_some())
         };
         explanation.usage = effects.iter().map(show).collect();
         let show = |report: &UsageReport| LimitExplained::of(report, tree, &effects, &windows);
         explanation.limits = reports.iter().map(show).collect();
-        explanation.conclude(denial, &case, &reports, &effects);
+        explanation.conclude(denial, &case, held, &reports, &effects);
         Ok(())
     }
 }
@@ -263,10 +265,10 @@ impl Explanation {
         &mut self,
         denial: Option<Denial<'_>>,
         case: &Case<'_>,
+        held: Held,
         reports: &Reports,
         effects: &Effects,
     ) {
-        let held = hold(reports, effects);
         let denial = denial.or((held != Held::All).then_some(Denial::LimitsExceeded));
         let Some(denial) = denial else {
             let bound = reports.iter().any(|report| binds(report, effects));
@@ -291,8 +293,11 @@ impl Explanation {
     fn exceeded(&self, held: Held) -> String {
         let decides = |limit: &&LimitExplained| !limit.holds && (held == Held::ButInShadow || !limit.shadow);
         self.limits.iter().find(decides).map_or_else(String::new, |it| {
-            let LimitExplained { metric, period, max, count, count_after, .. } = it;
-            format!("limit {metric}/{period}: {count} counted, {count_after} with this call, at most {max}")
+            let LimitExplained { metric, period, max, count, count_after, reserved, .. } = it;
+            let held = if *reserved > 0 { format!("{reserved} reserved, ") } else { String::new() };
+            format!(
+                "limit {metric}/{period}: {held}{count} counted, {count_after} with this call, at most {max}"
+            )
         })
     }
 }
@@ -318,8 +323,8 @@ impl ApplicationExplained {
         let by_user_key = service.backend_version == BackendVersion::UserKey;
         ApplicationExplained {
             id: application.id.0,
-            app_id: application.app_id.clone(),
-            name: application.name.clone(),
+            app_id: application.app_id.to_string(),
+            name: application.name.to_string(),
             state: application.state.name().to_owned(),
             shadow: application.shadow,
             known_by: if by_user_key { "user_key" } else { "app_id" }.to_owned(),
@@ -358,8 +363,9 @@ impl LimitExplained {
             window_end_s: window.map(|(_, end)| end),
             max: limit.max,
             count: report.current,
+            reserved: report.reserved,
             count_after: effect.map_or(report.current, |effect| effect.apply(report.current)),
-            remaining: limit.max.saturating_sub(report.current),
+            remaining: report.left(),
             concerned: effects.is_empty() || effect.is_some(),
             holds: holds(report, effects),
             shadow: limit.shadow,

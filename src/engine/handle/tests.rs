@@ -13,6 +13,7 @@ use crate::model::amount::Effect;
 use crate::model::catalog::Catalog;
 use crate::model::decision::{Denial, Refusal};
 use crate::model::draft::{CommandError, Draft, NewService};
+use crate::model::few::Few;
 use crate::model::id::{MetricSlot, PlanId};
 use crate::model::record::{ApplicationState, BackendVersion, Secret};
 use crate::model::time::Period;
@@ -145,7 +146,7 @@ fn what_changed_and_changed_back_does_not_bring_a_handle_back() {
     for keys in [Vec::new(), vec![Secret::new("key0")]] {
         world
             .engine
-            .change(|draft| draft.edit_application(world.applications[0], |it| it.user_keys = keys))
+            .change(|draft| draft.edit_application(world.applications[0], |it| it.user_keys = keys.into()))
             .unwrap();
     }
     assert_eq!(authrep(&world.engine, handle, HITS), Err(Refusal::StaleHandle));
@@ -265,7 +266,7 @@ fn a_limit_of_n_admits_exactly_n_by_handle_while_plans_keys_and_metrics_change()
                 let plan = if round % 2 == 0 { twin } else { world.plan };
                 let step = |draft: &mut Draft<'_>| match round % 4 {
                     0 | 1 => draft.edit_application(id, |it| it.plan = plan),
-                    2 => draft.edit_application(id, |it| it.app_id = format!("app-{round}")),
+                    2 => draft.edit_application(id, |it| it.app_id = format!("app-{round}").into()),
                     _ => {
                         draft.edit_metric(world.service, world.search, &format!("m{round}"), Some(world.hits))
                     }
@@ -331,7 +332,7 @@ fn what_is_decided_by_handle_is_decided_under_one_catalog() {
     suspend(true);
     let running = AtomicBool::new(true);
     std::thread::scope(|scope| {
-        for _ in 0..THREADS {
+        for _ in 0..4 {
             scope.spawn(|| {
                 let usage = [(HITS, Effect::Add(1))];
                 while running.load(Ordering::Relaxed) {
@@ -344,9 +345,10 @@ fn what_is_decided_by_handle_is_decided_under_one_catalog() {
                 }
             });
         }
-        for _ in 0..300 {
+        for _ in 0..100 {
             suspend(false);
             suspend(true);
+            world.engine.flush(NOW).unwrap();
         }
         running.store(false, Ordering::Relaxed);
     });
@@ -354,11 +356,11 @@ fn what_is_decided_by_handle_is_decided_under_one_catalog() {
 }
 
 #[test]
-fn a_decision_by_handle_waits_for_the_cut_of_a_command_that_is_half_way() {
+fn a_decision_waits_for_the_cut_of_a_command_that_is_half_way() {
     let world = World::new(1);
     let engine = &world.engine;
     let handle = bind(engine, "key0");
-    let decided = AtomicBool::new(false);
+    let decided = AtomicU64::new(0);
     std::thread::scope(|scope| {
         let mut sequencer = engine.sequencer.lock();
         let mut next = Catalog::clone(&engine.catalog());
@@ -366,17 +368,54 @@ fn a_decision_by_handle_waits_for_the_cut_of_a_command_that_is_half_way() {
         let version = next.version;
         let cut = engine.cut_and_publish(&mut sequencer, version, Vec::new(), || {
             engine.catalog.store(Arc::new(next));
-            // By key the call is decided under the new catalog at once, and none may follow it under the old one.
-            assert!(tests::authrep(engine, "key0", &[("hits", Some("1"))]).unwrap());
             scope.spawn(|| {
                 assert_eq!(authrep(engine, handle, HITS), Ok(true));
-                decided.store(true, Ordering::Relaxed);
+                decided.fetch_add(1, Ordering::Relaxed);
+            });
+            scope.spawn(|| {
+                assert!(tests::authrep(engine, "key0", &[("hits", Some("1"))]).unwrap());
+                decided.fetch_add(1, Ordering::Relaxed);
             });
             std::thread::sleep(Duration::from_millis(50));
-            assert!(!decided.load(Ordering::Relaxed));
+            assert_eq!(decided.load(Ordering::Relaxed), 0);
         });
         sequencer.recycle(cut);
     });
-    assert!(decided.into_inner());
+    assert_eq!(decided.into_inner(), 2);
     assert_eq!(world.count(0, 0, Period::Day), 2);
+}
+
+#[test]
+fn a_new_key_leads_to_nobody_under_the_catalog_before_it() {
+    // With the key comes a plan that admits all; without it the plan admits nothing.
+    let world = World::new(1);
+    let open = world.engine.change(|draft| {
+        draft.set_limit(world.plan, world.hits, Period::Eternity, 0)?;
+        draft.create_plan(world.service, None, "Open")
+    });
+    let open = open.unwrap().0;
+    let running = AtomicBool::new(true);
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while running.load(Ordering::Relaxed) {
+                    let decided = tests::authrep(&world.engine, "key1", &[("hits", Some("1"))]);
+                    let unknown = Refusal::UserKeyInvalid { key: Some("key1") };
+                    assert!(decided == Ok(true) || decided == Err(unknown), "{decided:?}");
+                }
+            });
+        }
+        for round in 0..100 {
+            let opens = round % 2 == 0;
+            let changed = world.engine.change(|draft| {
+                draft.edit_application(world.applications[0], |it| {
+                    it.plan = if opens { open } else { world.plan };
+                    it.user_keys = if opens { vec![Secret::new("key1")].into() } else { Few::default() };
+                })
+            });
+            changed.unwrap();
+            world.engine.flush(NOW).unwrap();
+        }
+        running.store(false, Ordering::Relaxed);
+    });
 }

@@ -90,7 +90,7 @@ pub(super) fn save(
         application.state = attributes.state.clone();
         application.shadow = attributes.shadow.unwrap_or(application.shadow);
         if let Some(url) = &attributes.redirect_url {
-            application.redirect_url = Some(url.clone());
+            application.redirect_url = Some(url.as_str().into());
         }
     })?;
     Ok(id)

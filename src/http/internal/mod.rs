@@ -70,7 +70,6 @@ mod sweep;
 mod usage_limits;
 mod utilization;
 
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -182,17 +181,22 @@ impl InternalApi {
         InternalApi { bodies, guesses, ..self }
     }
 
-    /// What goes on in the background until `shutdown`: run it beside the listener.
+    /// Whether anybody can call it.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        !self.logins.is_empty()
+    }
+
+    /// What goes on in the background until `shutdown`. Run it also while nobody can call the API: what was asked for
+    /// before is owed.
     pub fn background(&self, shutdown: CancellationToken) -> impl Future<Output = ()> + use<> {
         Arc::clone(&self.api.sweeper).run(shutdown)
     }
 
-    async fn respond<B>(&self, request: Request<B>) -> Response
+    async fn respond<B>(&self, request: Request<B>, peer: Peer) -> Response
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        // Who sent it is always told; those of whom it were not would share their budgets.
-        let peer = request.extensions().get().copied().unwrap_or(Peer::of(Ipv4Addr::UNSPECIFIED.into()));
         if let Some(refused) = self.keep_out(request.headers(), peer) {
             self.calls.unauthorized.increment(1);
             return refused;
@@ -252,7 +256,7 @@ impl Extension for InternalApi {
         path.strip_prefix(ROOT).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
-    fn answer(&self, request: Request<Incoming>) -> Answering<'_> {
-        Box::pin(self.respond(request))
+    fn answer(&self, request: Request<Incoming>, peer: Peer) -> Answering<'_> {
+        Box::pin(self.respond(request, peer))
     }
 }

@@ -26,9 +26,9 @@ fn sample() -> (Vec<Change>, u64) {
     let application = draft.create_application(&new).unwrap();
     let edit = |it: &mut Application| {
         it.state = ApplicationState::parse("limbo");
-        it.app_keys = vec![Secret::new("k1"), Secret::new("k2")];
-        it.user_keys = vec![Secret::new("u1")];
-        it.referrer_filters = vec!["*.example.org".into()];
+        it.app_keys = vec![Secret::new("k1"), Secret::new("k2")].into();
+        it.user_keys = vec![Secret::new("u1")].into();
+        it.referrer_filters = vec!["*.example.org".into()].into();
         it.redirect_url = Some("http://example.org/".into());
         it.shadow = true;
     };

@@ -74,7 +74,7 @@ impl Derive for Deriver {
                 self.derived.extend(all.into_iter().map(|reached| Derived::Reached { reached, at_s }));
             }
             Entry::Command(command) => self.deleted(&command),
-            Entry::Usage(_) | Entry::Set(_) => {}
+            Entry::Usage(_) | Entry::Set(_) | Entry::Reservation(_) => {}
         }
     }
 
@@ -188,7 +188,7 @@ impl Log<'_> {
             id: self.next_id,
             at_s,
             service: service.text().into_owned(),
-            application: application.app_id.clone(),
+            application: application.app_id.to_string(),
             kind,
         };
         self.next_id += 1;

@@ -17,6 +17,8 @@
 
 mod derive;
 mod event;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
