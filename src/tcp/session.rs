@@ -331,7 +331,7 @@ impl Session {
                 Ok(Proof { proof }) => {
                     let granted = greeted.prove(server, self.guest.peer, &proof);
                     granted.map(|granted| Greeting::Welcome(Box::new(granted)))
-                },
+                }
                 Err(error) => {
                     Refused::from(error).put_frame(out, operation, id);
                     self.reject(server);
