@@ -257,7 +257,16 @@ fn answer(operation: Operation, status: Status, body: &[u8]) -> Result<Parts, Wi
         }
         Operation::GOAWAY => {
             let it = Goodbye::read(body)?;
-            let why = ["", "stops", "another takes over", "protocol", "idle", "does not read", "handshake"];
+            let why = [
+                "",
+                "stops",
+                "another takes over",
+                "protocol",
+                "idle",
+                "does not read",
+                "handshake",
+                "no room",
+            ];
             let message = Failure::read(body)?.message;
             let fields =
                 if message.is_empty() { vec![] } else { vec![json!({ "tag": "MESSAGE", "value": message })] };

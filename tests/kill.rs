@@ -14,7 +14,9 @@
 //! - every authrep answered before an acknowledged report was *sent* is counted: the report's flush took it along;
 //! - every authrep answered before the creation of an acknowledged application was *begun* is counted likewise.
 //!
-//! - the first traffic of each application is told of once.
+//! - the first traffic of each application is told of once;
+//! - a reservation that was acknowledged is held until its end begins; one whose commit or cancellation was acknowledged
+//!   is gone; and what is counted is what was committed: once for each whose commit began and that is not held.
 //!
 //! How long a flush takes is the disk's affair: nothing here depends on it.
 #![allow(
@@ -25,6 +27,7 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -34,11 +37,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use support::Client;
+use tollgate::engine::Engine;
+use tollgate::engine::request::{AuthRequest, Call, Credentials, Usage};
 use tollgate::listener::system_clock;
+use tollgate::model::amount::Effect;
 use tollgate::model::catalog::Key;
 use tollgate::model::draft::{CommandError, Draft, NewApplication, NewService};
 use tollgate::model::id::{ApplicationId, PlanId, ServiceId};
 use tollgate::model::record::{BackendVersion, Secret};
+use tollgate::model::reservation::ReservationId;
 use tollgate::model::time::{Period, UnixMillis};
 use tollgate::node::{self, Node};
 use tollgate::plugin::alerts::{Event, EventKind};
@@ -76,6 +83,21 @@ struct Ledger {
     calls: [Calls; CALLED],
     /// Units over all rounds that had to be there, and that were sent.
     total: Calls,
+    /// What is known of each reservation that may be held.
+    reservations: BTreeMap<u64, Known>,
+    /// How many reservations were committed, one unit each.
+    committed: u64,
+}
+
+/// How far a reservation has come, as far as the child said.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Known {
+    /// Acknowledged.
+    Held,
+    /// Its end has begun: a commit or a cancellation.
+    Ending { commits: bool },
+    /// Its end is acknowledged.
+    Ended { commits: bool },
 }
 
 #[derive(Clone, Copy, Default)]
@@ -91,8 +113,9 @@ impl std::fmt::Display for Ledger {
         let Calls { sure, sent } = self.total;
         write!(
             f,
-            "{} applications and {sure} of {sent} units were acknowledged long enough: all there, once",
-            self.created
+            "{} applications and {sure} of {sent} units were acknowledged long enough: all there, once; {} reservations \
+             committed once",
+            self.created, self.committed
         )
     }
 }
@@ -118,6 +141,11 @@ fn child(dir: &Path) {
     writeln!(out, "serving {}", node.http).unwrap();
     out.flush().unwrap();
     let mut number = created(&node);
+    std::thread::spawn({
+        let engine = Arc::clone(&engine);
+        let held = find_application(&node, "held").unwrap();
+        move || reserve(&engine, held)
+    });
     loop {
         let began = now();
         let create = |draft: &mut Draft<'_>| application(draft, service, plan, &format!("new{number}"));
@@ -127,6 +155,71 @@ fn child(dir: &Path) {
         writeln!(out, "created {number} {began}").unwrap();
         out.flush().unwrap();
     }
+}
+
+/// Makes reservations, of one unit each, and ends most of them, for ever; says what it is about to do, and what is on
+/// disk.
+fn reserve(engine: &Engine, application: ApplicationId) {
+    let say = |line: &str| {
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "{line}").unwrap();
+        out.flush().unwrap();
+    };
+    let clock = system_clock();
+    let usage = [("search", Effect::Add(1))];
+    let request = AuthRequest {
+        call: Call::Reserve { ttl_s: 3600 },
+        oauth: false,
+        credentials: Credentials {
+            provider_key: Some("provider"),
+            service_id: Some("kill"),
+            ..Credentials::default()
+        },
+        app_id: None,
+        user_key: Some("held"),
+        app_key: None,
+        referrer: None,
+        redirect: None,
+        usage: Usage::Amounts(&usage),
+        log_code: None,
+        flat_usage: false,
+        no_body: true,
+    };
+    let mut open: Vec<_> =
+        engine.counters_of(application, clock()).unwrap().holds.iter().map(|hold| hold.id).collect();
+    for round in 0_u64.. {
+        let id = engine.authorize(&request, clock(), |answer| answer.reservation).unwrap().unwrap();
+        open.push(id);
+        // Some are acknowledged, of the others nobody has heard until their end.
+        if round % 4 != 0 {
+            engine.durable_blocking(engine.ticket()).unwrap();
+            say(&format!("reserved {}", id.0));
+        }
+        while open.len() > (round % 7) as usize {
+            let id = open.swap_remove(round as usize % open.len());
+            let commits = round % 3 != 0;
+            say(&format!("ending {} {commits}", id.0));
+            if commits {
+                engine.commit(&request, id, clock()).unwrap();
+            } else {
+                engine.cancel(&request, id, clock()).unwrap();
+            }
+            engine.durable_blocking(engine.ticket()).unwrap();
+            say(&format!("ended {} {commits}", id.0));
+        }
+    }
+}
+
+/// What a line of the child says of a reservation.
+fn known_of(line: &str) -> Option<(u64, Known)> {
+    let words: Vec<_> = line.split(' ').collect();
+    let known = match (words[0], words.get(2).map(|word| *word == "true")) {
+        ("reserved", None) => Known::Held,
+        ("ending", Some(commits)) => Known::Ending { commits },
+        ("ended", Some(commits)) => Known::Ended { commits },
+        _ => return None,
+    };
+    Some((words.get(1)?.parse().ok()?, known))
 }
 
 fn find_service(node: &Node) -> Option<ServiceId> {
@@ -159,6 +252,7 @@ fn prepare(node: &Node) -> (ServiceId, PlanId) {
         for number in 0..CALLED {
             application(draft, service, plan, &format!("called{number}"))?;
         }
+        application(draft, service, plan, "held")?;
         Ok((service, plan))
     };
     let (made, ticket) = node.engine().change(build).unwrap();
@@ -204,13 +298,15 @@ fn round(dir: &Path, ledger: &mut Ledger, seed: u64) {
 
     let reader = std::thread::spawn(move || {
         let mut created = (0, 0);
+        let mut reservations = BTreeMap::new();
         for line in lines.map_while(Result::ok) {
+            reservations.extend(known_of(&line));
             let words = line.strip_prefix("created ").and_then(|it| it.split_once(' '));
             let acknowledged =
                 words.and_then(|(number, began)| Some((number.parse().ok()?, began.parse().ok()?)));
             created = acknowledged.unwrap_or(created);
         }
-        created
+        (created, reservations)
     });
     let stop = Arc::new(AtomicBool::new(false));
     let callers: Vec<_> = (0..CALLERS)
@@ -228,7 +324,8 @@ fn round(dir: &Path, ledger: &mut Ledger, seed: u64) {
     child.wait().unwrap();
     stop.store(true, Ordering::Relaxed);
     let told: Vec<_> = callers.into_iter().map(|caller| caller.join().unwrap()).collect();
-    let (created, began): (u64, u128) = reader.join().unwrap();
+    let ((created, began), reservations): ((u64, u128), _) = reader.join().unwrap();
+    ledger.reservations.extend(reservations);
     ledger.created = ledger.created.max(created);
     // Whatever was answered before this moment was flushed with what was acknowledged as durable after it.
     let durable = told.iter().map(|told| told.report_sent).max().unwrap_or(0).max(began);
@@ -313,6 +410,30 @@ impl Ledger {
             // What is not there now must not come back, and what is must stay.
             *calls = Calls { sure: counted, sent: counted };
         }
+        self.check_reservations(&node, kill);
         runtime.block_on(node.stop()).unwrap();
+    }
+
+    fn check_reservations(&mut self, node: &Node, kill: u64) {
+        let Some(id) = find_application(node, "held") else {
+            assert!(self.reservations.is_empty(), "kill {kill}: held is gone");
+            return;
+        };
+        let image = node.engine().counters_of(id, UnixMillis(0)).unwrap();
+        let held = |id| image.holds.iter().any(|hold| hold.id == ReservationId(id));
+        for (id, known) in std::mem::take(&mut self.reservations) {
+            let expected = match known {
+                Known::Held => Some(true),
+                Known::Ending { .. } => None,
+                Known::Ended { .. } => Some(false),
+            };
+            assert!(expected.is_none_or(|it| it == held(id)), "kill {kill}: reservation {id} is {known:?}");
+            let commits = matches!(known, Known::Ending { commits: true } | Known::Ended { commits: true });
+            self.committed += u64::from(commits && !held(id));
+        }
+        self.reservations = image.holds.iter().map(|hold| (hold.id.0, Known::Held)).collect();
+        let counted = image.cells.first().map_or(0, |cell| cell.counts[Period::Eternity as usize]);
+        assert_eq!(counted, self.committed, "kill {kill}: committed and counted");
+        assert!(image.holds.iter().all(|hold| hold.amounts.iter().map(|(_, amount)| amount).eq([&1, &1])));
     }
 }

@@ -15,7 +15,9 @@ use std::time::{Duration, SystemTime};
 
 use support::Client;
 use support::process::{Process, tollgate};
+use tollgate::engine::request::{self as ask, AuthRequest};
 use tollgate::listener::system_clock;
+use tollgate::model::amount::Effect;
 use tollgate::model::draft::{Draft, NewApplication, NewService};
 use tollgate::model::record::{BackendVersion, Secret};
 use tollgate::model::time::Period;
@@ -108,6 +110,24 @@ fn prepare(dir: &Path) {
     let call = format!("service_token={token}&service_id=looked-at&user_key={user_key}&usage%5Bsearch%5D=3");
     let answer = Client::connect(node.http).get(&format!("/transactions/authrep.xml?{call}"));
     assert_eq!(answer.status, 200, "{answer:?}");
+    let request = AuthRequest {
+        call: ask::Call::Reserve { ttl_s: 3600 },
+        oauth: false,
+        credentials: ask::Credentials { provider_key: Some(provider_key), ..Default::default() },
+        app_id: None,
+        user_key: Some(user_key),
+        app_key: None,
+        referrer: None,
+        redirect: None,
+        usage: ask::Usage::Amounts(&[("search", Effect::Add(7))]),
+        log_code: None,
+        flat_usage: false,
+        no_body: false,
+    };
+    let credentials = ask::Credentials { service_id: Some("looked-at"), ..request.credentials };
+    let request = AuthRequest { credentials, ..request };
+    let reserved = node.engine().authorize(&request, system_clock()(), |answer| answer.reservation);
+    assert!(reserved.unwrap().is_some());
     runtime.block_on(node.stop()).unwrap();
 }
 
@@ -156,7 +176,7 @@ fn inspecting_a_stopped_node_shows_it_and_changes_nothing() {
     let out = inspect(&["--service", "looked-at"]);
     assert!(out.contains("search") && out.contains("1000 hits a eternity"), "{out}");
     let out = inspect(&["--service", "looked-at", "--app-id", "the-app"]);
-    assert!(out.contains("3/1000"), "{out}");
+    assert!(out.contains("3/1000") && out.contains("7 search, 7 hits"), "{out}");
     let json: serde_json::Value =
         serde_json::from_str(&inspect(&["--json", "--service", "looked-at", "--app-id", "the-app"])).unwrap();
     let application = &json["application"];
@@ -169,6 +189,9 @@ fn inspecting_a_stopped_node_shows_it_and_changes_nothing() {
     assert_eq!(by_id["application"], *application);
     assert_eq!(application["counters"][0]["metric"], "hits");
     assert_eq!(application["counters"][0]["eternity"], 3);
+    assert_eq!(application["counters"][0]["reserved"], 7);
+    assert_eq!(application["reservations"][0]["held"][0]["metric"], "search");
+    assert_eq!(application["reservations"].as_array().unwrap().len(), 1);
     assert_eq!(contents(&data), before, "nothing may change");
     assert_eq!(std::fs::read_dir(&scratch).unwrap().count(), 0, "no copy is left behind");
 }

@@ -34,8 +34,8 @@ type Item struct {
 
 // BatchOptions say how a Batch is done.
 type BatchOptions struct {
-	// All makes all items happen, as one step, or none: Authorize, Authrep, Check and Report only, of at most 64
-	// applications, in one frame.
+	// All makes all items happen, as one step, or none: Authorize, Authrep and Check only (StatusOutOfPlace), of at most
+	// 64 applications (StatusTooLarge), in one frame (ErrTooLarge).
 	All bool
 	// Durability of what is counted.
 	Durability Durability
@@ -63,8 +63,8 @@ type BatchResult struct {
 }
 
 // Batch does many calls in one frame, in order: each sees what those before it counted. What does not fit a frame goes
-// in several, one after the other; not with BatchOptions.All (ErrTooLarge). An item whose handle turns out to have ended
-// is done after the others.
+// in several, one after the other; not with BatchOptions.All (ErrTooLarge). An item whose handle turns out to have
+// ended is done after the others.
 //
 // The error is that of frames which were not answered: their items have it too, but for those that Config.Away decides
 // (not with BatchOptions.All). Items before and after may be done: look at each.

@@ -123,7 +123,8 @@ func TestABatchThatDoesNotFitGoesInSeveralFrames(t *testing.T) {
 	if !errors.Is(err, ErrTooLarge) || result.Done || result.Items[50].Err == nil {
 		t.Errorf("all of 51: %+v, %v", result, err)
 	}
-	if _, err := client.Batch(context.Background(), hits(4, strings.Repeat("k", 1000)), BatchOptions{All: true}); !errors.Is(err, ErrTooLarge) {
+	long := hits(4, strings.Repeat("k", 1000))
+	if _, err := client.Batch(context.Background(), long, BatchOptions{All: true}); !errors.Is(err, ErrTooLarge) {
 		t.Errorf("all of more than a frame: %v", err)
 	}
 }

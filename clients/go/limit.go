@@ -14,11 +14,11 @@ type KeyFunc func(*http.Request) (App, bool)
 
 // Limit is middleware that lets a request pass if its application may make it, and counts the usage given (Authrep).
 //
-// A request that names nobody, an application that there is not (or that is too long to be one), and a denial for other reasons than limits are answered
-// 403; a denial because of limits 429, with Retry-After in seconds (rounded up) unless waiting does not help; 503 if the
-// node is away and Config.Away is Fail; 500 if the node does not accept what the gateway asks (a metric that there is
-// not, say). Where a limit concerns the call, RateLimit-Limit, RateLimit-Remaining (calls like this one) and
-// RateLimit-Reset (seconds) are set. Bodies are a short text.
+// A request that names nobody, an application that there is not (or that is too long to be one), and a denial for other
+// reasons than limits are answered 403; a denial because of limits 429, with Retry-After in seconds (rounded up) unless
+// waiting does not help; 503 if the node is away and Config.Away does not allow; 500 if the node does not accept what
+// the gateway asks (a metric that there is not, say). Where a limit concerns the call, RateLimit-Limit,
+// RateLimit-Remaining (calls like this one) and RateLimit-Reset (seconds) are set. Bodies are a short text.
 //
 //	limited := tollgate.Limit(client, tollgate.HeaderKey("X-API-Key"), tollgate.Usage{Metric: "hits", Amount: 1})
 //	http.ListenAndServe(":8080", limited(handler))

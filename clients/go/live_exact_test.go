@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"tollgate"
+	"tollgate/wire"
 )
 
 // TestExactly lets 64 goroutines ask much more than a limit admits, by handle, by fields, in batches and with
@@ -62,12 +63,13 @@ func TestExactly(t *testing.T) {
 		ask  func(goroutine, i int) (uint64, error)
 		each int
 		want uint64 // what is admitted
+		with wire.Features
 	}{
-		"single": {func(int, int) (uint64, error) { return one(bound, "single") }, 40, most},
-		"fields": {func(int, int) (uint64, error) { return one(fields, "fields") }, 40, most},
-		"batch":  {func(int, int) (uint64, error) { return several(bound, "batch", false) }, 6, most},
-		"all":    {func(int, int) (uint64, error) { return several(bound, "all", true) }, 6, most / 7 * 7},
-		"held":   {func(_, i int) (uint64, error) { return held(bound, "held", i%4 == 3) }, 60, most},
+		"single": {func(int, int) (uint64, error) { return one(bound, "single") }, 40, most, 0},
+		"fields": {func(int, int) (uint64, error) { return one(fields, "fields") }, 40, most, 0},
+		"batch":  {func(int, int) (uint64, error) { return several(bound, "batch", false) }, 6, most, 0},
+		"all":    {func(int, int) (uint64, error) { return several(bound, "all", true) }, 6, most / 7 * 7, wire.FeatureAll},
+		"held":   {func(_, i int) (uint64, error) { return held(bound, "held", i%4 == 3) }, 60, most, wire.FeatureReserve},
 		"mixed": {func(g, i int) (uint64, error) {
 			switch g % 3 {
 			case 0:
@@ -76,32 +78,36 @@ func TestExactly(t *testing.T) {
 				return one(fields, "mixed")
 			}
 			return several(bound, "mixed", false)
-		}, 40, most},
+		}, 40, most, 0},
 	} {
-		var admitted atomic.Uint64
-		var wait sync.WaitGroup
-		for g := 0; g < goroutines; g++ {
-			g := g
-			wait.Add(1)
-			go func() {
-				defer wait.Done()
-				for i := 0; i < it.each; i++ {
-					n, err := it.ask(g, i)
-					if err != nil {
-						t.Errorf("%s: %v", name, err)
-						return
+		it := it
+		t.Run(name, func(t *testing.T) {
+			needs(t, bound, it.with)
+			var admitted atomic.Uint64
+			var wait sync.WaitGroup
+			for g := 0; g < goroutines; g++ {
+				g := g
+				wait.Add(1)
+				go func() {
+					defer wait.Done()
+					for i := 0; i < it.each; i++ {
+						n, err := it.ask(g, i)
+						if err != nil {
+							t.Error(err)
+							return
+						}
+						admitted.Add(n)
 					}
-					admitted.Add(n)
-				}
-			}()
-		}
-		wait.Wait()
-		if admitted.Load() != it.want {
-			t.Errorf("%s: %d admitted, not %d", name, admitted.Load(), it.want)
-		}
-		if got := count(t, bound, name, "hits"); got != it.want {
-			t.Errorf("%s: %d counted, not %d", name, got, it.want)
-		}
+				}()
+			}
+			wait.Wait()
+			if admitted.Load() != it.want {
+				t.Errorf("%d admitted, not %d", admitted.Load(), it.want)
+			}
+			if got := count(t, bound, name, "hits"); got != it.want {
+				t.Errorf("%d counted, not %d", got, it.want)
+			}
+		})
 	}
 }
 
@@ -114,14 +120,18 @@ func TestAfterARestart(t *testing.T) {
 			t.Fatalf("%+v, %v", r, err)
 		}
 	}
-	held, err := client.Reserve(soon(t), tollgate.Call{
-		App: tollgate.App{UserKey: "k"}, Usage: []tollgate.Usage{{Metric: "hits", Amount: 5}},
-		Durability: tollgate.Durable,
-	}, time.Minute)
-	if err != nil || !held.Allowed {
-		t.Fatalf("%+v, %v", held, err)
-	}
+	var held *tollgate.Reservation
 	before, _ := client.Node()
+	if before.Features&wire.FeatureReserve != 0 {
+		var err error
+		held, err = client.Reserve(soon(t), tollgate.Call{
+			App: tollgate.App{UserKey: "k"}, Usage: []tollgate.Usage{{Metric: "hits", Amount: 5}},
+			Durability: tollgate.Durable,
+		}, time.Minute)
+		if err != nil || !held.Allowed {
+			t.Fatalf("%+v, %v", held, err)
+		}
+	}
 	n.kill()
 
 	waits := make(chan error, 1)
@@ -145,11 +155,16 @@ func TestAfterARestart(t *testing.T) {
 			t.Errorf("%+v, %v", d, err)
 		}
 	}
-	if r, err := held.Commit(soon(t), tollgate.Usage{Metric: "hits", Amount: 2}); err != nil || r.Outcome != tollgate.Done {
-		t.Errorf("a reservation from before: %+v, %v", r, err)
+	want := uint64(6)
+	if held != nil {
+		want += 2
+		r, err := held.Commit(soon(t), tollgate.Usage{Metric: "hits", Amount: 2})
+		if err != nil || r.Outcome != tollgate.Done {
+			t.Errorf("a reservation from before: %+v, %v", r, err)
+		}
 	}
-	if got := count(t, client, "k", "hits"); got != 8 {
-		t.Errorf("%d counted, not 8", got)
+	if got := count(t, client, "k", "hits"); got != want {
+		t.Errorf("%d counted, not %d", got, want)
 	}
 }
 
@@ -158,7 +173,9 @@ func TestAfterARestart(t *testing.T) {
 func TestAStopLosesNoCall(t *testing.T) {
 	n := startNode(t)
 	n.prepare(1<<40, "k")
-	client := n.client(tollgate.Config{AwayWait: 10 * time.Second, Timeout: 10 * time.Second, ReconnectMax: 50 * time.Millisecond})
+	client := n.client(tollgate.Config{
+		AwayWait: 10 * time.Second, Timeout: 10 * time.Second, ReconnectMax: 50 * time.Millisecond,
+	})
 	var admitted atomic.Uint64
 	stop := make(chan struct{})
 	var wait sync.WaitGroup

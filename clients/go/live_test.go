@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"tollgate"
+	"tollgate/wire"
 )
 
 func TestTheSampleOfAFirstStart(t *testing.T) {
@@ -52,7 +53,7 @@ func TestWhatANodeSaysToEachCall(t *testing.T) {
 	client := n.client(tollgate.Config{})
 	ctx := soon(t)
 	for round := 0; round < 2; round++ { // by fields, then by handle
-		before := uint64(20 * round)
+		before := uint64(14 * round)
 		must := func(d tollgate.Decision, err error) tollgate.Decision {
 			t.Helper()
 			if err != nil || !d.Allowed || !d.Limited || d.Max != 100 {
@@ -89,44 +90,18 @@ func TestWhatANodeSaysToEachCall(t *testing.T) {
 			t.Errorf("all limits: %+v", d)
 		}
 
-		held, err := client.Reserve(ctx, call, time.Minute)
-		if err != nil || !held.Allowed || held.ID == 0 {
-			t.Fatalf("reserve: %+v, %v", held, err)
-		}
-		standing, err := client.Query(ctx, tollgate.App{UserKey: "k"}, "hits")
-		if err != nil || standing.Reservations != 1 || !standing.Active || len(standing.Limits) != 1 ||
-			standing.Limits[0].Held != 4 || standing.Limits[0].Metric != "hits" || len(standing.Usage) != 1 {
-			t.Errorf("query: %+v, %v", standing, err)
-		}
-		if r, err := held.Commit(ctx, tollgate.Usage{Metric: "hits", Amount: 6}); err != nil || r.Outcome != tollgate.Overrun {
-			t.Errorf("commit: %+v, %v", r, err)
-		}
-		if _, err := held.Commit(ctx); !errors.Is(err, tollgate.StatusReservationUnknown) {
-			t.Errorf("commit again: %v", err)
-		}
-		held, err = client.Reserve(ctx, call, time.Minute)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if r, err := held.Cancel(ctx); err != nil || r.Outcome != tollgate.Done {
-			t.Errorf("cancel: %+v, %v", r, err)
-		}
 		items := []tollgate.Item{
 			{Do: tollgate.OpAuthrep, Call: hit("k")}, {Do: tollgate.OpReport, Call: call},
 			{Do: tollgate.OpReport, Call: hit("nobody")},
 		}
 		items[1].Call.Usage = []tollgate.Usage{{Metric: "hits", Amount: 3}}
 		result, err := client.Batch(ctx, items, tollgate.BatchOptions{})
-		if err != nil || result.Items[0].Decision.Count != before+17 || result.Items[1].Err != nil ||
+		if err != nil || result.Items[0].Decision.Count != before+11 || result.Items[1].Err != nil ||
 			!errors.Is(result.Items[2].Err, tollgate.StatusUserKeyInvalid) {
 			t.Errorf("batch: %+v, %v", result, err)
 		}
-		result, err = client.Batch(ctx, items, tollgate.BatchOptions{All: true})
-		if err != nil || result.Done || !errors.Is(result.Items[0].Err, tollgate.StatusNotDone) {
-			t.Errorf("all or none: %+v, %v", result, err)
-		}
-		if got := count(t, client, "k", "hits"); got != before+20 {
-			t.Errorf("%d counted, not %d", got, before+20)
+		if got := count(t, client, "k", "hits"); got != before+14 {
+			t.Errorf("%d counted, not %d", got, before+14)
 		}
 		if err := client.Bind(ctx, tollgate.App{UserKey: "k"}, "hits", "bytes"); err != nil {
 			t.Fatal(err)
@@ -153,8 +128,95 @@ func TestWhatANodeSaysToEachCall(t *testing.T) {
 	if _, err := client.Report(ctx, old); !errors.Is(err, tollgate.StatusTimestampTooOld) {
 		t.Errorf("a report of the day before yesterday: %v", err)
 	}
+}
+
+func TestReservations(t *testing.T) {
+	n := startNode(t)
+	n.prepare(100, "k")
+	client := n.client(tollgate.Config{})
+	needs(t, client, wire.FeatureReserve)
+	ctx := soon(t)
+	call := hit("k")
+	call.Usage[0].Amount = 4
+	for round := uint64(0); round < 2; round++ { // by fields, then by handle
+		held, err := client.Reserve(ctx, call, time.Minute)
+		if err != nil || !held.Allowed || held.ID == 0 {
+			t.Fatalf("reserve: %+v, %v", held, err)
+		}
+		standing, err := client.Query(ctx, tollgate.App{UserKey: "k"}, "hits")
+		if err != nil || standing.Reservations != 1 || len(standing.Limits) != 1 || standing.Limits[0].Held != 4 {
+			t.Errorf("query: %+v, %v", standing, err)
+		}
+		r, err := held.Commit(ctx, tollgate.Usage{Metric: "hits", Amount: 6})
+		if err != nil || r.Outcome != tollgate.Overrun {
+			t.Errorf("commit: %+v, %v", r, err)
+		}
+		if _, err := held.Commit(ctx); !errors.Is(err, tollgate.StatusReservationUnknown) {
+			t.Errorf("commit again: %v", err)
+		}
+		held, err = client.Reserve(ctx, call, time.Minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r, err := held.Cancel(ctx); err != nil || r.Outcome != tollgate.Done {
+			t.Errorf("cancel: %+v, %v", r, err)
+		}
+		result, err := client.Batch(ctx, []tollgate.Item{{Do: tollgate.OpReserve, Call: call, TTL: time.Minute}},
+			tollgate.BatchOptions{Durability: tollgate.Durable})
+		if err != nil || !result.Items[0].Decision.Allowed {
+			t.Fatalf("reserve in a batch: %+v, %v", result, err)
+		}
+		result, err = client.Batch(ctx, []tollgate.Item{
+			{Do: tollgate.OpCommit, Call: call, Reservation: result.Items[0].Reservation},
+		}, tollgate.BatchOptions{})
+		if err != nil || result.Items[0].Err != nil || result.Items[0].Receipt.Outcome != tollgate.Done {
+			t.Errorf("commit in a batch: %+v, %v", result, err)
+		}
+		if got := count(t, client, "k", "hits"); got != 10*(round+1) {
+			t.Errorf("%d counted, not %d", got, 10*(round+1))
+		}
+		if err := client.Bind(ctx, tollgate.App{UserKey: "k"}, "hits"); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if _, err := client.Reserve(ctx, hit("k"), 2*time.Hour); !errors.Is(err, tollgate.StatusTTLInvalid) {
 		t.Errorf("a reservation for two hours: %v", err)
+	}
+	for i := 0; i < 64; i++ {
+		if held, err := client.Reserve(ctx, hit("k"), time.Minute); err != nil || !held.Allowed {
+			t.Fatalf("reservation %d: %+v, %v", i, held, err)
+		}
+	}
+	if _, err := client.Reserve(ctx, hit("k"), time.Minute); !errors.Is(err, tollgate.StatusTooManyReservations) {
+		t.Errorf("the 65th: %v", err)
+	}
+}
+
+func TestAllOrNone(t *testing.T) {
+	n := startNode(t)
+	n.prepare(10, "a", "b")
+	client := n.client(tollgate.Config{})
+	needs(t, client, wire.FeatureAll)
+	ctx := soon(t)
+	all := tollgate.BatchOptions{All: true}
+	items := []tollgate.Item{{Do: tollgate.OpAuthrep, Call: hit("a")}, {Do: tollgate.OpAuthrep, Call: hit("b")}}
+	if result, err := client.Batch(ctx, items, all); err != nil || !result.Done || !result.Items[1].Decision.Allowed {
+		t.Errorf("all: %+v, %v", result, err)
+	}
+	items[1].Call.Usage = []tollgate.Usage{{Metric: "hits", Amount: 10}}
+	result, err := client.Batch(ctx, items, all)
+	if err != nil || result.Done || !errors.Is(result.Items[0].Err, tollgate.StatusNotDone) ||
+		result.Items[1].Decision.Reason != tollgate.LimitsExceeded {
+		t.Errorf("one denied: %+v, %v", result, err)
+	}
+	items[1].Call = hit("nobody")
+	result, err = client.Batch(ctx, items, all)
+	if err != nil || result.Done || !errors.Is(result.Items[0].Err, tollgate.StatusNotDone) ||
+		!errors.Is(result.Items[1].Err, tollgate.StatusUserKeyInvalid) {
+		t.Errorf("one refused: %+v, %v", result, err)
+	}
+	if a, b := count(t, client, "a", "hits"), count(t, client, "b", "hits"); a != 1 || b != 1 {
+		t.Errorf("%d and %d counted", a, b)
 	}
 }
 

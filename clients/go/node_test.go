@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"tollgate"
+	"tollgate/wire"
 )
 
 const (
@@ -198,7 +199,8 @@ func (n *node) client(config tollgate.Config) *tollgate.Client {
 	if config.Address == "" {
 		config.Address = n.tcp
 	}
-	if config.Secret == "" && config.SecretFile == "" && config.Token == "" && !strings.HasPrefix(config.Address, "unix:") {
+	byUser := strings.HasPrefix(config.Address, "unix:")
+	if config.Secret == "" && config.SecretFile == "" && config.Token == "" && !byUser {
 		config.Token = serviceToken
 	}
 	if config.Service == "" {
@@ -213,6 +215,14 @@ func (n *node) client(config tollgate.Config) *tollgate.Client {
 		n.t.Fatal(err)
 	}
 	return client
+}
+
+// needs skips a test of what the node says it does not offer.
+func needs(t *testing.T, client *tollgate.Client, features wire.Features) {
+	t.Helper()
+	if w, ok := client.Node(); !ok || w.Features&features != features {
+		t.Skipf("this node offers features 0x%X, the test is of 0x%X", w.Features, features)
+	}
 }
 
 // soon is a context for what should be done at once.

@@ -19,8 +19,8 @@ type Reservation struct {
 }
 
 // Reserve decides as Authrep does; if the answer is yes the usage is held instead of counted: until it is committed,
-// cancelled or expires it counts against limits. For costs that are known only afterwards. ttl is 1 second to 1 hour, by
-// the node's clock; a part of a second counts as a whole one. At most 64 are open for an application.
+// cancelled or expires it counts against limits. For costs that are known only afterwards. ttl is 1 second to 1 hour,
+// by the node's clock; a part of a second counts as a whole one. At most 64 are open for an application.
 //
 // If Config.Away says yes, nothing is held, and Commit reports.
 func (c *Client) Reserve(ctx context.Context, call Call, ttl time.Duration) (*Reservation, error) {

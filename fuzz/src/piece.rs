@@ -18,7 +18,10 @@ fn check(piece: &[u8]) {
             // What each part takes at least, packed.
             let cells: usize = subjects.iter().map(|subject| subject.cells.len()).sum();
             let waiting: usize = subjects.iter().map(|subject| subject.waiting.len()).sum();
-            assert!(subjects.len() * 25 + cells * 64 + waiting * 21 <= piece.len());
+            let amounts =
+                subjects.iter().flat_map(|subject| &subject.holds).map(|hold| hold.amounts.len().max(1));
+            let held: usize = amounts.sum();
+            assert!(subjects.len() * 25 + cells * 64 + waiting * 21 + held * 20 <= piece.len());
         }
     }
 }
@@ -26,8 +29,9 @@ fn check(piece: &[u8]) {
 /// One input.
 pub fn run(bytes: &[u8]) {
     check(bytes);
-    let [kind, body @ ..] = bytes else { return };
-    let mut piece = vec![1, 1 + kind % 3, 0, 0];
+    let [marks, body @ ..] = bytes else { return };
+    let (version, kind) = (1 + marks / 3 % 3, 1 + marks % 3);
+    let mut piece = vec![version, kind, 0, 0];
     piece.extend(INDEX.to_le_bytes());
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&GENERATION.to_le_bytes());

@@ -45,7 +45,7 @@ fn seal_group(bytes: &mut [u8], at: usize, segment: u32, first: &mut u64) -> usi
         let padded = (ENTRY + payload).next_multiple_of(8).min(end - entry);
         put(bytes, entry, &(payload as u32).to_le_bytes());
         put(bytes, entry + 8, &first.wrapping_add(count).to_le_bytes());
-        let (kind, version) = (bytes[entry + 16] % 5, bytes[entry + 17] % 16);
+        let (kind, version) = (bytes[entry + 16] % 10, bytes[entry + 17] % 16);
         put(bytes, entry + 16, &[kind, u8::from(version != 0), 0, 0, 0, 0, 0, 0]);
         bytes[entry + ENTRY + payload..entry + padded].fill(0);
         let sum = crc(0, &[&bytes[entry + 8..entry + ENTRY + payload]]);

@@ -43,7 +43,7 @@ NAMES = {
     ],
     "outcome": ["done", "overrun", "expired"],
     "period": ["eternity", "year", "month", "week", "day", "hour", "minute"],
-    "why": [None, "stops", "another takes over", "protocol", "idle", "does not read", "handshake"],
+    "why": [None, "stops", "another takes over", "protocol", "idle", "does not read", "handshake", "no room"],
     "kind": ["adds", "sets"],
 }  # fmt: skip
 NAMES["shadow_reason"] = NAMES["reason"]

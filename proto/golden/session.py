@@ -263,6 +263,8 @@ def batches():
           [error("AUTHREP", "NOT_DONE"), denied("AUTHREP", "export", 0, 0)], ["ALL"], False)  # fmt: skip
     batch("all or none: refused", [stale, with_handle("AUTHREP", 3, adds(HITS, 1))],
           [error("AUTHREP", "STALE_HANDLE"), error("AUTHREP", "NOT_DONE")], ["ALL"], False)  # fmt: skip
+    batch("all or none: no reports", [with_handle("AUTHREP", 3, adds(HITS, 1)), with_handle("REPORT", 3)],
+          [error("AUTHREP", "NOT_DONE"), error("REPORT", "OUT_OF_PLACE")], ["ALL"], False)  # fmt: skip
     batch("all or none: all", [with_handle("AUTHREP", 3, adds(HITS, 1)), with_handle("AUTHREP", 1, adds(HITS, 1))],
           [limited("AUTHREP", "hits", 10, 4, 6), limited("AUTHREP", "hits", 10, 9, 1)], ["ALL"])  # fmt: skip
     empty = "18000000" + "16000000" + number(1, "Q") + "0800" + "0000" + "00000000"

@@ -7,7 +7,8 @@ use super::{Exit, configuration, say, show, show_json};
 use crate::config::Settings;
 use crate::listener::system_clock;
 use crate::node::inspect::{
-    ApplicationReport, CatalogReport, InspectError, Query, Report, ServiceReport, Which, inspect,
+    ApplicationReport, CatalogReport, InspectError, Query, Report, ReservationRow, ServiceReport, Which,
+    inspect,
 };
 
 #[derive(Args, Debug)]
@@ -80,7 +81,8 @@ fn catalog(catalog: &CatalogReport) -> String {
     let (totals, journal) = (&catalog.totals, &catalog.journal);
     let mut text = format!(
         "Catalog version {}: {} tenants, {} accounts, {} services, {} plans, {} applications\n\
-         Journal term {}: {} entries on disk, {} given out; {} items wait for their windows\n\n",
+         Journal term {}: {} entries on disk, {} given out; {} items wait for their windows; \
+         {} reservations are open\n\n",
         catalog.version,
         totals.tenants,
         totals.accounts,
@@ -90,7 +92,8 @@ fn catalog(catalog: &CatalogReport) -> String {
         journal.term,
         journal.synced,
         journal.appended,
-        catalog.waiting_items
+        catalog.waiting_items,
+        catalog.open_reservations
     );
     let rows: Vec<_> = catalog
         .services
@@ -164,12 +167,32 @@ fn application(application: &ApplicationReport) -> String {
                 cell("month", it.month),
                 cell("year", it.year),
                 cell("eternity", it.eternity),
+                it.reserved.to_string(),
             ]
         })
         .collect();
-    text += &table(["COUNTED", "MINUTE", "HOUR", "DAY", "WEEK", "MONTH", "YEAR", "ETERNITY"], &rows);
+    let heads = ["COUNTED", "MINUTE", "HOUR", "DAY", "WEEK", "MONTH", "YEAR", "ETERNITY", "RESERVED"];
+    text += &table(heads, &rows);
     if application.waiting_items > 0 {
         text += &format!("{} future-dated items wait for their windows\n", application.waiting_items);
+    }
+    text + &reservations(application)
+}
+
+fn reservations(application: &ApplicationReport) -> String {
+    let mut text = String::new();
+    if !application.reservations.is_empty() {
+        let row = |it: &ReservationRow| {
+            let held = it.held.iter().map(|held| format!("{} {}", held.amount, held.metric));
+            [it.id.to_string(), it.expires_s.to_string(), held.collect::<Vec<_>>().join(", ")]
+        };
+        let rows: Vec<_> = application.reservations.iter().map(row).collect();
+        text += "\n";
+        text += &table(["RESERVATION", "EXPIRES (S)", "HOLDS"], &rows);
+    }
+    if application.expired_reservations > 0 {
+        text +=
+            &format!("{} reservations have expired and can be committed\n", application.expired_reservations);
     }
     text
 }

@@ -32,6 +32,11 @@
 //! decided under the old catalog can follow the cut, and none decided under the new one can come before it. A caller with
 //! another catalog gets [`Stale`], reads the catalog again and decides again; a command is half-way for microseconds.
 //!
+//! # Reservations
+//! What reservations hold lies in a side table of the shard (the `holds` module), in no count. Making one and taking
+//! one out is kept in the pending batch like usage, so a commit's usage and the end of its reservation are taken by
+//! the same cut.
+//!
 //! # Handles
 //! Beside its cells a place keeps what a decision reads of the subject's record ([`Facts`]), and a *pass*: who knows
 //! index and pass of a subject needs no other lookup ([`Counters::meet`]). A command's cut writes facts, in the lock hold
@@ -44,6 +49,7 @@
 
 mod block;
 mod facts;
+mod holds;
 mod lock;
 mod many;
 mod pending;
@@ -55,8 +61,9 @@ mod waiting;
 
 pub use block::Counts;
 pub use facts::{Facts, Note};
+pub use holds::Taken;
 pub use many::{Many, SUBJECTS_MAX};
-pub use pending::{Batch, PendingKind, PendingUsage};
+pub use pending::{Batch, PendingKind, PendingReservation, PendingUsage};
 pub use store::{Copied, Counters, Met, SHARDS, Stale, SubjectGuard, WAITING_MAX};
 
 #[cfg(test)]

@@ -23,6 +23,8 @@ pub(super) struct Place {
     /// The last day that usage was dated in, since the node started; of days beyond 2149 the first.
     pub(super) day: u16,
     pub(super) flags: Flags,
+    /// Whether any of its reservations is open.
+    pub(super) holds: bool,
     pub(super) block: Block,
 }
 
@@ -39,6 +41,7 @@ impl Place {
             levels_of: 0,
             day: 0,
             flags: Flags::default(),
+            holds: false,
             block: Block::default(),
         }
     }

@@ -2,14 +2,16 @@
 
 use super::block::Counts;
 use super::facts::Facts;
-use super::pending::{Batch, Usage};
+use super::holds::{Holds, Taken};
+use super::pending::{Batch, PendingReservation, Usage};
 use super::place::{Place, Places};
-use super::snapshot::SubjectImage;
+use super::snapshot::{HoldImage, SubjectImage};
 use super::waiting::{Waiting, is_open};
 use crate::model::alert::{Reached, Traffic};
 use crate::model::amount::Effect;
 use crate::model::id::{ApplicationId, MetricSlot, PlanId};
-use crate::model::time::{Minute, Period, Windows};
+use crate::model::reservation::{Amounts, ReservationId};
+use crate::model::time::{Minute, Period, UnixMillis, Windows};
 
 const MINUTES_OF_DAY: u32 = 24 * 60;
 
@@ -23,6 +25,7 @@ pub(super) struct Shard {
     /// Raised at each cut, which makes every `Place::open` from before it void.
     epoch: u32,
     waiting: Waiting,
+    pub(super) holds: Holds,
 }
 
 impl Shard {
@@ -35,6 +38,7 @@ impl Shard {
             // Not zero, so that a new place's `open_epoch` of zero is never current.
             epoch: 1,
             waiting: Waiting::default(),
+            holds: Holds::default(),
         }
     }
 
@@ -70,6 +74,15 @@ impl Shard {
         Some((facts, it.pass))
     }
 
+    /// Begins to fetch what a decision needs next, from three places at once.
+    pub(super) fn fetch(&self, place: u32) {
+        let Some(it) = self.places.get(place as usize) else { return };
+        it.block.fetch();
+        if it.open_epoch == self.epoch {
+            self.pending.fetch(it.open);
+        }
+    }
+
     /// Who the subject of that generation is.
     pub(super) fn application(&self, place: u32, generation: u32) -> Option<ApplicationId> {
         self.places.get(place as usize).filter(|it| it.generation == generation)?.application()
@@ -80,6 +93,7 @@ impl Shard {
         if let Some(place) = self.places.get_mut(place as usize) {
             *place = Place::vacant();
         }
+        self.holds.vacate(place);
         self.waiting.forget(place)
     }
 
@@ -91,6 +105,7 @@ impl Shard {
         for place in self.places.iter_mut() {
             place.block.rewind(&Windows::at(now));
         }
+        self.holds.rewind(UnixMillis::from_secs(now.secs()));
     }
 
     /// Whether the subject of that generation is there.
@@ -218,7 +233,9 @@ impl Shard {
             let Some(application) = place.application() else { continue };
             bytes += place.block.bytes() + size_of::<SubjectImage>();
             let waiting = waiting.remove(&number).unwrap_or_default();
-            out.push(SubjectImage { application, cells: place.block.images(), waiting });
+            let holds = self.holds.images(number);
+            bytes += holds.iter().map(HoldImage::bytes).sum::<usize>();
+            out.push(SubjectImage { application, cells: place.block.images(), waiting, holds });
         }
         None
     }
@@ -227,7 +244,8 @@ impl Shard {
     pub(super) fn image(&self, place: u32) -> Option<SubjectImage> {
         let it = self.places.get(place as usize)?;
         let waiting = self.waiting.images(self.windows.minute()).remove(&place).unwrap_or_default();
-        Some(SubjectImage { application: it.application()?, cells: it.block.images(), waiting })
+        let holds = self.holds.images(place);
+        Some(SubjectImage { application: it.application()?, cells: it.block.images(), waiting, holds })
     }
 
     /// Puts a subject's counts as a checkpoint has them. The shard's clock must not be behind the image's.
@@ -248,6 +266,69 @@ impl Shard {
                 waits += self.waiting.add(item.dated, place, item.slot, item.effect);
             }
         }
+        for hold in &image.holds {
+            self.put_hold(place, hold.id, hold.amounts.as_slice().into());
+        }
         waits
+    }
+
+    /// Lets a subject's reservations expire that are due. Nothing of it is done where none is open, unless `all` are
+    /// meant: the remembered ones too.
+    pub(super) fn expire(&mut self, place: u32, contract: u64, now: UnixMillis, all: bool) {
+        let Some(it) = self.places.get_mut(place as usize).filter(|it| it.holds || all) else { return };
+        let Some(application) = it.application() else { return };
+        let pending = &mut self.pending;
+        it.holds = self.holds.expire(place, now, |id| {
+            pending.reserve(PendingReservation { application, contract, id, held: None });
+        });
+    }
+
+    /// What a subject's open reservations hold, by ascending slot.
+    pub(super) fn sums(&self, place: u32) -> &[(MetricSlot, u128)] {
+        if self.places.get(place as usize).is_some_and(|it| it.holds) { self.holds.sums(place) } else { &[] }
+    }
+
+    /// Holds `amounts`, and keeps that for the next cut. `None` if too many reservations are open.
+    pub(super) fn hold(
+        &mut self,
+        place: u32,
+        contract: u64,
+        ttl_s: u64,
+        amounts: Amounts,
+    ) -> Option<ReservationId> {
+        let it = self.places.get_mut(place as usize)?;
+        let application = it.application()?;
+        let id = self.holds.add(place, ttl_s, amounts.clone())?;
+        it.holds = true;
+        self.pending.reserve(PendingReservation { application, contract, id, held: Some(&amounts) });
+        Some(id)
+    }
+
+    /// Takes a reservation out, and keeps that for the next cut.
+    pub(super) fn take(&mut self, place: u32, contract: u64, id: ReservationId) -> Taken {
+        let taken = self.holds.take(place, id);
+        let application = self.places.get(place as usize).and_then(Place::application);
+        if let (Taken::Open(_) | Taken::Expired, Some(application)) = (&taken, application) {
+            self.pending.reserve(PendingReservation { application, contract, id, held: None });
+        }
+        taken
+    }
+
+    /// Puts a reservation as the journal or a checkpoint has it.
+    pub(super) fn put_hold(&mut self, place: u32, id: ReservationId, amounts: Amounts) {
+        if let Some(it) = self.places.get_mut(place as usize) {
+            it.holds = true;
+            self.holds.put(place, id, amounts);
+        }
+    }
+
+    /// Looks at the reservations of the next few subjects; see [`Holds::sweep`].
+    pub(super) fn sweep(&mut self, now: UnixMillis, subjects_max: usize) {
+        let places = &mut self.places;
+        self.holds.sweep(now, subjects_max, |place| {
+            if let Some(it) = places.get_mut(place as usize) {
+                it.holds = false;
+            }
+        });
     }
 }

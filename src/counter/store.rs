@@ -1,11 +1,12 @@
 //! The store: all shards, and who lies where.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 
 use super::block::Counts;
 use super::facts::{Facts, Note};
+use super::holds::Taken;
 use super::lock::ShardLock;
 use super::many::Locked;
 use super::pending::Batch;
@@ -13,13 +14,17 @@ use super::shard::Shard;
 use super::snapshot::SubjectImage;
 use crate::model::amount::Effect;
 use crate::model::id::{ApplicationId, MetricSlot, PlanId, Subject};
-use crate::model::time::{Minute, Period, Windows};
+use crate::model::reservation::{Amounts, ReservationId};
+use crate::model::time::{Minute, Period, UnixMillis, Windows};
 
 /// How many shards there are: enough that two of a few dozen threads seldom meet, few enough to cut in microseconds.
 pub const SHARDS: u32 = 64;
 
 /// The most future-dated items that may wait on a node. Each takes about 100 bytes.
 pub const WAITING_MAX: usize = 262_144;
+
+/// The most subjects whose reservations are swept under one lock hold.
+const SWEEP_MAX: usize = 64;
 
 /// The caller's catalog is not the shard's: a command has come between, or is half-way. Read the catalog again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,6 +35,8 @@ pub struct Counters {
     shards: Box<[ShardLock<Shard>]>,
     free: Mutex<Places>,
     waiting: AtomicUsize,
+    /// How often a shard's reservations were swept.
+    swept: AtomicU32,
 }
 
 #[derive(Default)]
@@ -52,6 +59,7 @@ impl Default for Counters {
             shards: (0..SHARDS).map(|_| ShardLock::new(Shard::new())).collect(),
             free: Mutex::default(),
             waiting: AtomicUsize::new(0),
+            swept: AtomicU32::new(0),
         }
     }
 }
@@ -257,6 +265,40 @@ impl Counters {
         }
     }
 
+    /// Holds again what the journal says was held.
+    pub fn replay_hold(&self, subject: Subject, id: ReservationId, amounts: Amounts) {
+        let (shard, place) = self.locate(subject);
+        shard.lock().put_hold(place, id, amounts);
+    }
+
+    /// Takes out a reservation that the journal says was taken out.
+    pub fn replay_release(&self, subject: Subject, id: ReservationId) {
+        let (shard, place) = self.locate(subject);
+        shard.lock().holds.remove(place, id);
+    }
+
+    /// Begins the numbers of reservations at random, so that after a restart they are others.
+    pub fn begin_numbers(&self, seed: u64) {
+        for (number, shard) in (1_u64..).zip(&self.shards) {
+            // Each shard elsewhere; the upper bits of a product are the mixed ones.
+            let number = (seed ^ number).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+            shard.lock().holds.begin_numbers(u32::try_from(number).unwrap_or(0));
+        }
+    }
+
+    /// Gives back the memory of reservations that are long over, of a few subjects of one shard; the next time of the
+    /// next shard.
+    pub fn sweep(&self, now: UnixMillis) {
+        let number = self.swept.fetch_add(1, Ordering::Relaxed) % SHARDS;
+        self.shards[number as usize].lock().sweep(now, SWEEP_MAX);
+    }
+
+    /// How many reservations are open, or were when they were last looked at.
+    #[must_use]
+    pub fn open_reservations(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().holds.open()).sum()
+    }
+
     fn advance(&self, shard: &mut Shard, now: Minute) {
         let come = shard.advance(now);
         if come > 0 {
@@ -282,6 +324,7 @@ pub(super) fn meet<'a>(
 ) -> Result<Option<Met<'a>>, Stale> {
     let place = index / SHARDS;
     let Some((facts, pass)) = shard.facts(place) else { return Ok(None) };
+    shard.fetch(place);
     if facts.flags.is_announced() {
         return Err(Stale);
     }
@@ -317,6 +360,31 @@ impl SubjectGuard<'_> {
     #[must_use]
     pub fn count(&self, slot: MetricSlot, period: Period) -> u64 {
         self.shard.count(self.place, slot, period)
+    }
+
+    /// Lets reservations expire that are due, if any is open. Comes before [`SubjectGuard::reserved`].
+    pub fn expire(&mut self, now: UnixMillis) {
+        self.shard.expire(self.place, self.contract, now, false);
+    }
+
+    /// What open reservations hold of `slot`.
+    #[must_use]
+    pub fn reserved(&self, slot: MetricSlot) -> u64 {
+        let sums = self.shard.sums(self.place);
+        let found = sums.binary_search_by_key(&slot, |(on, _)| *on);
+        found.map_or(0, |at| u64::try_from(sums[at].1).unwrap_or(u64::MAX))
+    }
+
+    /// Holds `amounts` for `ttl_s` seconds. `None` if as many reservations as there may be are open.
+    pub fn hold(&mut self, now: UnixMillis, ttl_s: u64, amounts: Amounts) -> Option<ReservationId> {
+        self.shard.expire(self.place, self.contract, now, true);
+        self.shard.hold(self.place, self.contract, ttl_s, amounts)
+    }
+
+    /// Takes a reservation out, if it is there.
+    pub fn take(&mut self, now: UnixMillis, id: ReservationId) -> Taken {
+        self.shard.expire(self.place, self.contract, now, true);
+        self.shard.take(self.place, self.contract, id)
     }
 
     /// The plan that is noted of the subject.

@@ -1,15 +1,17 @@
 //! Authorize and authrep: the one step under the subject's lock, however the subject was found.
 
 use super::Engine;
-use super::limits::{Held, Reports, reach, read_reports, show_effects};
+use super::limits::{Held, Reports, reach, read_reports, show_effects, show_reserved};
 use super::moment::Moment;
 use super::request::{Answer, AuthRequest, Call};
+use super::reserve::Wish;
 use super::resolve::{Case, Unresolved, check_metrics, named_effects};
 use super::validate;
 use crate::counter::{Met, SubjectGuard};
 use crate::model::amount::Effect;
 use crate::model::catalog::Catalog;
 use crate::model::decision::{Denial, Refusal};
+use crate::model::reservation::ReservationId;
 use crate::model::time::{UnixMillis, Windows};
 use crate::model::usage::{Effects, propagate, response_code_slots};
 
@@ -19,6 +21,7 @@ pub(super) struct Ask<'r> {
     pub(super) log_code: Option<&'r str>,
     /// Whether limits that the usage does not concern are reported too.
     pub(super) all_reports: bool,
+    pub(super) now: UnixMillis,
 }
 
 /// What a decision is worked out in. Filled in place: a kilobyte is not handed from function to function.
@@ -33,6 +36,7 @@ pub(super) struct Scratch {
 pub(super) struct Decided<'r> {
     pub(super) denial: Option<Denial<'r>>,
     pub(super) would_deny: Option<Denial<'r>>,
+    pub(super) reservation: Option<ReservationId>,
     pub(super) windows: Windows,
 }
 
@@ -98,25 +102,30 @@ impl Moment<'_> {
             named?;
             propagate(effects, tree, request.flat_usage);
         }
-        let ask = Ask { call: request.call, log_code: request.log_code, all_reports: !request.no_body };
-        let decided = settle(&ask, &case, denial, subject, scratch);
+        let AuthRequest { call, log_code, no_body, .. } = *request;
+        let ask = Ask { call, log_code, all_reports: !no_body, now: self.now() };
+        let decided = settle(&ask, &case, denial, subject, scratch).map_err(Unresolved::Final)?;
         Ok((case, decided))
     }
 }
 
-/// Checks all limits, and counts all effects if the call is to be counted and goes ahead. `denial` is the reason other
-/// than limits.
+/// Checks all limits, and counts or holds all effects if that is asked for and the call goes ahead. `denial` is the
+/// reason other than limits.
+///
+/// # Errors
+/// What is asked for cannot be reserved; nothing was changed.
 pub(super) fn settle<'r>(
     ask: &Ask<'_>,
     case: &Case<'_>,
     mut denial: Option<Denial<'r>>,
     mut subject: SubjectGuard<'_>,
     scratch: &mut Scratch,
-) -> Decided<'r> {
+) -> Result<Decided<'r>, Refusal<'r>> {
     let Scratch { effects, reports } = scratch;
     let in_shadow = case.in_shadow();
     let mut would_deny = if in_shadow { denial.take() } else { None };
     let windows = *subject.windows();
+    subject.expire(ask.now);
     if let Some(denial) = denial {
         // Usage is looked at by the limits only, which come last.
         effects.clear();
@@ -124,20 +133,25 @@ pub(super) fn settle<'r>(
         if ask.all_reports {
             read_reports(reports, case.plan, effects, true, &subject);
         }
-        return Decided { denial: Some(denial), would_deny: None, windows };
+        return Ok(Decided { denial: Some(denial), would_deny: None, reservation: None, windows });
     }
+    let wish = Wish::of(ask.call, effects)?;
+    let mut reservation = None;
     let held = read_reports(reports, case.plan, effects, ask.all_reports, &subject);
     let authorized = held != Held::Not || in_shadow;
     if authorized && ask.call == Call::Authrep {
         count(&mut subject, effects, ask.log_code, case, reports);
         drop(subject);
         show_effects(reports);
+    } else if authorized && let Some(wish) = wish {
+        reservation = Some(wish.hold(&mut subject, ask.now)?);
+        show_reserved(reports);
     }
     let denial = (!authorized).then_some(Denial::LimitsExceeded);
     if authorized && held != Held::All {
         would_deny = would_deny.or(Some(Denial::LimitsExceeded));
     }
-    Decided { denial, would_deny, windows }
+    Ok(Decided { denial, would_deny, reservation, windows })
 }
 
 fn count(
@@ -173,6 +187,7 @@ pub(super) fn answer_of<'a>(
     Answer {
         denial: decided.denial,
         would_deny: decided.would_deny,
+        reservation: decided.reservation,
         service: case.service,
         plan: case.plan,
         catalog,

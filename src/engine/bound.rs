@@ -11,6 +11,7 @@ use crate::model::amount::Effect;
 use crate::model::decision::Refusal;
 use crate::model::id::MetricSlot;
 use crate::model::metric::MetricTree;
+use crate::model::record::Service;
 use crate::model::usage::{Effects, propagate, push_effect};
 
 /// May the bound application make this call?
@@ -63,30 +64,39 @@ impl Moment<'_> {
         request: &BoundRequest<'r>,
         scratch: &mut Scratch,
     ) -> Result<(Case<'_>, Decided<'r>), Unresolved<Refusal<'r>>> {
-        let catalog = self.catalog();
-        let Some(Met { subject, facts, pass }) = self.meet(handle.index())? else {
-            return Err(Unresolved::Final(Refusal::StaleHandle));
-        };
-        let stale = Unresolved::Final(Refusal::StaleHandle);
-        let plan = catalog.plans.get(facts.plan.0);
-        let Some(service) = plan.and_then(|plan| catalog.services.get(plan.service.0)) else {
-            return Err(stale);
-        };
-        if !handle.fits(pass, service) || !scope.includes(service) {
-            return Err(stale);
-        }
+        let (service, Met { subject, facts, .. }) = self.meet_bound(handle, scope)?;
         let reads_application = service.referrer_filters_required && request.call != Call::Check;
-        let Some(case) = Case::of(catalog, service, facts, reads_application) else { return Err(stale) };
+        let case = Case::of(self.catalog(), service, facts, reads_application);
+        let case = case.ok_or(Unresolved::Final(Refusal::StaleHandle))?;
         scratch.effects.clear();
         slot_effects(&mut scratch.effects, request.usage, &service.metrics).map_err(Unresolved::Final)?;
         propagate(&mut scratch.effects, &service.metrics, request.flat_usage);
         let denial = match request.call {
             Call::Check => None,
-            Call::Authorize | Call::Authrep => validate::denial_when_bound(request.referrer, &case),
+            Call::Authorize | Call::Authrep | Call::Reserve { .. } => {
+                validate::denial_when_bound(request.referrer, &case)
+            }
         };
         let BoundRequest { call, log_code, all_reports, .. } = *request;
-        let decided = settle(&Ask { call, log_code, all_reports }, &case, denial, subject, scratch);
+        let ask = Ask { call, log_code, all_reports, now: self.now() };
+        let decided = settle(&ask, &case, denial, subject, scratch).map_err(Unresolved::Final)?;
         Ok((case, decided))
+    }
+
+    /// Whom a handle leads to, and the service.
+    pub(super) fn meet_bound<'r>(
+        &self,
+        handle: Handle,
+        scope: Scope,
+    ) -> Result<(&Service, Met<'_>), Unresolved<Refusal<'r>>> {
+        let catalog = self.catalog();
+        let stale = Unresolved::Final(Refusal::StaleHandle);
+        let Some(met) = self.meet(handle.index())? else { return Err(stale) };
+        let plan = catalog.plans.get(met.facts.plan.0);
+        match plan.and_then(|plan| catalog.services.get(plan.service.0)) {
+            Some(service) if handle.fits(met.pass, service) && scope.includes(service) => Ok((service, met)),
+            _ => Err(stale),
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use super::handle::Passes;
 use crate::counter::{Batch, Counters, Note, PendingKind, PendingUsage, SHARDS};
 use crate::journal::Sequence;
 use crate::journal::entry::{Kind, Set, encode_reached, encode_traffic};
+use crate::journal::reservation::ReservationEncoder;
 use crate::journal::usage::UsageEncoder;
 
 /// The bytes from which on a usage entry takes no more items. An item is at most MAX_SLOTS amounts of a dozen bytes,
@@ -149,11 +150,31 @@ impl Engine {
                 debug_assert!(false, "a usage entry is too long");
             }
         }
+        self.append_reservations(cut, &wanted);
         let traffic = cut.batches.iter().flat_map(Batch::traffic).filter(|it| wanted(it.contract));
         self.append_told(Kind::Traffic, traffic, |part, out| encode_traffic(part.iter().copied(), out));
         let reached = cut.batches.iter().flat_map(Batch::reached).filter(|it| wanted(it.contract));
         self.append_told(Kind::Reached, reached, |part, out| encode_reached(part.iter().copied(), out));
         self.journal.last_appended()
+    }
+
+    /// Appends the reservations that were made and taken out; each subject's stay in order.
+    fn append_reservations(&self, cut: &Cut, wanted: impl Fn(u64) -> bool) {
+        let all = cut.batches.iter().flat_map(Batch::reservations);
+        let mut all = all.filter(|it| wanted(it.contract)).peekable();
+        while let Some(contract) = all.peek().map(|it| it.contract) {
+            let appended = self.journal.append(Kind::Reservation, |out| {
+                let begin = out.len();
+                let mut encoder = ReservationEncoder::new(out, contract);
+                while encoder.len() - begin < ENTRY_BYTES
+                    && let Some(it) = all.next_if(|it| it.contract == contract)
+                {
+                    encoder.item(it.application, it.id, it.held);
+                }
+                encoder.finish();
+            });
+            debug_assert!(appended.is_ok(), "the length is bounded by ENTRY_BYTES");
+        }
     }
 
     /// Appends what is told of applications, as much to an entry as it may have.

@@ -89,13 +89,22 @@ impl Directory {
             Key::ExternalService(text) => (7, 0, text, ""),
         };
         // The length of the first text tells where the second begins: ("ab", "c") is not ("a", "bc").
-        hasher.write(&[kind]);
-        hasher.write(&u64::to_le_bytes(scope));
-        hasher.write(&u64::to_le_bytes(first.len() as u64));
+        let mut head = [kind; 17];
+        head[1..9].copy_from_slice(&u64::to_le_bytes(scope));
+        head[9..].copy_from_slice(&u64::to_le_bytes(first.len() as u64));
+        hasher.write(&head);
         hasher.write(first.as_bytes());
         hasher.write(second.as_bytes());
         let Hash128 { h1, h2 } = hasher.finish128();
         Fingerprint([h1, h2])
+    }
+
+    /// A number that is another after each start, and tells nothing of the secret.
+    pub(super) fn number(&self) -> u64 {
+        let mut hasher = SipHasher24::new_with_key(&self.seed);
+        // No key is of this kind.
+        hasher.write(&[0]);
+        hasher.finish128().h1
     }
 
     /// Adds to `leads` where the keys of the record that `change` names lead, as the record is in `catalog`;

@@ -162,7 +162,9 @@ impl Engine {
             number
         };
         // The clock after the cut: a group is not older than what is in it.
-        let written = self.journal.write(self.now(wall));
+        let now = self.now(wall);
+        self.counters.sweep(now);
+        let written = self.journal.write(now);
         self.flushed(&written, number, began_ms);
         written.map(drop)
     }

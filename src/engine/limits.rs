@@ -38,9 +38,11 @@ pub(super) fn read_reports(
             continue;
         }
         let counts = subject.counts(*slot);
+        let reserved = subject.reserved(*slot);
         for limit in limits {
             let current = counts.of(limit.period);
-            let report = UsageReport { limit: *limit, current, exceeded: current > limit.max, effect };
+            let report =
+                UsageReport { limit: *limit, current, exceeded: current > limit.max, reserved, effect };
             if !holds(&report, effects) {
                 held = held.without(limit);
             }
@@ -67,11 +69,11 @@ impl Held {
     }
 }
 
-/// Whether one limit holds; see [`read_reports`].
+/// Whether one limit holds, what reservations hold included; see [`read_reports`].
 pub(super) fn holds(report: &UsageReport, effects: &Effects) -> bool {
     match report.effect {
-        Some(effect) => effect.apply(report.current) <= report.limit.max,
-        None => !effects.is_empty() || !report.exceeded,
+        Some(effect) => effect.apply(report.current).saturating_add(report.reserved) <= report.limit.max,
+        None => !effects.is_empty() || report.current.saturating_add(report.reserved) <= report.limit.max,
     }
 }
 
@@ -83,7 +85,7 @@ pub(super) fn binds(report: &UsageReport, effects: &Effects) -> bool {
 
 /// How often the call could still be made by one limit; `None` is without bound.
 pub(super) fn calls_left(report: &UsageReport) -> Option<u64> {
-    let left = report.limit.max.saturating_sub(report.current);
+    let left = report.left();
     match report.effect {
         _ if left == 0 => Some(0),
         None | Some(Effect::Add(0)) => None,
@@ -91,7 +93,7 @@ pub(super) fn calls_left(report: &UsageReport) -> Option<u64> {
         Some(Effect::Add(1)) => Some(left),
         Some(Effect::Add(amount)) => Some(left / amount),
         // Setting once more changes nothing: it can be done for ever, or never.
-        Some(Effect::Set(value)) => (value > report.limit.max).then_some(0),
+        Some(Effect::Set(value)) => (value.saturating_add(report.reserved) > report.limit.max).then_some(0),
     }
 }
 
@@ -124,6 +126,13 @@ pub(super) fn show_effects(reports: &mut Reports) {
         if let Some(effect) = report.effect {
             report.current = effect.apply(report.current);
         }
+    }
+}
+
+/// Shows what an authorized reservation holds.
+pub(super) fn show_reserved(reports: &mut Reports) {
+    for report in reports {
+        report.reserved = report.reserved.saturating_add(report.effect.map_or(0, Effect::amount));
     }
 }
 

@@ -38,6 +38,12 @@
 //! What tells a client of limits tells of those that bind: a limit in shadow is not among them, and for a service or
 //! application in shadow there are none.
 //!
+//! # Reservations
+//! A reservation is decided like an authrep, and holds instead of counting, in the same step; committing one counts and
+//! releases in one step. Their states are in [`crate::model::reservation`]. Each is written down by the cut that takes
+//! the usage of the same step, under the same catalog version: so what a crash leaves of a commit is usage and end of
+//! the reservation, or neither.
+//!
 //! # Locks
 //! `sequencer` > `gate` > shard, in this order; a decision takes one shard only, a report the gate and one shard at a time,
 //! several calls together the gate and their shards in ascending order.
@@ -62,6 +68,7 @@ mod moment;
 mod recover;
 mod report;
 pub mod request;
+mod reserve;
 mod reset;
 mod resolve;
 #[cfg(test)]

@@ -15,10 +15,11 @@ use crate::counter::snapshot::SubjectImage;
 use crate::counter::{Counters, Facts, Note};
 use crate::journal::catalog::{self as codec, CatalogError};
 use crate::journal::entry::{Command, Entry};
+use crate::journal::reservation::ReservationItem;
 use crate::journal::{Journal, Sequence};
 use crate::model::amount::Effect;
 use crate::model::catalog::{Catalog, Change};
-use crate::model::id::{ApplicationId, MetricSlot};
+use crate::model::id::{ApplicationId, MetricSlot, Subject};
 use crate::model::time::{Minute, UnixMillis};
 
 /// Why what the disk holds cannot be put together again.
@@ -141,6 +142,7 @@ impl Recovery {
                     set.values.iter().map(|(slot, value)| (*slot, Effect::Set(*value))).collect();
                 self.usage(at, set.application, set.minute, set.counted, &effects)
             }
+            Entry::Reservation(all) => all.items.iter().try_for_each(|item| self.reservation(at, item)),
         }
     }
 
@@ -150,6 +152,7 @@ impl Recovery {
     #[must_use]
     pub fn finish(self, journal: Journal, seed: [u8; 16]) -> Engine {
         let directory = Directory::new(seed);
+        self.counters.begin_numbers(directory.number());
         let catalog = self.catalog;
         let mut leads = Leads::default();
         for change in catalog.changes() {
@@ -197,16 +200,30 @@ impl Recovery {
         counted: Minute,
         effects: &[(MetricSlot, Effect)],
     ) -> Result<(), RecoverError> {
+        if let Some(subject) = self.subject_of(at, id)? {
+            self.counters.replay(subject, dated, counted, effects);
+        }
+        Ok(())
+    }
+
+    fn reservation(&self, at: Sequence, item: &ReservationItem) -> Result<(), RecoverError> {
+        let Some(subject) = self.subject_of(at, item.application)? else { return Ok(()) };
+        match &item.held {
+            Some(held) => self.counters.replay_hold(subject, item.id, held.as_slice().into()),
+            None => self.counters.replay_release(subject, item.id),
+        }
+        Ok(())
+    }
+
+    /// Where an application's counters lie, unless they have what the entry says already, or are not wanted any more.
+    fn subject_of(&self, at: Sequence, id: ApplicationId) -> Result<Option<Subject>, RecoverError> {
         if self.stamps.get(&id).is_some_and(|stamp| at <= *stamp) {
-            return Ok(());
+            return Ok(None);
         }
         match self.catalog.applications.get(id.0) {
-            Some(application) => {
-                self.counters.replay(application.subject, dated, counted, effects);
-                Ok(())
-            }
+            Some(application) => Ok(Some(application.subject)),
             // Deleted between this entry and the checkpoint's catalog.
-            None if at <= self.catalog_sequence => Ok(()),
+            None if at <= self.catalog_sequence => Ok(None),
             None => Err(RecoverError::ApplicationUnknown(id)),
         }
     }

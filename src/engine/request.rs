@@ -8,6 +8,7 @@ use crate::model::catalog::Catalog;
 use crate::model::decision::{Denial, Refusal};
 use crate::model::id::{ApplicationId, ServiceId};
 use crate::model::record::{Application, Limit, Plan, Secret, Service};
+use crate::model::reservation::ReservationId;
 use crate::model::time::{UnixMillis, Windows};
 use crate::model::usage::Effects;
 
@@ -78,6 +79,12 @@ pub enum Call {
     Authorize,
     /// Asks, and counts the usage if the answer is yes: one step, nothing comes between.
     Authrep,
+    /// Asks, and holds the usage if the answer is yes, for so many seconds: see [`crate::model::reservation`].
+    Reserve {
+        /// Between [`TTL_MIN_S`](crate::model::reservation::TTL_MIN_S) and
+        /// [`TTL_MAX_S`](crate::model::reservation::TTL_MAX_S).
+        ttl_s: u64,
+    },
 }
 
 /// The redirect parameter of an OAuth call.
@@ -143,6 +150,8 @@ pub struct Answer<'a> {
     pub denial: Option<Denial<'a>>,
     /// Why an authorized call would have been denied, had what is in shadow been in force.
     pub would_deny: Option<Denial<'a>>,
+    /// What was reserved, if that was asked for and authorized.
+    pub reservation: Option<ReservationId>,
     /// The service that was asked for.
     pub service: &'a Service,
     /// The application's plan.
@@ -190,8 +199,18 @@ pub struct UsageReport {
     pub current: u64,
     /// Whether the count before this call was above the limit already.
     pub exceeded: bool,
+    /// What open reservations hold: with this call's, when a reservation was authorized.
+    pub reserved: u64,
     /// What the call does to the limited metric.
     pub(super) effect: Option<Effect>,
+}
+
+impl UsageReport {
+    /// How much of the limit is neither counted nor held.
+    #[must_use]
+    pub fn left(&self) -> u64 {
+        self.limit.max.saturating_sub(self.current).saturating_sub(self.reserved)
+    }
 }
 
 /// How often the same call could still be made, by the tightest limit that concerns it.

@@ -11,7 +11,8 @@ const SLOTS_PER_HOLD: usize = 64;
 impl Engine {
     /// Sets all counters of an application to zero, those of response codes too. In the journal these are sets like
     /// any other, so usage before them is gone and usage after them counts, live and in a replay. What was dated
-    /// ahead is counted when its time has come. Durable after the next flush ([`Engine::ticket`]).
+    /// ahead is counted when its time has come, and so is what is reserved when it is committed. Durable after the next
+    /// flush ([`Engine::ticket`]).
     ///
     /// Not one step: what is counted meanwhile may be kept or gone, metric by metric. Returns whether there was
     /// anything to set.

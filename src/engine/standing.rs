@@ -93,7 +93,7 @@ impl<'a> Answer<'a> {
         let mut tightest: Option<(&UsageReport, u64, u64)> = None;
         for report in self.binding_limits() {
             let calls = calls_left(report).unwrap_or(u64::MAX);
-            let left = report.limit.max.saturating_sub(report.current);
+            let left = report.left();
             // Compared one by one: that takes a fraction of what comparing tuples takes.
             let is_tighter = tightest.is_none_or(|(known, known_calls, known_left)| {
                 calls < known_calls

@@ -72,9 +72,13 @@ impl World {
     }
 
     pub(super) fn reopen(mut self) -> Self {
-        self.engine.flush(NOW).unwrap();
-        self.engine = open(self.dir.path());
+        self.reopen_at(NOW);
         self
+    }
+
+    pub(super) fn reopen_at(&mut self, now: UnixMillis) {
+        self.engine.flush(now).unwrap();
+        self.engine = open(self.dir.path());
     }
 }
 
@@ -260,7 +264,7 @@ fn usage_decided_under_a_catalog_comes_before_the_command_that_replaced_it() {
                 assert_eq!(version % 2, 1, "counted while suspended");
             }
             crate::journal::entry::Entry::Traffic(_) => {}
-            crate::journal::entry::Entry::Set(_) | crate::journal::entry::Entry::Reached(_) => unreachable!(),
+            other => unreachable!("{other:?}"),
         }
         Ok::<_, std::convert::Infallible>(())
     };

@@ -5,17 +5,18 @@
 
 use smallvec::SmallVec;
 
-use super::authorize::{Decided, Reports, answer_of, counted};
+use super::authorize::{Decided, Scratch, answer_of, counted};
 use super::bound::{BoundRequest, slot_effects};
 use super::handle::{Handle, Scope};
-use super::limits::{Held, hold, reach, read_reports};
+use super::limits::{Held, Reports, reach, read_reports};
 use super::moment::Moment;
 use super::request::{Answer, AuthRequest, Call};
 use super::resolve::{Case, Unresolved, named_effects};
 use super::validate;
-use crate::counter::{Absent, Many, SUBJECTS_MAX};
+use crate::counter::{Many, Met, SUBJECTS_MAX};
 use crate::model::catalog::Catalog;
 use crate::model::decision::{Denial, Refusal};
+use crate::model::record::Service;
 use crate::model::usage::{Effects, propagate, push_effect};
 
 /// One of several calls.
@@ -61,8 +62,11 @@ struct Account {
     held: Held,
 }
 
-/// A command has come between.
+/// A command has come between, or is about to.
 struct Again;
+
+/// Where a call's application lies, and of which service it is, if that is known already.
+type Found<'c, 'r> = Result<(u32, Option<&'c Service>), Refusal<'r>>;
 
 impl<'r> Part<'r> {
     fn call(&self) -> Call {
@@ -96,7 +100,9 @@ impl Moment<'_> {
             match self.try_together(scope, parts, &mut answer) {
                 Ok(done) => return done,
                 // Commands wait for the gate, so this is rare.
-                Err(Again) => self.await_command(Absent::Stale),
+                Err(Again) => {
+                    let _ = self.start_again(Unresolved::<()>::Stale);
+                }
             }
         }
     }
@@ -113,17 +119,15 @@ impl Moment<'_> {
             return Err(Again);
         }
         // While the gate is open no command comes, so what leads nowhere now does so for the whole step.
-        let mut indices = SmallVec::<[Result<u32, Refusal<'r>>; 8]>::new();
-        for part in parts {
-            indices.push(match part {
-                Part::Bound(handle, _) => Ok(handle.index()),
-                Part::Named(request) => match engine.case(catalog, request) {
-                    Ok((_, subject)) => Ok(subject.index),
-                    Err(Unresolved::Refused(refusal)) => Err(refusal),
-                    Err(Unresolved::Stale) => return Err(Again),
-                },
-            });
-        }
+        let find = |part: &Part<'r>| match part {
+            Part::Bound(handle, _) => Ok((handle.index(), None)),
+            Part::Named(request) => {
+                engine.whose(catalog, request).map(|(service, subject)| (subject.index, Some(service)))
+            }
+        };
+        let found: SmallVec<[Found<'_, 'r>; 8]> = parts.iter().map(find).collect();
+        let indices: SmallVec<[Option<u32>; 8]> =
+            found.iter().map(|it| it.as_ref().ok().map(|(index, _)| *index)).collect();
         let mut distinct: SmallVec<[u32; 8]> = indices.iter().flatten().copied().collect();
         distinct.sort_unstable();
         distinct.dedup();
@@ -134,15 +138,15 @@ impl Moment<'_> {
         let locked = engine.counters.lock_many(distinct.iter().copied(), catalog.version, now);
         let mut many = locked.map_err(|_| Again)?;
         let mut known = SmallVec::<[Result<Known<'_, 'r>, Refusal<'r>>; 8]>::new();
-        for (part, index) in parts.iter().zip(&indices) {
-            known.push(match index {
-                Ok(index) => self.known(catalog, scope, part, *index, &mut many),
-                Err(refusal) => Err(refusal.clone()),
+        for (part, found) in parts.iter().zip(found) {
+            known.push(match found {
+                Ok((index, service)) => self.known(catalog, scope, part, (index, service), &mut many)?,
+                Err(refusal) => Err(refusal),
             });
         }
-        let mut accounts = weigh(&distinct, &indices, &known, &mut many);
-        let account_of = |accounts: &[Account], index: &Result<u32, Refusal<'_>>| {
-            let index = index.as_ref().ok()?;
+        let mut accounts = self.weigh(&distinct, &indices, &known, &mut many);
+        let account_of = |accounts: &[Account], index: &Option<u32>| {
+            let index = index.as_ref()?;
             accounts.binary_search_by_key(index, |account| account.index).ok()
         };
         let goes_ahead = |known: &Result<Known<'_, 'r>, _>, account: Option<usize>| {
@@ -153,7 +157,7 @@ impl Moment<'_> {
         let done = known.iter().zip(&indices).all(|(it, index)| goes_ahead(it, account_of(&accounts, index)));
         if done {
             for ((part, it), index) in parts.iter().zip(&known).zip(&indices) {
-                if let (Call::Authrep, Ok(it), Ok(index)) = (part.call(), it, index) {
+                if let (Call::Authrep, Ok(it), Some(index)) = (part.call(), it, index) {
                     count(it, *index, &mut many);
                 }
             }
@@ -179,12 +183,15 @@ impl Moment<'_> {
                     let decided = Decided {
                         denial: if in_shadow { None } else { denial },
                         would_deny: if done { denial.or(by_shadow) } else { None },
-                        // Of a denial all that was asked together; of the rest what this call does.
-                        effects: if denied_by_limits { account.asked.clone() } else { it.effects },
+                        reservation: None,
                         windows,
                     };
-                    let reports = if done { &account.after } else { &account.reports };
-                    answer(number, Ok(&answer_of(catalog, &it.case, &decided, reports, self.now())));
+                    let scratch = Scratch {
+                        // Of a denial all that was asked together; of the rest what this call does.
+                        effects: if denied_by_limits { account.asked.clone() } else { it.effects },
+                        reports: if done { account.after.clone() } else { account.reports.clone() },
+                    };
+                    answer(number, Ok(&answer_of(catalog, &it.case, &decided, &scratch, self.now())));
                 }
                 (Err(refusal), _) => answer(number, Err(NotDone::Refused(refusal))),
                 (Ok(_), None) => answer(number, Err(NotDone::Others)),
@@ -199,78 +206,76 @@ impl Moment<'_> {
         catalog: &'c Catalog,
         scope: Scope,
         part: &Part<'r>,
-        index: u32,
+        (index, service): (u32, Option<&'c Service>),
         many: &mut Many<'_>,
-    ) -> Result<Known<'c, 'r>, Refusal<'r>> {
-        let (case, denial, named, flat) = match part {
-            Part::Named(request) => {
-                let (case, _) = match self.engine.case(catalog, request) {
-                    Ok(found) => found,
-                    Err(Unresolved::Refused(refusal)) => return Err(refusal),
-                    // It was there a moment ago, and the gate is open.
-                    Err(Unresolved::Stale) => return Err(Refusal::StaleHandle),
-                };
-                let denial = validate::denial(request, &case);
-                let named = named_effects(&request.usage, &case.service.metrics)?;
-                (case, denial, named, request.flat_usage)
+    ) -> Result<Result<Known<'c, 'r>, Refusal<'r>>, Again> {
+        let Some(Met { facts, pass, .. }) = many.meet(index).map_err(|_| Again)? else {
+            return Ok(Err(Refusal::StaleHandle));
+        };
+        let plan = catalog.plans.get(facts.plan.0);
+        let by_plan = || plan.and_then(|plan| catalog.services.get(plan.service.0)).map(|it| &**it);
+        let Some(service) = service.or_else(by_plan) else { return Ok(Err(Refusal::StaleHandle)) };
+        let reads_application = match part {
+            Part::Named(request) => validate::reads_application(request, service),
+            Part::Bound(handle, _) if !handle.fits(pass, service) || !scope.includes(service) => {
+                return Ok(Err(Refusal::StaleHandle));
             }
-            Part::Bound(handle, request) => {
-                let (_, facts, pass) = many.meet(index).ok_or(Refusal::StaleHandle)?;
-                let plan = catalog.plans.get(facts.plan.0).ok_or(Refusal::StaleHandle)?;
-                let service = catalog.services.get(plan.service.0).ok_or(Refusal::StaleHandle)?;
-                if !handle.fits(pass, service) || !scope.includes(service) {
-                    return Err(Refusal::StaleHandle);
-                }
-                let application = catalog.applications.get(facts.application.0).map(|it| &**it);
-                let application = application.filter(|_| service.referrer_filters_required);
-                let case = Case { service, plan, facts, application };
-                let denial = match request.call {
-                    Call::Check => None,
-                    Call::Authorize | Call::Authrep => validate::denial_when_bound(request.referrer, &case),
-                };
-                (case, denial, slot_effects(request.usage, &service.metrics)?, request.flat_usage)
+            Part::Bound(..) => service.referrer_filters_required && part.call() != Call::Check,
+        };
+        let case = Case::of(catalog, service, facts, reads_application).ok_or(Again)?;
+        let mut effects = Effects::new();
+        let named = match part {
+            Part::Named(request) => named_effects(&mut effects, &request.usage, &service.metrics),
+            Part::Bound(_, request) => slot_effects(&mut effects, request.usage, &service.metrics),
+        };
+        if let Err(refusal) = named {
+            return Ok(Err(refusal));
+        }
+        let (denial, flat) = match part {
+            Part::Named(request) => (validate::denial(request, &case), request.flat_usage),
+            Part::Bound(_, request) if request.call == Call::Check => (None, request.flat_usage),
+            Part::Bound(_, request) => {
+                (validate::denial_when_bound(request.referrer, &case), request.flat_usage)
             }
         };
-        let effects = propagate(&named, &case.service.metrics, flat);
+        propagate(&mut effects, &service.metrics, flat);
         let counted = counted(&effects, part.log_code());
-        Ok(Known { case, denial, effects, counted })
+        Ok(Ok(Known { case, denial, effects, counted }))
     }
-}
 
-/// What the calls of each application do, and whether its limits hold after all of them.
-fn weigh(
-    distinct: &[u32],
-    indices: &[Result<u32, Refusal<'_>>],
-    known: &[Result<Known<'_, '_>, Refusal<'_>>],
-    many: &mut Many<'_>,
-) -> Vec<Account> {
-    let mut accounts = Vec::with_capacity(distinct.len());
-    for index in distinct {
-        let mut asked = Effects::new();
-        let mut own = known
-            .iter()
-            .zip(indices)
-            .filter(|(_, at)| *at == &Ok(*index))
-            .filter_map(|(it, _)| it.as_ref().ok());
-        let mut plan = None;
-        for it in own.by_ref() {
-            plan = Some(it.case.plan);
-            for (slot, effect) in &it.effects {
-                push_effect(&mut asked, *slot, *effect);
+    /// What the calls of each application do, and whether its limits hold after all of them.
+    fn weigh(
+        &self,
+        distinct: &[u32],
+        indices: &[Option<u32>],
+        known: &[Result<Known<'_, '_>, Refusal<'_>>],
+        many: &mut Many<'_>,
+    ) -> Vec<Account> {
+        let mut accounts = Vec::with_capacity(distinct.len());
+        for index in distinct {
+            let mut asked = Effects::new();
+            let mut plan = None;
+            let own = known.iter().zip(indices).filter(|(_, at)| **at == Some(*index));
+            for it in own.filter_map(|(it, _)| it.as_ref().ok()) {
+                plan = Some(it.case.plan);
+                for (slot, effect) in &it.effects {
+                    push_effect(&mut asked, *slot, *effect);
+                }
             }
+            let mut reports = Reports::new();
+            let mut held = Held::All;
+            if let (Ok(Some(Met { mut subject, .. })), Some(plan)) = (many.meet(*index), plan) {
+                subject.expire(self.now());
+                held = read_reports(&mut reports, plan, &asked, true, &subject);
+            }
+            accounts.push(Account { index: *index, asked, after: reports.clone(), reports, held });
         }
-        let mut reports = Reports::new();
-        if let (Some((subject, ..)), Some(plan)) = (many.meet(*index), plan) {
-            read_reports(&mut reports, plan, None, &subject);
-        }
-        let held = hold(&reports, &asked);
-        accounts.push(Account { index: *index, asked, after: reports.clone(), reports, held });
+        accounts
     }
-    accounts
 }
 
 fn count(it: &Known<'_, '_>, index: u32, many: &mut Many<'_>) {
-    if let (Some((mut subject, ..)), false) = (many.meet(index), it.counted.is_empty()) {
+    if let (Ok(Some(Met { mut subject, .. })), false) = (many.meet(index), it.counted.is_empty()) {
         subject.apply(None, &it.counted, 0);
         subject.note_traffic(None);
     }
@@ -280,13 +285,16 @@ fn count(it: &Known<'_, '_>, index: u32, many: &mut Many<'_>) {
 fn tell(
     account: &mut Account,
     known: &[Result<Known<'_, '_>, Refusal<'_>>],
-    indices: &[Result<u32, Refusal<'_>>],
+    indices: &[Option<u32>],
     many: &mut Many<'_>,
 ) {
-    let own = known.iter().zip(indices).find(|(_, at)| *at == &Ok(account.index));
-    let (Some((Ok(it), _)), Some((mut subject, ..))) = (own, many.meet(account.index)) else { return };
+    let own = known.iter().zip(indices).find(|(_, at)| **at == Some(account.index));
+    let (Some((Ok(it), _)), Ok(Some(Met { mut subject, .. }))) = (own, many.meet(account.index)) else {
+        return;
+    };
     reach(&mut subject, &it.case.service.alert_limits, it.case.plan, &account.reports);
-    read_reports(&mut account.after, it.case.plan, None, &subject);
+    // Effects beside it only say what is read: everything.
+    read_reports(&mut account.after, it.case.plan, &account.asked, true, &subject);
     for (report, before) in account.after.iter_mut().zip(&account.reports) {
         report.exceeded = before.exceeded;
     }

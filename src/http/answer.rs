@@ -152,13 +152,18 @@ fn status_of(refusal: &Refusal<'_>) -> StatusCode {
         | Refusal::AppIdAndUserKey
         | Refusal::UserKeyInvalid { .. }
         | Refusal::UsageValueInvalid { .. } => StatusCode::FORBIDDEN,
-        // Nothing over HTTP has a handle or slot.
+        // Nothing over HTTP has a handle, a slot or a reservation.
         Refusal::ApplicationNotFound { .. }
         | Refusal::MetricInvalid { .. }
+        | Refusal::ReservationUnknown
         | Refusal::StaleHandle
         | Refusal::SlotInvalid { .. } => StatusCode::NOT_FOUND,
         Refusal::ServiceIdMissing | Refusal::NotValidData => StatusCode::UNPROCESSABLE_ENTITY,
         Refusal::BadRequest { .. }
+        | Refusal::TooManyReservations
+        | Refusal::ReservationTtlInvalid
+        | Refusal::ReservationSets
+        | Refusal::ReservationTooWide
         | Refusal::ContentTypeInvalid { .. }
         | Refusal::TransactionsBlank
         | Refusal::TransactionsFormatInvalid

@@ -41,7 +41,7 @@ const INTEGER_MAX: u64 = 999_999_999_999_999;
 pub(super) fn add(headers: &mut HeaderMap, answer: &Answer<'_>) {
     let standing = answer.standing();
     let Some(tightest) = standing.tightest else { return };
-    let left = tightest.limit.max.saturating_sub(tightest.current);
+    let left = tightest.left();
     let mut field = String::with_capacity(64);
     push_name(&mut field, answer, tightest);
     push_parameter(&mut field, 'r', left);

@@ -9,17 +9,19 @@
 //!               varint number of values, then per value: varint slot, varint value
 //! 3 command     varint catalog version, bytes core, varint number of parts,
 //!               then per part: bytes plugin name (UTF-8), bytes content
+//! 6 reservation see the `reservation` module
 //! 8 reached     varint number of alert levels that counts reached, then per level: varint contract,
 //!               varint application, varint slot, varint period (0 eternity .. 6 minute), varint first minute of
 //!               the window, varint level (percent), varint count, varint max, varint the engine's minute
 //! 9 traffic     varint number of applications that were used on a new day, then per application: varint contract,
 //!               varint application, varint day since 1970-01-01
-//! 4 meter event, 5 correction, 6 reservation, 7 follower position    reserved
+//! 4 meter event, 5 correction, 7 follower position    reserved
 //! ```
 //!
 //! A kind or version that is not known was written by a newer release: reading stops with a clear error instead
 //! of skipping what may matter.
 
+use super::reservation::Reservations;
 use super::usage::Usage;
 use super::varint::{self, Reader};
 use crate::model::alert::{Reached, Traffic};
@@ -36,6 +38,8 @@ pub enum Kind {
     Set = 2,
     /// A change of the catalog.
     Command = 3,
+    /// Reservations made and taken out.
+    Reservation = 6,
     /// Counts that reached an alert level.
     Reached = 8,
     /// Applications that were used on a new day.
@@ -46,7 +50,7 @@ impl Kind {
     /// The kind of that number, unless it is reserved or unknown.
     #[must_use]
     pub fn from_number(number: u8) -> Option<Kind> {
-        [Kind::Usage, Kind::Set, Kind::Command, Kind::Reached, Kind::Traffic]
+        [Kind::Usage, Kind::Set, Kind::Command, Kind::Reservation, Kind::Reached, Kind::Traffic]
             .into_iter()
             .find(|kind| *kind as u8 == number)
     }
@@ -67,6 +71,8 @@ pub enum Entry {
     Set(Set),
     /// A change of the catalog.
     Command(Command),
+    /// Reservations made and taken out.
+    Reservation(Reservations),
     /// Counts that reached an alert level. They follow from usage and catalog, and are written down because the
     /// moment is gone when the usage is read again.
     Reached(Vec<Reached>),
@@ -90,6 +96,10 @@ impl Entry {
             Entry::Command(command) => {
                 command.encode(out);
                 Kind::Command
+            }
+            Entry::Reservation(reservations) => {
+                reservations.encode(out);
+                Kind::Reservation
             }
             Entry::Reached(reached) => {
                 encode_reached(reached.iter(), out);
@@ -166,6 +176,7 @@ pub fn decode(kind: u8, version: u8, payload: &[u8]) -> Result<Entry, DecodeErro
         Kind::Usage => Entry::Usage(Usage::read(&mut reader)?),
         Kind::Set => Entry::Set(Set::read(&mut reader)?),
         Kind::Command => Entry::Command(Command::read(&mut reader)?),
+        Kind::Reservation => Entry::Reservation(Reservations::read(&mut reader)?),
         Kind::Reached => Entry::Reached(read_reached(&mut reader)?),
         Kind::Traffic => Entry::Traffic(read_traffic(&mut reader)?),
     };
@@ -284,6 +295,7 @@ impl Command {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::journal::reservation::tests::reservations;
     use crate::journal::usage::tests::usages;
     use proptest::prelude::*;
 
@@ -332,6 +344,7 @@ pub(crate) mod tests {
             usages().prop_map(Entry::Usage),
             sets.prop_map(Entry::Set),
             commands.prop_map(Entry::Command),
+            reservations().prop_map(Entry::Reservation),
             prop::collection::vec(reached, 0..3).prop_map(Entry::Reached),
             prop::collection::vec(traffic, 0..3).prop_map(Entry::Traffic),
         ]

@@ -2,7 +2,8 @@
 //!
 //! A directory of segment files. An *entry* is one change with its own sequence; sequences begin at 1 and have no
 //! gaps. What waited when the flusher came is written as one *group* with one `fdatasync`, and is valid as a whole
-//! or not at all. The bytes are in the `format` module, the payloads in [`entry`] and [`usage`].
+//! or not at all. The bytes are in the `format` module, the payloads in [`entry`], [`usage`]
+//! and [`reservation`].
 //!
 //! # Segments
 //!
@@ -50,6 +51,7 @@ mod format;
 mod ledger;
 mod open;
 mod recover;
+pub mod reservation;
 mod segment;
 pub mod usage;
 mod varint;

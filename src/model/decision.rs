@@ -5,6 +5,7 @@
 use std::fmt;
 
 use super::id::{MetricSlot, ServiceId};
+use super::reservation::{AMOUNTS_MAX, HOLDS_MAX, TTL_MAX_S, TTL_MIN_S};
 
 /// Why a well-formed request of a known application may not go ahead.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -112,6 +113,16 @@ pub enum Refusal<'a> {
     TooMuchFutureUsage,
     /// Ours: the disk takes no writes, so nothing can be acknowledged as durable.
     StorageUnavailable,
+    /// Ours: a reservation was committed or cancelled before, is not remembered any more, or never was.
+    ReservationUnknown,
+    /// Ours: the application has as many open reservations as it may have.
+    TooManyReservations,
+    /// Ours: a reservation is to live for less or more than it may.
+    ReservationTtlInvalid,
+    /// Ours: what is reserved or committed sets a value instead of adding to it.
+    ReservationSets,
+    /// Ours: what is reserved adds to more counters than one reservation may.
+    ReservationTooWide,
     /// Ours: the handle of a bound application has died, or was never the caller's.
     StaleHandle,
     /// Ours: a slot of no metric, in a call by handle.
@@ -157,6 +168,10 @@ impl Refusal<'_> {
             Refusal::EndUsersNoLongerSupported => "end_users_no_longer_supported",
             Refusal::TooMuchFutureUsage => "too_much_future_usage",
             Refusal::StorageUnavailable => "storage_unavailable",
+            Refusal::ReservationUnknown => "reservation_unknown",
+            Refusal::TooManyReservations => "too_many_reservations",
+            Refusal::ReservationTtlInvalid => "reservation_ttl_invalid",
+            Refusal::ReservationSets | Refusal::ReservationTooWide => "reservation_usage_invalid",
             Refusal::StaleHandle => "stale_handle",
             Refusal::SlotInvalid { .. } => "metric_invalid",
             Refusal::ServiceGone { .. } => "service_id_invalid",
@@ -213,6 +228,25 @@ impl fmt::Display for Refusal<'_> {
             }
             Refusal::StorageUnavailable => {
                 f.write_str("the node's disk takes no writes at present, nothing was counted")
+            }
+            Refusal::ReservationUnknown => f.write_str(
+                "the reservation was committed or cancelled before, is too long over, or never was",
+            ),
+            Refusal::TooManyReservations => {
+                write!(
+                    f,
+                    "{HOLDS_MAX} reservations of the application are open, which is the most there can be"
+                )
+            }
+            Refusal::ReservationTtlInvalid => {
+                write!(f, "a reservation lives for {TTL_MIN_S} to {TTL_MAX_S} seconds")
+            }
+            Refusal::ReservationSets => f.write_str("reservations can add to usage, not set it"),
+            Refusal::ReservationTooWide => {
+                write!(
+                    f,
+                    "a reservation is of at most {AMOUNTS_MAX} metrics, with those above the named ones"
+                )
             }
             Refusal::StaleHandle => f.write_str("the handle is not valid any more, bind again"),
             Refusal::SlotInvalid { slot } => write!(f, "metric number {} is invalid", slot.0),

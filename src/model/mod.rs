@@ -17,5 +17,6 @@ pub mod id;
 pub mod id_map;
 pub mod metric;
 pub mod record;
+pub mod reservation;
 pub mod time;
 pub mod usage;

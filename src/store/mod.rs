@@ -8,6 +8,7 @@ mod error;
 mod files;
 mod generation;
 mod manifest;
+mod packed;
 mod piece;
 pub mod shelf;
 #[cfg(test)]

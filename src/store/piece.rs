@@ -2,29 +2,30 @@
 //!
 //! ```text
 //! key       the kind's letter ('a' catalog, 'c' counters), then the index as 8 hex digits: keys sort as written
-//! envelope  0  version u8 (1)    1  kind u8 (1 catalog, 2 counters)    2  zero u16
+//! envelope  0  version u8        1  kind u8 (1 catalog, 2 counters)    2  zero u16
 //!           4  index u32         8  crc32 u32 over the generation (u64), bytes 0 to 8 and the body
 //!          12  body
-//! catalog   any part of the catalog's byte stream
-//! counters  rkyv archive (little-endian, unaligned, 32-bit pointers) of `CounterPiece`
+//! catalog   version 1: any part of the catalog's byte stream
+//! counters  version 2: rkyv archive (little-endian, unaligned, 32-bit pointers) of `packed::CounterPiece`;
+//!           version 1, which knew no reservations, is read: of `packed::CounterPieceV1`
 //! ```
 //!
 //! A piece, envelope included, has at most [`PIECE_BYTES_MAX`] bytes, so that none of sled's nodes grows beyond
 //! what it keeps in its log. A subject whose counters do not fit goes on in the next piece. The generation is part
 //! of the sum, so that a piece of another checkpoint does not pass.
 
-use crate::counter::snapshot::{CellImage, SubjectImage, WaitingImage};
+use super::packed::{self, CELL_LEN, CounterPiece, HOLD_LEN, PIECE_LEN, PackedCell, PackedSubject};
+use super::packed::{PackedWaiting, SUBJECT_LEN, WAITING_LEN, join_holds, rows_of};
+use crate::counter::snapshot::SubjectImage;
 use crate::journal::Sequence;
-use crate::model::amount::Effect;
-use crate::model::id::{ApplicationId, MetricSlot};
-use crate::model::time::{Minute, Period};
 use rkyv::rancor;
-use rkyv::{Archive, Deserialize, Serialize};
 
 /// The most bytes a piece has, envelope included.
 pub const PIECE_BYTES_MAX: usize = 4096;
 
-const VERSION: u8 = 1;
+/// The version in which each kind is written, and the greatest that is read.
+const CATALOG_VERSION: u8 = 1;
+const COUNTERS_VERSION: u8 = 2;
 const ENVELOPE_LEN: usize = 12;
 const CRC: usize = 8;
 const CATALOG: u8 = 1;
@@ -32,79 +33,6 @@ const COUNTERS: u8 = 2;
 
 /// The most bytes of catalog in a piece.
 pub(super) const BODY_BYTES_MAX: usize = PIECE_BYTES_MAX - ENVELOPE_LEN;
-
-/// What the parts of a counter piece add to its length; the archive is unaligned, so they are exact.
-const PIECE_LEN: usize = 8 + 8;
-const SUBJECT_LEN: usize = 8 + 1 + 8 + 8;
-const CELL_LEN: usize = 4 + 4 + 8 * Period::COUNT;
-const WAITING_LEN: usize = 4 + 4 + 4 + 1 + 8;
-
-#[derive(Archive, Serialize, Deserialize)]
-struct CounterPiece {
-    stamp: u64,
-    subjects: Vec<PackedSubject>,
-}
-
-#[derive(Archive, Serialize, Deserialize)]
-struct PackedSubject {
-    application: u64,
-    /// 1 if the subject goes on in the next piece, else 0.
-    goes_on: u8,
-    cells: Vec<PackedCell>,
-    waiting: Vec<PackedWaiting>,
-}
-
-#[derive(Archive, Serialize, Deserialize)]
-struct PackedCell {
-    slot: u32,
-    minute: u32,
-    counts: [u64; Period::COUNT],
-}
-
-#[derive(Archive, Serialize, Deserialize)]
-struct PackedWaiting {
-    slot: u32,
-    dated: u32,
-    counted: u32,
-    /// 0 adds, 1 sets.
-    effect: u8,
-    amount: u64,
-}
-
-impl From<&CellImage> for PackedCell {
-    fn from(cell: &CellImage) -> Self {
-        PackedCell { slot: cell.slot.0, minute: cell.minute.0, counts: cell.counts }
-    }
-}
-
-impl From<PackedCell> for CellImage {
-    fn from(cell: PackedCell) -> Self {
-        CellImage { slot: MetricSlot(cell.slot), minute: Minute(cell.minute), counts: cell.counts }
-    }
-}
-
-impl From<&WaitingImage> for PackedWaiting {
-    fn from(waiting: &WaitingImage) -> Self {
-        let effect = u8::from(matches!(waiting.effect, Effect::Set(_)));
-        let amount = waiting.effect.amount();
-        let (slot, dated, counted) = (waiting.slot.0, waiting.dated.0, waiting.counted.0);
-        PackedWaiting { slot, dated, counted, effect, amount }
-    }
-}
-
-impl TryFrom<PackedWaiting> for WaitingImage {
-    type Error = PieceError;
-
-    fn try_from(waiting: PackedWaiting) -> Result<Self, PieceError> {
-        let effect = match waiting.effect {
-            0 => Effect::Add(waiting.amount),
-            1 => Effect::Set(waiting.amount),
-            _ => return Err(PieceError::Content),
-        };
-        let (slot, dated) = (MetricSlot(waiting.slot), Minute(waiting.dated));
-        Ok(WaitingImage { slot, dated, counted: Minute(waiting.counted), effect })
-    }
-}
 
 /// Why a piece is not one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -154,10 +82,11 @@ pub(super) enum Stream {
 }
 
 impl Stream {
-    fn number(self) -> u8 {
+    /// Version and kind of its pieces.
+    fn marks(self) -> [u8; 2] {
         match self {
-            Stream::Catalog => CATALOG,
-            Stream::Counters => COUNTERS,
+            Stream::Catalog => [CATALOG_VERSION, CATALOG],
+            Stream::Counters => [COUNTERS_VERSION, COUNTERS],
         }
     }
 
@@ -178,8 +107,12 @@ fn crc(generation: u64, index: &[u8], body: &[u8]) -> u32 {
 
 /// Puts `body` into an envelope.
 pub(super) fn seal(generation: u64, stream: Stream, index: u32, body: &[u8]) -> Vec<u8> {
+    seal_as(generation, stream.marks(), index, body)
+}
+
+pub(super) fn seal_as(generation: u64, [version, kind]: [u8; 2], index: u32, body: &[u8]) -> Vec<u8> {
     let mut piece = Vec::with_capacity(ENVELOPE_LEN + body.len());
-    piece.extend([VERSION, stream.number(), 0, 0]);
+    piece.extend([version, kind, 0, 0]);
     piece.extend(index.to_le_bytes());
     piece.extend(crc(generation, &piece, body).to_le_bytes());
     piece.extend_from_slice(body);
@@ -202,31 +135,11 @@ pub fn decode_piece(generation: u64, index: u32, piece: &[u8]) -> Result<Piece, 
         return Err(PieceError::Checksum);
     }
     match (version, kind, z0, z1) {
-        (VERSION, CATALOG, 0, 0) => Ok(Piece::Catalog(body.to_vec())),
-        (VERSION, COUNTERS, 0, 0) => unpack(body),
+        (CATALOG_VERSION, CATALOG, 0, 0) => Ok(Piece::Catalog(body.to_vec())),
+        (COUNTERS_VERSION, COUNTERS, 0, 0) => packed::unpack(body),
+        (1, COUNTERS, 0, 0) => packed::unpack_v1(body),
         _ => Err(PieceError::Unknown),
     }
-}
-
-fn unpack(body: &[u8]) -> Result<Piece, PieceError> {
-    let packed: CounterPiece =
-        rkyv::from_bytes::<CounterPiece, rancor::Failure>(body).map_err(|_| PieceError::Content)?;
-    let last = packed.subjects.len();
-    let mut goes_on = false;
-    let mut subjects = Vec::with_capacity(last);
-    for (at, subject) in packed.subjects.into_iter().enumerate() {
-        goes_on = match subject.goes_on {
-            0 => false,
-            1 if at + 1 == last => true,
-            _ => return Err(PieceError::Content),
-        };
-        subjects.push(SubjectImage {
-            application: ApplicationId(subject.application),
-            cells: subject.cells.into_iter().map(CellImage::from).collect(),
-            waiting: subject.waiting.into_iter().map(WaitingImage::try_from).collect::<Result<_, _>>()?,
-        });
-    }
-    Ok(Piece::Counters { stamp: Sequence(packed.stamp), subjects, goes_on })
 }
 
 /// Packs subjects into the bodies of as few pieces as follow their order.
@@ -249,31 +162,34 @@ impl Packer {
     where
         E: From<PieceError>,
     {
+        let rows = rows_of(&image.holds);
         let (mut cells, mut waiting) = (image.cells.as_slice(), image.waiting.as_slice());
-        let whole = SUBJECT_LEN + cells.len() * CELL_LEN + waiting.len() * WAITING_LEN;
+        let mut holds = rows.as_slice();
+        let whole =
+            SUBJECT_LEN + cells.len() * CELL_LEN + waiting.len() * WAITING_LEN + holds.len() * HOLD_LEN;
         // A subject that fits one piece is not spread over two.
         if self.len + whole > BODY_BYTES_MAX && !self.piece.subjects.is_empty() {
             self.flush(&mut emit)?;
         }
         loop {
             let mut room = BODY_BYTES_MAX - self.len - SUBJECT_LEN;
-            let (now, later) = cells.split_at(cells.len().min(room / CELL_LEN));
-            room -= now.len() * CELL_LEN;
-            // Waiting usage keeps its order, and begins only after the last cell.
-            let fits = if later.is_empty() { waiting.len().min(room / WAITING_LEN) } else { 0 };
-            let (now_waiting, later_waiting) = waiting.split_at(fits);
-            let goes_on = !later.is_empty() || !later_waiting.is_empty();
-            self.len += SUBJECT_LEN + now.len() * CELL_LEN + now_waiting.len() * WAITING_LEN;
+            // Each sort begins only after the last of the one before.
+            let (now, later) = split(cells, CELL_LEN, &mut room);
+            let (now_waiting, later_waiting) = split(waiting, WAITING_LEN, &mut room);
+            let (now_held, later_held) = split(holds, HOLD_LEN, &mut room);
+            let goes_on = !later.is_empty() || !later_waiting.is_empty() || !later_held.is_empty();
+            self.len = BODY_BYTES_MAX - room;
             self.piece.subjects.push(PackedSubject {
                 application: image.application.0,
                 goes_on: u8::from(goes_on),
                 cells: now.iter().map(PackedCell::from).collect(),
                 waiting: now_waiting.iter().map(PackedWaiting::from).collect(),
+                holds: now_held.to_vec(),
             });
             if !goes_on {
                 return Ok(());
             }
-            (cells, waiting) = (later, later_waiting);
+            (cells, waiting, holds) = (later, later_waiting, later_held);
             self.flush(&mut emit)?;
         }
     }
@@ -291,6 +207,13 @@ impl Packer {
         self.len = PIECE_LEN;
         emit(body.to_vec())
     }
+}
+
+/// What fits the room, in order, and what does not; once something does not, nothing does.
+fn split<'a, T>(all: &'a [T], len: usize, room: &mut usize) -> (&'a [T], &'a [T]) {
+    let (now, later) = all.split_at(all.len().min(*room / len));
+    *room = if later.is_empty() { *room - now.len() * len } else { 0 };
+    (now, later)
 }
 
 /// Puts subjects that were spread over pieces together again.
@@ -314,6 +237,7 @@ impl Joiner {
             }
             begun.cells.append(&mut part.cells);
             begun.waiting.append(&mut part.waiting);
+            join_holds(&mut begun.holds, std::mem::take(&mut part.holds));
             *part = begun;
         }
         if goes_on {

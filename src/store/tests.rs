@@ -1,18 +1,25 @@
 //! Whatever happens to the files of a checkpoint, opening gives what was written, an older whole one, or an error.
 
 use super::checkpoint::*;
-use super::piece::{BODY_BYTES_MAX, Joiner, Packer, Piece, PieceError, Stream, decode_piece, seal};
+use super::packed::pack_v1;
+use super::piece::{BODY_BYTES_MAX, Joiner, Packer, Piece, PieceError, Stream, decode_piece, seal, seal_as};
 use super::{Meta, StoreError};
-use crate::counter::snapshot::{CellImage, SubjectImage, WaitingImage};
+use crate::counter::snapshot::{CellImage, HoldImage, SubjectImage, WaitingImage};
 use crate::journal::Sequence;
 use crate::model::amount::Effect;
 use crate::model::id::{ApplicationId, MetricSlot};
+use crate::model::reservation::ReservationId;
 use crate::model::time::{Minute, UnixMillis};
 use proptest::prelude::*;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 fn subject(application: u64, cells: u32, waiting: u32) -> SubjectImage {
+    subject_with(application, cells, waiting, 0)
+}
+
+/// With reservations that hold no amount, one, two ...
+fn subject_with(application: u64, cells: u32, waiting: u32, holds: u32) -> SubjectImage {
     let minute = Minute(29_000_000);
     SubjectImage {
         application: ApplicationId(application),
@@ -27,6 +34,12 @@ fn subject(application: u64, cells: u32, waiting: u32) -> SubjectImage {
             .map(|at| {
                 let effect = if at % 2 == 0 { Effect::Add(application) } else { Effect::Set(u64::from(at)) };
                 WaitingImage { slot: MetricSlot(at), dated: Minute(29_000_001), counted: minute, effect }
+            })
+            .collect(),
+        holds: (0..holds)
+            .map(|at| {
+                let amounts = (0..at).map(|slot| (MetricSlot(slot), application + u64::from(at))).collect();
+                HoldImage { id: ReservationId(application << 32 | u64::from(at)), amounts }
             })
             .collect(),
     }
@@ -49,9 +62,10 @@ fn content(round: u64) -> Content {
         next_id: 100 + round,
         catalog_version: round,
     };
-    let sizes = [(1, 0), (0, 0), (200, 3), (62, 30), (5, 400), (3, 1)];
-    let counters = sizes.iter().zip(1..).map(|((cells, waiting), application)| {
-        (Sequence(round * 10 + application / 3), subject(application + round, *cells, *waiting))
+    let sizes = [(1, 0, 0), (0, 0, 1), (200, 3, 2), (62, 30, 0), (5, 400, 60), (3, 1, 3)];
+    let counters = sizes.iter().zip(1..).map(|((cells, waiting, holds), application)| {
+        let subject = subject_with(application + round, *cells, *waiting, *holds);
+        (Sequence(round * 10 + application / 3), subject)
     });
     let catalog = (0..10_000u32).map(|at| (u64::from(at) % 251 + round) as u8).collect();
     Content { meta, catalog, counters: counters.collect() }
@@ -278,10 +292,14 @@ fn unpack(bodies: &[Vec<u8>]) -> Vec<SubjectImage> {
 
 #[test]
 fn a_piece_is_filled_to_the_byte_and_no_further() {
-    // 16 for the piece, 25 for the subject, 64 a cell, 21 per waiting amount: 62 cells and 3 leave 12 bytes.
+    // 16 for the piece, 33 for the subject, 64 a cell, 21 per waiting amount, 20 per amount held and per reservation
+    // that holds none: 62 cells and 3 leave 4 bytes.
     let bodies = pack(Sequence(1), &[subject(1, 62, 3)]);
-    assert_eq!(bodies.iter().map(Vec::len).collect::<Vec<_>>(), [16 + 25 + 62 * 64 + 3 * 21]);
+    assert_eq!(bodies.iter().map(Vec::len).collect::<Vec<_>>(), [16 + 33 + 62 * 64 + 3 * 21]);
     assert!(bodies[0].len() <= BODY_BYTES_MAX);
+    let held = pack(Sequence(1), &[subject_with(1, 62, 0, 3)]);
+    assert_eq!(held.iter().map(Vec::len).collect::<Vec<_>>(), [16 + 33 + 62 * 64 + 60, 16 + 33 + 20]);
+    assert_eq!(unpack(&held), [subject_with(1, 62, 0, 3)]);
     assert_eq!(pack(Sequence(1), &[subject(1, 62, 4)]).len(), 2);
     assert_eq!(pack(Sequence(1), &[subject(1, 63, 0)]).len(), 1);
     assert_eq!(pack(Sequence(1), &[subject(1, 64, 0)]).len(), 2);
@@ -289,8 +307,9 @@ fn a_piece_is_filled_to_the_byte_and_no_further() {
 
 proptest! {
     #[test]
-    fn counters_survive_packing(sizes in prop::collection::vec((0..150u32, 0..300u32), 0..8)) {
-        let images: Vec<_> = sizes.iter().zip(1..).map(|((cells, waiting), id)| subject(id, *cells, *waiting)).collect();
+    fn counters_survive_packing(sizes in prop::collection::vec((0..150u32, 0..300u32, 0..40u32), 0..8)) {
+        let image = |(sizes, id): (&(u32, u32, u32), u64)| subject_with(id, sizes.0, sizes.1, sizes.2);
+        let images: Vec<_> = sizes.iter().zip(1..).map(image).collect();
         let bodies = pack(Sequence(9), &images);
         prop_assert!(bodies.iter().all(|body| body.len() <= BODY_BYTES_MAX));
         prop_assert_eq!(unpack(&bodies), images);
@@ -300,11 +319,12 @@ proptest! {
     fn any_bytes_in_an_envelope_decode_or_fail_but_never_panic(body in prop::collection::vec(any::<u8>(), 0..300)) {
         let _ = decode_piece(3, 0, &body);
         let _ = decode_piece(3, 0, &seal(3, Stream::Counters, 0, &body));
+        let _ = decode_piece(3, 0, &seal_as(3, [1, 2], 0, &body));
     }
 
     #[test]
     fn mutated_archives_decode_or_fail_but_never_panic(at in any::<prop::sample::Index>(), byte: u8) {
-        let mut body = pack(Sequence(1), &[subject(1, 3, 2), subject(2, 1, 1)]).remove(0);
+        let mut body = pack(Sequence(1), &[subject_with(1, 3, 2, 3), subject(2, 1, 1)]).remove(0);
         let at = at.index(body.len());
         body[at] = byte;
         let _ = decode_piece(3, 0, &seal(3, Stream::Counters, 0, &body));
@@ -312,4 +332,55 @@ proptest! {
         prop_assert_eq!(decode_piece(4, 0, &sealed), Err(PieceError::Checksum));
         prop_assert_eq!(decode_piece(3, 1, &sealed), Err(PieceError::Checksum));
     }
+}
+
+fn golden() -> SubjectImage {
+    SubjectImage {
+        application: ApplicationId(7),
+        cells: vec![CellImage { slot: MetricSlot(3), minute: Minute(5), counts: [1, 2, 3, 4, 5, 6, 7] }],
+        waiting: vec![WaitingImage {
+            slot: MetricSlot(3),
+            dated: Minute(6),
+            counted: Minute(5),
+            effect: Effect::Set(8),
+        }],
+        holds: Vec::new(),
+    }
+}
+
+/// Stamp 9; application 7 with one cell (slot 3, minute 5, counts 1 to 7) and one amount that waits (slot 3, dated 6,
+/// counted 5, set 8).
+const GOLDEN_V1: &str = "03000000050000000100000000000000020000000000000003000000000000000400000000000000050000000000\
+    00000600000000000000070000000000000003000000060000000500000001080000000000000007000000000000\
+    0000a2ffffff01000000daffffff010000000900000000000000dfffffff01000000";
+
+#[test]
+fn golden_counters_of_version_1_stay_readable() {
+    let image = golden();
+    let body = pack_v1(9, std::slice::from_ref(&image));
+    let hex: String = body.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hex, GOLDEN_V1);
+    let piece = decode_piece(3, 0, &seal_as(3, [1, 2], 0, &body)).unwrap();
+    assert_eq!(piece, Piece::Counters { stamp: Sequence(9), subjects: vec![image], goes_on: false });
+    assert_eq!(decode_piece(3, 0, &seal_as(3, [3, 2], 0, &body)), Err(PieceError::Unknown));
+}
+
+/// The same with two reservations: one that holds nothing any more, and one that holds 5 of slot 3 and 6 of slot 4.
+const GOLDEN_V2: &str = "03000000050000000100000000000000020000000000000003000000000000000400000000000000050000000000\
+    00000600000000000000070000000000000003000000060000000500000001080000000000000002000000010000\
+    00ffffffff0000000000000000040000000300000003000000050000000000000004000000030000000400000006\
+    0000000000000007000000000000000066ffffff010000009effffff01000000abffffff03000000090000000000\
+    0000d7ffffff01000000";
+
+#[test]
+fn golden_counters_of_version_2_stay_readable() {
+    let mut image = golden();
+    image.holds = vec![
+        HoldImage { id: ReservationId(1 << 32 | 2), amounts: Vec::new() },
+        HoldImage { id: ReservationId(3 << 32 | 4), amounts: vec![(MetricSlot(3), 5), (MetricSlot(4), 6)] },
+    ];
+    let bodies = pack(Sequence(9), std::slice::from_ref(&image));
+    let hex: String = bodies[0].iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hex, GOLDEN_V2);
+    assert_eq!(unpack(&bodies), [image]);
 }

@@ -123,7 +123,6 @@ fn attacks() -> Vec<Attack> {
         false,
     );
     let nothing = |_: &mut Vec<u8>| {};
-    let nothing: &dyn Fn(&mut Vec<u8>) = &nothing;
     let nested =
         |out: &mut Vec<u8>| put_batch(out, [(Operation::PING, Flags::default(), nothing)].into_iter());
     let mut inside = Vec::new();

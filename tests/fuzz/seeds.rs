@@ -4,10 +4,12 @@ use std::io::Write;
 use std::sync::OnceLock;
 
 use flate2::{Compression, write::GzEncoder};
+use tollgate::engine::request::{AuthRequest, Call, Credentials, Usage};
 use tollgate::journal::entry::Entry;
 use tollgate::journal::read_segment;
 use tollgate::listener::system_clock;
 use tollgate::model::alert::Reached;
+use tollgate::model::amount::Effect;
 use tollgate::model::id::{ApplicationId, MetricSlot};
 use tollgate::model::time::{Minute, Period};
 use tollgate::node::{self, Node};
@@ -42,8 +44,7 @@ pub(crate) fn of(name: &str) -> Vec<Vec<u8>> {
         "segment" => journal().segments.clone(),
         "entry" => journal().entries.clone(),
         "catalog" => journal().catalogs.clone(),
-        // Its envelope is made to fit; what is in it is as a catalog, or as counters.
-        _ => journal().catalogs.iter().map(|it| [&[0], it.as_slice()].concat()).collect(),
+        _ => pieces(),
     }
 }
 
@@ -146,6 +147,34 @@ fn bodies() -> Vec<Vec<u8>> {
     all
 }
 
+/// Contents of pieces, behind what their envelope is to say: as a catalog, as counters of version 1 and 2. The target
+/// makes the envelope fit.
+fn pieces() -> Vec<Vec<u8>> {
+    let catalogs = journal().catalogs.iter().map(|it| [&[0], it.as_slice()].concat());
+    let counters = [COUNTERS_V1, COUNTERS_V2].map(|(marks, hex)| {
+        let bytes = (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap());
+        [&[marks], bytes.collect::<Vec<_>>().as_slice()].concat()
+    });
+    catalogs.chain(counters).collect()
+}
+
+/// An application with a cell and an amount that waits.
+const COUNTERS_V1: (u8, &str) = (
+    1,
+    "03000000050000000100000000000000020000000000000003000000000000000400000000000000050000000000\
+    00000600000000000000070000000000000003000000060000000500000001080000000000000007000000000000\
+    0000a2ffffff01000000daffffff010000000900000000000000dfffffff01000000",
+);
+/// The same with two reservations, of which one has expired.
+const COUNTERS_V2: (u8, &str) = (
+    4,
+    "03000000050000000100000000000000020000000000000003000000000000000400000000000000050000000000\
+    00000600000000000000070000000000000003000000060000000500000001080000000000000002000000010000\
+    00ffffffff0000000000000000040000000300000003000000050000000000000004000000030000000400000006\
+    0000000000000007000000000000000066ffffff010000009effffff01000000abffffff03000000090000000000\
+    0000d7ffffff01000000",
+);
+
 /// What a node wrote.
 struct Journal {
     segments: Vec<Vec<u8>>,
@@ -181,6 +210,7 @@ fn journal() -> &'static Journal {
         );
         let call = format!("{call}&service_id={}", sample.service_id);
         assert_eq!(Client::connect(node.http).get(&call).status, 200);
+        reserve(&node, &sample.service_id, &sample.provider_key, &sample.user_key);
         runtime.block_on(node.stop()).unwrap();
         let mut journal = Journal { segments: Vec::new(), entries: Vec::new(), catalogs: Vec::new() };
         journal.add(&Entry::Reached(vec![REACHED]));
@@ -197,6 +227,36 @@ fn journal() -> &'static Journal {
         assert!(!journal.catalogs.is_empty() && journal.entries.len() > journal.catalogs.len());
         journal
     })
+}
+
+/// Makes a reservation and commits it, and makes another.
+fn reserve(node: &Node, service_id: &str, provider_key: &str, user_key: &str) {
+    let credentials = Credentials {
+        provider_key: Some(provider_key),
+        service_id: Some(service_id),
+        ..Credentials::default()
+    };
+    let request = AuthRequest {
+        call: Call::Reserve { ttl_s: 60 },
+        oauth: false,
+        credentials,
+        app_id: None,
+        user_key: Some(user_key),
+        app_key: None,
+        referrer: None,
+        redirect: None,
+        usage: Usage::Amounts(&[("hits", Effect::Add(3))]),
+        log_code: None,
+        flat_usage: false,
+        no_body: true,
+    };
+    let now = system_clock()();
+    for commits in [true, false] {
+        let id = node.engine().authorize(&request, now, |answer| answer.reservation).unwrap().unwrap();
+        if commits {
+            node.engine().commit(&request, id, now).unwrap();
+        }
+    }
 }
 
 impl Journal {

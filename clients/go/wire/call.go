@@ -16,8 +16,8 @@ type Row struct {
 
 const setBit = 0x80000000
 
-// Call is the body of AUTHORIZE, AUTHREP, CHECK, REPORT, RESERVE, COMMIT, CANCEL, QUERY and BIND: an application, named by
-// a handle or by fields, and usage. An empty text is an absent one, but for AppKey with HasAppKey.
+// Call is the body of AUTHORIZE, AUTHREP, CHECK, REPORT, RESERVE, COMMIT, CANCEL, QUERY and BIND: an application, named
+// by a handle or by fields, and usage. An empty text is an absent one, but for AppKey with HasAppKey.
 type Call struct {
 	Handle uint64 // 0 if fields name the application; not in BIND
 	Rows   []Row  // not in BIND

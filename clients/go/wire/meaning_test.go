@@ -116,7 +116,7 @@ var words = map[string][]string{
 	"reason":  reasons[:],
 	"outcome": {"done", "overrun", "expired"},
 	"period":  periods[:],
-	"why":     {"", "stops", "another takes over", "protocol", "idle", "does not read", "handshake"},
+	"why":     {"", "stops", "another takes over", "protocol", "idle", "does not read", "handshake", "no room"},
 }
 
 func word(t testing.TB, list, text string) int {

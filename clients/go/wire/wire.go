@@ -194,11 +194,13 @@ const (
 	ConnectionIdle   Closing = 4
 	AnswersNotRead   Closing = 5
 	HandshakeTooSlow Closing = 6
+	NodeIsFull       Closing = 7
 )
 
 var closings = [...]string{
 	"no reason", "the node stops", "another process takes over", "the client broke the protocol", "idle",
 	"the client does not read its answers", "the handshake took too long",
+	"the node has no room for more connections",
 }
 
 // String returns the reason as words.

@@ -19,7 +19,7 @@ WORDS = {
     "shadow_reason": [None, *(it.name.lower() for it in numbers.Reason)],
     "outcome": [it.name.lower() for it in numbers.Outcome],
     "period": [it.name.lower() for it in numbers.Period],
-    "why": [None, "stops", "another takes over", "protocol", "idle", "does not read", "handshake"],
+    "why": [None, "stops", "another takes over", "protocol", "idle", "does not read", "handshake", "no room"],
 }
 COUNTED = {"n_rows", "n_items", "n_limits", "n_usages"}
 BOOLEANS = {"yes", "bound", "done", "active", "behind"}

@@ -10,10 +10,15 @@ import signal
 import socket
 import subprocess
 import tempfile
+import time
 import unittest
 import urllib.request
 from pathlib import Path
 from typing import Any, Iterable
+
+from tollgate import Options
+from tollgate.codec.numbers import Feature
+from tollgate.connection import Connection
 
 BINARY = os.environ.get("NODE_BINARY")
 with_node = unittest.skipUnless(
@@ -43,7 +48,7 @@ class Node:
             self._certificate()
         self.start()
 
-    def start(self) -> None:
+    def start(self, *more: str) -> None:
         """Starts a process and waits until it serves."""
         # A TOLLGATE_ variable of the caller would change the node under test.
         env = {name: value for name, value in os.environ.items() if not name.startswith("TOLLGATE_")}
@@ -60,7 +65,7 @@ class Node:
             "--log",
             "warn",
         ]
-        command += ["--data-dir", self.home / "data", *self._arguments]
+        command += ["--data-dir", self.home / "data", *self._arguments, *more]
         self._process = subprocess.Popen(
             command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
         )
@@ -75,6 +80,15 @@ class Node:
         found = re.search(r"on (http://\S+)", printed)
         assert found is not None, printed
         self._http = found.group(1)
+
+    def needs(self, test: unittest.TestCase, *features: Feature) -> None:
+        """Leaves a test out if the node says that it does not offer what the test is about."""
+        connection = Connection(Options(self.tcp, secret=self.secret), time.monotonic() + 10)
+        offered = connection.welcome.features
+        connection.close()
+        missing = [feature.name for feature in features if not offered & feature]
+        if missing:
+            test.skipTest(f"the node does not offer {' and '.join(missing)}")
 
     @property
     def secret(self) -> str:
@@ -104,6 +118,16 @@ class Node:
         status = self.wait()
         if status:
             raise RuntimeError(f"the node ended with {status}")
+
+    def take_over(self) -> None:
+        """Replaces the process by another one, as an upgrade does, and waits until the first has ended."""
+        before = self._process
+        self.start("--take-over")
+        assert before.stdout is not None
+        with before.stdout:
+            status = before.wait(timeout=60)
+        if status:
+            raise RuntimeError(f"the node that was replaced ended with {status}")
 
     def kill(self) -> None:
         """Ends the process in the middle of whatever it does."""

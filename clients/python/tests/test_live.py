@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import ssl
 import threading
 import time
 import unittest
+from concurrent.futures import ThreadPoolExecutor
 
 import tollgate
 from tests.meaning import load
@@ -14,6 +16,7 @@ from tests.node import Node, catalog, with_node
 from tests.replay import Replay
 from tests.sides import BothClients, both
 from tollgate import AsyncClient, Client, Denied, Outcome, Refused, Set, Status, Unavailable
+from tollgate.codec.numbers import Feature
 
 LIMIT = 100
 
@@ -23,6 +26,7 @@ class Session(unittest.TestCase):
     def test_a_node_answers_as_the_golden_session_says(self):
         node = Node()
         self.addCleanup(node.close)
+        node.needs(self, Feature.RESERVE, Feature.ALL)
         replay = Replay(node)
         replay.run(load("session.json"))
         self.assertEqual(replay.failures, [], "\n" + "\n".join(replay.failures))
@@ -102,6 +106,7 @@ class Calls(Live):
         self.assertLess(abs(report.time_us / 1e6 - time.time()), 60)
 
     def test_reservations_hold_and_are_committed_or_released(self):
+        self.node.needs(self, Feature.RESERVE)
         client = self.connect()
         with client.reserve(60, usage={"hits": 40}, **self.one) as held:
             self.assertEqual(client.query(**self.one).reservations, 1)
@@ -125,20 +130,28 @@ class Calls(Live):
             tollgate.authrep({"hits": 60}, **self.one), tollgate.authrep({"hits": 60}, **self.one),
             tollgate.report({"hits": 5}, **two), tollgate.check({"none": 1}, **two),
         ]  # fmt: skip
-        for _ in range(2):
+        for first_yes in (True, False):
             first, second, third, fourth = client.batch(calls)
-            self.assertFalse(second.yes)
+            self.assertEqual((first.yes, second.yes), (first_yes, False))
             self.assertEqual((third.outcome, fourth.status), (Outcome.DONE, Status.METRIC_INVALID))
-        both_calls = [tollgate.authrep({"hits": 30}, **self.one), tollgate.authrep({"hits": 30}, **two)]
-        self.assertEqual([it.yes for it in client.batch(both_calls, all=True, durable=True)], [True, True])
-        refused, denied = client.batch([tollgate.authrep({"hits": 1}, **two), calls[0]], all=True)
-        self.assertEqual((refused.status, denied.yes), (Status.NOT_DONE, False))
-        self.assertEqual(client.query(["hits"], **two).counts["hits"].eternity, 40)
+        self.assertEqual(client.query(["hits"], **two).counts["hits"].eternity, 10)
         many = client.batch([tollgate.authrep({"bytes": 1}, **self.one)] * 2000)
         self.assertEqual(sum(it.counted for it in many), 2000)
         large = self.connect(frame_max=2**20).batch([tollgate.authrep({"bytes": 1}, **self.one)] * 8000)
         self.assertEqual(sum(it.counted for it in large), 8000)
         self.assertEqual(client.query(["bytes"], **self.one).counts["bytes"].eternity, 10_000)
+
+    def test_a_batch_is_one_step_if_it_is_to_be(self):
+        self.node.needs(self, Feature.ALL)
+        client, two = self.connect(), {"user_key": f"{self.service}-two"}
+        for key in (self.one, two, self.one, two):
+            client.authrep(usage={"hits": 15}, **key)
+        calls = [tollgate.authrep({"hits": 30}, **self.one), tollgate.authrep({"hits": 30}, **two)]
+        self.assertEqual([it.yes for it in client.batch(calls, all=True, durable=True)], [True, True])
+        calls = [tollgate.authrep({"hits": 1}, **two), tollgate.authrep({"hits": 41}, **self.one)]
+        refused, denied = client.batch(calls, all=True)
+        self.assertEqual((refused.status, denied.yes), (Status.NOT_DONE, False))
+        self.assertEqual(client.query(["hits"], **two).counts["hits"].eternity, 60)
 
     def test_refusals_are_raised_with_their_status(self):
         client = self.connect()
@@ -194,18 +207,17 @@ class Calls(Live):
 class Exact(Live):
     """A limit of N admits exactly N, whoever asks."""
 
+    def in_threads(self, count, function):
+        """What the function returned in each of so many threads at once; raises what it raised."""
+        with ThreadPoolExecutor(count) as threads:
+            return [it.result() for it in [threads.submit(function) for _ in range(count)]]
+
     def test_threads(self):
-        client, yes = self.connect(connections=8), []
-
-        def ask():
-            yes.append(sum(client.authrep(usage={"hits": 1}, **self.one).yes for _ in range(50)))
-
-        threads = [threading.Thread(target=ask) for _ in range(16)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        self.assertEqual((len(yes), sum(yes)), (16, LIMIT))
+        client = self.connect(connections=8)
+        yes = self.in_threads(
+            16, lambda: sum(client.authrep(usage={"hits": 1}, **self.one).yes for _ in range(50))
+        )
+        self.assertEqual(sum(yes), LIMIT)
         self.assertEqual(client.query(["hits"], **self.one).counts["hits"].eternity, LIMIT)
 
     def test_tasks_batches_and_threads_together(self):
@@ -216,37 +228,29 @@ class Exact(Live):
                 found = await asyncio.gather(*single, *batches)
                 return [*found[:500], *(it for batch in found[500:] for it in batch)]
 
-        yes = []
-        threads = [
-            threading.Thread(target=lambda: yes.append(sum(it.yes for it in asyncio.run(ask()))))
-            for _ in range(2)
-        ]
-        for thread in threads:
-            thread.start()
-        client = self.connect()
-        own = sum(client.authrep(usage={"hits": 1}, **self.one).yes for _ in range(100))
-        for thread in threads:
-            thread.join()
-        self.assertEqual((len(yes), sum(yes) + own), (2, LIMIT))
+        own = itertools.count()
+
+        def mixed():
+            if next(own):
+                return sum(it.yes for it in asyncio.run(ask()))
+            client = self.connect()
+            return sum(client.authrep(usage={"hits": 1}, **self.one).yes for _ in range(100))
+
+        self.assertEqual(sum(self.in_threads(3, mixed)), LIMIT)
 
     def test_reservations_and_calls_share_what_is_left(self):
+        self.node.needs(self, Feature.RESERVE)
         client = self.connect(connections=8)
-        counted = []
 
         def ask(n):
             if n % 2:
-                counted.append(client.authrep(usage={"hits": 3}, **self.one).counted * 3)
-                return
+                return client.authrep(usage={"hits": 3}, **self.one).counted * 3
             held = client.reserve(60, usage={"hits": 5}, **self.one)
             if held:
                 held.commit({"hits": 2})
-            counted.append(bool(held) * 2)
+            return bool(held) * 2
 
-        threads = [threading.Thread(target=lambda: [ask(n) for n in range(40)]) for _ in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        counted = self.in_threads(8, lambda: sum(ask(n) for n in range(40)))
         total = client.query(["hits"], **self.one).counts["hits"].eternity
         self.assertEqual(total, sum(counted))
         self.assertTrue(LIMIT - 3 < total <= LIMIT, total)
@@ -270,6 +274,16 @@ class Restarts(Live):
         self.assertEqual(client.authrep(usage={"hits": 1}, **self.one).count, 4)
 
     def test_calls_go_on_over_a_restart_and_each_is_counted_once(self):
+        def restart():
+            self.node.stop()
+            self.node.start()
+
+        self.check_calls_go_on_over(restart)
+
+    def test_calls_go_on_while_another_process_takes_over_and_each_is_counted_once(self):
+        self.check_calls_go_on_over(self.node.take_over)
+
+    def check_calls_go_on_over(self, change):
         client = self.connect(timeout_s=30)
         receipts, errors, over = [], [], threading.Event()
 
@@ -285,8 +299,7 @@ class Restarts(Live):
             thread.start()
         for _ in range(3):
             time.sleep(0.3)
-            self.node.stop()
-            self.node.start()
+            change()
         time.sleep(0.3)
         over.set()
         for thread in threads:
@@ -296,6 +309,7 @@ class Restarts(Live):
         self.assertEqual(client.query(["bytes"], **self.one).counts["bytes"].eternity, len(receipts))
 
     def test_reservations_survive(self):
+        self.node.needs(self, Feature.RESERVE)
         client = self.connect(timeout_s=30)
         held = client.reserve(600, usage={"hits": 60}, **self.one)
         self.node.stop()

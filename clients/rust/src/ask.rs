@@ -13,6 +13,7 @@ use crate::codec::{ANSWER, Answer, DecodeError, EncodeError, Refusal, Status};
 use crate::connection::{Answered, Ask, Fate, Lost, Reply};
 use crate::error::{Away, ConnectError, Error};
 use crate::line::{Line, Link};
+use crate::options::after;
 
 /// The wait before a request is sent again, if the node does not say how long.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -156,7 +157,7 @@ impl Inner {
                 return Ok(line);
             }
             let (since, error) = self.down();
-            let until = deadline.min(since + self.site.options.away_after);
+            let until = deadline.min(after(since, self.site.options.away_after));
             if self.is_closed() || Instant::now() >= until {
                 return Err(Away::NoConnection(error));
             }

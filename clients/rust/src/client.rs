@@ -22,7 +22,7 @@ use crate::connection::{Answered, Session};
 use crate::counters::{Counters, Tally};
 use crate::error::{Away, Error};
 use crate::line::{Line, Link, Site, is_final};
-use crate::options::Options;
+use crate::options::{Options, after};
 use crate::policy::{LocalCounts, Policy};
 
 /// How often a call goes by handle before it names its application itself: the first, and once more if the handle had
@@ -112,7 +112,7 @@ impl Client {
     /// Waits until there is a connection, `within` at most, and says what the node said of itself. Fails early if the node
     /// refuses the client.
     pub async fn ready(&self, within: Duration) -> Result<Session, Error> {
-        let until = Instant::now() + within;
+        let until = after(Instant::now(), within);
         let mut changed = self.0.site.changed.subscribe();
         loop {
             let up = self.0.lines.iter().find_map(|line| match line.link() {
@@ -212,7 +212,7 @@ impl Client {
     }
 
     pub(crate) fn deadline(&self, within: Option<Duration>) -> Instant {
-        Instant::now() + within.unwrap_or(self.0.site.options.deadline)
+        after(Instant::now(), within.unwrap_or(self.0.site.options.deadline))
     }
 
     /// A request that changes nothing and has no handle.

@@ -18,7 +18,7 @@ use crate::codec::Class;
 use crate::connection::{Ask, Connection, End, Session};
 use crate::counters::Tally;
 use crate::error::ConnectError;
-use crate::options::Options;
+use crate::options::{Options, after};
 
 /// A connection that lived shorter than this counts as a failed attempt: who is sent away at once shall not come back
 /// at once, for ever.
@@ -129,7 +129,7 @@ impl Keeper {
                 tokio::time::sleep(wait).await;
                 Connection::open(&site.address, &site.access, &site.options, Arc::clone(&site.tally)).await
             };
-            let away_at = down_since + self.site.options.away_after;
+            let away_at = after(down_since, self.site.options.away_after);
             let opened = tokio::select! {
                 opened = attempt => opened,
                 () = send_back(&mut self.queue, away_at) => return None,

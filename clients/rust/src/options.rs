@@ -2,12 +2,22 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::codec::{CLIENT_LEN_MAX, FRAME_MAX_HIGHEST, FRAME_MAX_LOWEST};
 use crate::error::Error;
 use crate::policy::Policy;
 
 /// Connections that one client may keep: beyond this a pool costs more than it brings.
 pub const CONNECTIONS_MAX: usize = 256;
+
+/// Long enough to stand for ever, and short enough for any clock.
+const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 86_400);
+
+/// The time `wait` after `start`; callers may say any time, even one that no clock reaches.
+pub(crate) fn after(start: Instant, wait: Duration) -> Instant {
+    start + wait.min(FOR_EVER)
+}
 
 /// What one write takes when several calls wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,6 +158,13 @@ mod tests {
             Err(Error::Options { name, .. }) => Some(name),
             Err(other) => panic!("{other}"),
         }
+    }
+
+    #[test]
+    fn any_time_may_be_said() {
+        let now = Instant::now();
+        assert!(after(now, Duration::MAX) > after(now, Duration::from_secs(86_400)));
+        assert_eq!(after(now, Duration::from_secs(1)), now + Duration::from_secs(1));
     }
 
     #[test]

@@ -143,6 +143,8 @@ pub struct LimitExplained {
     pub max: u64,
     /// The count now.
     pub count: u64,
+    /// What open reservations hold; they count against the maximum.
+    pub reserved: u64,
     /// The count that the call would leave.
     pub count_after: u64,
     /// What is left now.
@@ -201,7 +203,7 @@ impl Moment<'_> {
         let service = engine.service(catalog, &request.credentials)?;
         explanation.service = Some(ServiceExplained::of(service, request));
         let (_, found) = engine.whose(catalog, request)?;
-        let Met { subject, facts, .. } = self.meet(found.index)?.ok_or(Unresolved::Stale)?;
+        let Met { mut subject, facts, .. } = self.meet(found.index)?.ok_or(Unresolved::Stale)?;
         let case = Case::of(catalog, service, facts, true).ok_or(Unresolved::Stale)?;
         let application = case.application.ok_or(Unresolved::Stale)?;
         explanation.application = Some(ApplicationExplained::of(application, service));
@@ -221,6 +223,7 @@ impl Moment<'_> {
         let mut effects = named.clone();
         propagate(&mut effects, tree, request.flat_usage);
         let mut reports = Reports::new();
+        subject.expire(self.now());
         let held = read_reports(&mut reports, case.plan, &effects, true, &subject);
         let windows = *subject.windows();
         drop(subject);
@@ -290,8 +293,11 @@ impl Explanation {
     fn exceeded(&self, held: Held) -> String {
         let decides = |limit: &&LimitExplained| !limit.holds && (held == Held::ButInShadow || !limit.shadow);
         self.limits.iter().find(decides).map_or_else(String::new, |it| {
-            let LimitExplained { metric, period, max, count, count_after, .. } = it;
-            format!("limit {metric}/{period}: {count} counted, {count_after} with this call, at most {max}")
+            let LimitExplained { metric, period, max, count, count_after, reserved, .. } = it;
+            let held = if *reserved > 0 { format!("{reserved} reserved, ") } else { String::new() };
+            format!(
+                "limit {metric}/{period}: {held}{count} counted, {count_after} with this call, at most {max}"
+            )
         })
     }
 }
@@ -357,8 +363,9 @@ impl LimitExplained {
             window_end_s: window.map(|(_, end)| end),
             max: limit.max,
             count: report.current,
+            reserved: report.reserved,
             count_after: effect.map_or(report.current, |effect| effect.apply(report.current)),
-            remaining: limit.max.saturating_sub(report.current),
+            remaining: report.left(),
             concerned: effects.is_empty() || effect.is_some(),
             holds: holds(report, effects),
             shadow: limit.shadow,

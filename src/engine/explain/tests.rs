@@ -44,9 +44,12 @@ fn a_denial_is_explained_down_to_the_counter_and_its_window() {
         "search  +2               hits".to_owned(),
         "hits    +2 (from below)".to_owned(),
         String::new(),
-        "LIMIT        WINDOW                                      COUNT  AFTER  MAX  LEFT  HOLDS".to_owned(),
-        "hits/minute  2026-11-22 13:45:00 to 2026-11-22 13:46:00  4      6      10   6     yes".to_owned(),
-        "search/day   2026-11-22 00:00:00 to 2026-11-23 00:00:00  4      6      5    1     NO".to_owned(),
+        "LIMIT        WINDOW                                      COUNT  AFTER  RESERVED  MAX  LEFT  HOLDS"
+            .to_owned(),
+        "hits/minute  2026-11-22 13:45:00 to 2026-11-22 13:46:00  4      6      0         10   6     yes"
+            .to_owned(),
+        "search/day   2026-11-22 00:00:00 to 2026-11-23 00:00:00  4      6      0         5    1     NO"
+            .to_owned(),
     ];
     assert_eq!(text.lines().collect::<Vec<_>>(), wanted);
 }

@@ -26,7 +26,7 @@ impl fmt::Display for Explanation {
         }
         if !self.limits.is_empty() {
             writeln!(f)?;
-            let heads = ["LIMIT", "WINDOW", "COUNT", "AFTER", "MAX", "LEFT", "HOLDS"];
+            let heads = ["LIMIT", "WINDOW", "COUNT", "AFTER", "RESERVED", "MAX", "LEFT", "HOLDS"];
             table(f, heads, self.limits.iter().map(limit))?;
         }
         Ok(())
@@ -82,7 +82,7 @@ fn usage(usage: &UsageExplained) -> [String; 3] {
     [usage.metric.clone(), format!("{sign}{}{rolled_up}", usage.amount), usage.ancestors.join(" < ")]
 }
 
-fn limit(limit: &LimitExplained) -> [String; 7] {
+fn limit(limit: &LimitExplained) -> [String; 8] {
     let window = match (limit.window_start_s, limit.window_end_s) {
         (Some(start), Some(end)) => format!("{} to {}", instant(start), instant(end)),
         _ => "for ever".to_owned(),
@@ -99,6 +99,7 @@ fn limit(limit: &LimitExplained) -> [String; 7] {
         window,
         limit.count.to_string(),
         limit.count_after.to_string(),
+        limit.reserved.to_string(),
         limit.max.to_string(),
         limit.remaining.to_string(),
         holds.to_owned(),

@@ -17,8 +17,8 @@ use crate::model::id::ServiceId;
 use std::path::PathBuf;
 
 pub use report::{
-    ApplicationReport, CatalogReport, CounterRow, JournalState, LimitRow, MetricRow, PlanRow, Report,
-    ServiceReport, ServiceRow, Totals,
+    ApplicationReport, CatalogReport, CounterRow, HeldRow, JournalState, LimitRow, MetricRow, PlanRow,
+    Report, ReservationRow, ServiceReport, ServiceRow, Totals,
 };
 pub use stopped::inspect;
 

@@ -1,12 +1,12 @@
 //! What an inspection shows: plain values, the same from a running and a stopped node. Keys and tokens are counted,
 //! not shown.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
 use super::{InspectError, Query, Which, find_service};
-use crate::counter::snapshot::CellImage;
+use crate::counter::snapshot::{CellImage, HoldImage, SubjectImage};
 use crate::engine::Engine;
 use crate::model::catalog::{Catalog, Key};
 use crate::model::id::{ApplicationId, MetricSlot, ServiceId};
@@ -69,6 +69,8 @@ pub struct CatalogReport {
     pub totals: Totals,
     /// Future-dated usage items that wait for their windows.
     pub waiting_items: usize,
+    /// Reservations that are open, or were when they were last looked at, at most some seconds ago.
+    pub open_reservations: usize,
     /// Where the journal stands.
     pub journal: JournalState,
     /// The services by ascending id, the first 1000.
@@ -153,6 +155,29 @@ pub struct ApplicationReport {
     pub counters: Vec<CounterRow>,
     /// Future-dated items of its that wait for their windows.
     pub waiting_items: usize,
+    /// Its open reservations, by when they expire.
+    pub reservations: Vec<ReservationRow>,
+    /// Its reservations that have expired and can still be committed.
+    pub expired_reservations: usize,
+}
+
+/// One open reservation.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ReservationRow {
+    /// Which.
+    pub id: u64,
+    /// The second at which it expires, since 1970.
+    pub expires_s: u64,
+    /// What it holds, ancestors included.
+    pub held: Vec<HeldRow>,
+}
+
+/// What a reservation holds of one metric.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct HeldRow {
+    pub metric: String,
+    pub amount: u64,
 }
 
 /// The counts of one metric in the windows that are open.
@@ -161,6 +186,8 @@ pub struct ApplicationReport {
 pub struct CounterRow {
     /// The metric's system name, or a response code.
     pub metric: String,
+    /// What open reservations hold; in none of the counts.
+    pub reserved: u64,
     pub minute: u64,
     pub hour: u64,
     pub day: u64,
@@ -239,6 +266,7 @@ fn catalog_report(engine: &Engine, catalog: &Catalog) -> CatalogReport {
             applications: catalog.applications.len(),
         },
         waiting_items: engine.waiting(),
+        open_reservations: engine.open_reservations(),
         journal: JournalState {
             term: engine.journal().term(),
             synced: engine.journal().synced().0,
@@ -323,9 +351,8 @@ fn application_report(
     now: UnixMillis,
 ) -> ApplicationReport {
     let image = engine.counters_of(application.id, now);
-    let (cells, waiting) = image.map_or((Vec::new(), 0), |image| (image.cells, image.waiting.len()));
+    let image = image.unwrap_or_else(|| SubjectImage::empty(application.id));
     let service = catalog.services.get(application.service.0);
-    let windows = Windows::at(now.minute());
     let name = |slot| service.map_or_else(|| slot_text(slot), |service| name_of(service, slot));
     let plan = catalog.plans.get(application.plan.0).zip(service);
     ApplicationReport {
@@ -341,9 +368,39 @@ fn application_report(
         user_keys: application.user_keys.len(),
         app_keys: application.app_keys.len(),
         referrer_filters: application.referrer_filters.len(),
-        counters: cells.iter().map(|cell| counter_row(name(cell.slot), cell, &windows)).collect(),
-        waiting_items: waiting,
+        counters: counter_rows(&image, now, name),
+        waiting_items: image.waiting.len(),
+        reservations: image.open_reservations(now).map(|hold| reservation_row(hold, name)).collect(),
+        expired_reservations: image.holds.len() - image.open_reservations(now).count(),
     }
+}
+
+fn reservation_row(hold: &HoldImage, name: impl Fn(MetricSlot) -> String) -> ReservationRow {
+    let row = |(slot, amount): &(MetricSlot, u64)| HeldRow { metric: name(*slot), amount: *amount };
+    ReservationRow {
+        id: hold.id.0,
+        expires_s: hold.id.expires_s(),
+        held: hold.amounts.iter().map(row).collect(),
+    }
+}
+
+/// The counters that were ever counted, then those that are only held of.
+fn counter_rows(
+    image: &SubjectImage,
+    now: UnixMillis,
+    name: impl Fn(MetricSlot) -> String,
+) -> Vec<CounterRow> {
+    let windows = Windows::at(now.minute());
+    let held = image.open_reservations(now).flat_map(|hold| &hold.amounts).map(|(slot, _)| *slot);
+    let is_new = |slot: &MetricSlot| image.cells.iter().all(|cell| cell.slot != *slot);
+    let only_held: BTreeSet<_> = held.filter(is_new).collect();
+    let nothing = |slot| CellImage { slot, minute: now.minute(), counts: [0; Period::COUNT] };
+    let cells = image.cells.iter().copied().chain(only_held.into_iter().map(nothing));
+    let row = |cell: CellImage| {
+        let reserved = image.reserved(cell.slot, now);
+        CounterRow { reserved, ..counter_row(name(cell.slot), &cell, &windows) }
+    };
+    cells.map(row).collect()
 }
 
 fn slot_text(slot: MetricSlot) -> String {
@@ -357,6 +414,7 @@ fn counter_row(metric: String, cell: &CellImage, windows: &Windows) -> CounterRo
     };
     CounterRow {
         metric,
+        reserved: 0,
         minute: count(Period::Minute),
         hour: count(Period::Hour),
         day: count(Period::Day),

@@ -162,6 +162,7 @@ class Why(IntEnum):
     IDLE = 4
     DOES_NOT_READ = 5
     HANDSHAKE = 6
+    NO_ROOM = 7
 
 
 class DecisionMark(IntEnum):

@@ -1,4 +1,5 @@
 //! Against a real node: `NODE_BINARY=path/to/tollgate cargo test --test live`.
+#![allow(clippy::print_stderr, reason = "a test that leaves something out says so")]
 
 mod calls;
 mod exact;

@@ -83,10 +83,6 @@ impl Node {
         self.home.path().join("socket")
     }
 
-    pub(crate) fn home(&self) -> &std::path::Path {
-        self.home.path()
-    }
-
     /// What opens all services.
     pub(crate) fn secret(&self) -> String {
         let text = std::fs::read_to_string(self.home.path().join("data/node-secret")).expect("the secret");
