@@ -18,8 +18,8 @@ use std::time::Instant;
 use dashmap::DashMap;
 use tollgate::engine::request::{AuthRequest, Call, Credentials, Usage};
 use tollgate::engine::{Engine, Recovery};
-use tollgate::http::system_clock;
 use tollgate::journal::{Journal, Options, Sequence};
+use tollgate::listener::system_clock;
 use tollgate::model::draft::{CommandError, Draft, NewApplication, NewService};
 use tollgate::model::record::{BackendVersion, Secret};
 use tollgate::model::time::Period;
@@ -64,7 +64,7 @@ fn time(mut run: impl FnMut(usize)) -> f64 {
     start.elapsed().as_nanos() as f64 / CALLS as f64
 }
 
-fn authrep(engine: &Engine, clock: &tollgate::http::Clock, user_key: &str) {
+fn authrep(engine: &Engine, clock: &tollgate::listener::Clock, user_key: &str) {
     let request = AuthRequest {
         call: Call::Authrep,
         oauth: false,

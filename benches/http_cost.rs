@@ -28,7 +28,7 @@ use http_body_util::Full;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tollgate::config::{Config, Listeners, Log};
-use tollgate::http::system_clock;
+use tollgate::listener::system_clock;
 use tollgate::model::draft::{CommandError, Draft, NewApplication, NewService};
 use tollgate::model::record::{BackendVersion, Secret};
 use tollgate::model::time::Period;
@@ -59,6 +59,8 @@ fn serve_node() {
         data_dir: dir.path().to_owned(),
         http: SocketAddr::from(([127, 0, 0, 1], 0)),
         admin: None,
+        tcp: None,
+        unix: None,
         connections_max: 1024,
         listeners: Listeners::default(),
         drain_deadline: std::time::Duration::from_secs(1),

@@ -12,10 +12,13 @@
 //! | [`store`] | write-once checkpoints (sled), plugins' shelves (redb) | model, journal, counter's images |
 //! | [`engine`] | decisions, reports, commands: the only way to change usage or catalog | model, counter, journal |
 //! | [`plugin`] | what is derived from the journal beside the decisions: events, integration errors | model, journal, store's shelves, engine |
-//! | [`http`] | listeners, 3scale's dialect, its internal API, health, telemetry | engine, model, plugin |
+//! | [`wire`] | the binary protocol: frames, requests, answers, codes; no sockets | model |
+//! | [`listener`] | what all listeners share: caps, certificates, budgets for wrong credentials, sending clients away | model |
+//! | [`http`] | 3scale's dialect, its internal API, health, telemetry, over HTTP | engine, model, plugin, listener |
+//! | [`tcp`] | the server of the binary protocol, over TCP and a Unix socket | engine, model, wire, listener |
 //! | [`config`] | flags, variables and file, checked | nothing of ours |
 //! | [`node`] | assembly: opens, recovers, starts, stops, hands over, shows what it holds | all |
-//! | [`cli`] | the command line | config, node, http's clock |
+//! | [`cli`] | the command line; its load generator is a client of the protocol | config, node, listener's clock, wire, model |
 //!
 //! `tests/architecture.rs` holds these arrows and what else of the plan can be held mechanically.
 //!
@@ -44,7 +47,10 @@ pub mod counter;
 pub mod engine;
 pub mod http;
 pub mod journal;
+pub mod listener;
 pub mod model;
 pub mod node;
 pub mod plugin;
 pub mod store;
+pub mod tcp;
+pub mod wire;

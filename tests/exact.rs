@@ -6,7 +6,7 @@ mod support;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use support::{Client, config};
-use tollgate::http::system_clock;
+use tollgate::listener::system_clock;
 use tollgate::model::catalog::Key;
 use tollgate::model::draft::{Draft, NewApplication, NewService};
 use tollgate::model::id::{ApplicationId, MetricSlot, TenantId};

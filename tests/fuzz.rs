@@ -51,7 +51,7 @@ fn main() {
         return chosen.iter().for_each(|(_, run)| run(&input));
     }
     let seconds = value("--seconds").map_or(1.0, |text| text.parse().expect("--seconds takes a number"));
-    let clock = tollgate::http::system_clock()().0;
+    let clock = tollgate::listener::system_clock()().0;
     let seed = value("--seed").map_or(clock, |text| text.parse().expect("--seed takes a number"));
     println!("{} targets, {seconds} s each, seed {seed}", chosen.len());
     fuzz(&chosen, Duration::from_secs_f64(seconds), seed);

@@ -16,7 +16,8 @@ use http_body_util::Full;
 use hyper::{Request, body::Incoming};
 use setup::Setup;
 use tokio::runtime::Runtime;
-use tollgate::http::{Answering, Config, Extension, Peer, Response};
+use tollgate::http::{Answering, Config, Extension, Response};
+use tollgate::listener::{Limits, Peer};
 
 const CATALOG: [&str; 6] = [
     "tenant pk",
@@ -28,6 +29,11 @@ const CATALOG: [&str; 6] = [
 ];
 
 const QUICK: Duration = Duration::from_millis(200);
+
+/// A listener with these limits.
+fn limited(limits: Limits) -> Config {
+    Config { limits, ..Config::default() }
+}
 
 fn node(runtime: &Runtime, config: Config) -> Node {
     let node = Node::start(runtime, config, QUICK * 2);
@@ -295,7 +301,7 @@ fn an_endless_body_is_cut_off() {
 #[test]
 fn connections_beyond_the_cap_are_told_so() {
     let runtime = runtime();
-    let node = node(&runtime, Config { connections_max: 3, ..Config::default() });
+    let node = node(&runtime, limited(Limits { connections_max: 3, ..Limits::default() }));
     let mut open: Vec<Client> = (0..3).map(|_| node.connect()).collect();
     for client in &mut open {
         assert_eq!(client.get("/check.txt").status, 200);
@@ -317,7 +323,8 @@ fn connections_beyond_the_cap_are_told_so() {
 #[test]
 fn connections_of_one_peer_beyond_its_cap_are_told_so() {
     let runtime = runtime();
-    let config = Config { connections_per_peer_max: 2, local_counts: true, ..Config::default() };
+    let limits = Limits { connections_per_peer_max: 2, local_counts: true, ..Limits::default() };
+    let config = limited(limits.clone());
     let node = node(&runtime, config.clone());
     let mut open: Vec<Client> = (0..2).map(|_| node.connect_from(&runtime, 2)).collect();
     for client in &mut open {
@@ -334,7 +341,7 @@ fn connections_of_one_peer_beyond_its_cap_are_told_so() {
     });
     assert!(served, "a closed connection makes room for another");
     // Unless told otherwise, all that is on this machine is not one peer.
-    let node = Node::start(&runtime, Config { local_counts: false, ..config }, QUICK);
+    let node = Node::start(&runtime, limited(Limits { local_counts: false, ..limits }), QUICK);
     let mut open: Vec<Client> = (0..3).map(|_| node.connect()).collect();
     assert!(open.iter_mut().all(|client| client.get("/check.txt").status == 200));
 }
@@ -375,7 +382,7 @@ fn bodies_are_bounded_in_sum() {
     assert_eq!(hits(&mut other), 3);
 
     // Of many peers, one has half.
-    let config = Config { local_counts: true, ..Config::default() };
+    let config = limited(Limits { local_counts: true, ..Limits::default() });
     let node = Node::start_with_room(&runtime, config, patient, |_, _, it| it, ROOM);
     prepare(&node);
     let mut greedy = node.connect_from(&runtime, 2);
@@ -394,9 +401,9 @@ fn ask(client: &mut Client, credentials: &str) -> (u16, Option<u64>) {
 
 #[test]
 fn a_guesser_is_told_to_wait_and_nobody_else_is() {
-    use tollgate::http::guesses::PEER_BURST;
+    use tollgate::listener::guesses::PEER_BURST;
     let runtime = runtime();
-    let node = node(&runtime, Config { local_counts: true, ..Config::default() });
+    let node = node(&runtime, limited(Limits { local_counts: true, ..Limits::default() }));
     let mut gateway = node.connect_from(&runtime, 2);
     assert_eq!(ask(&mut gateway, "provider_key=pk"), (200, None));
     // What the public sends through a gateway is no guess of the gateway's.
@@ -443,9 +450,8 @@ impl Extension for Echo {
         path == "/echo"
     }
 
-    fn answer(&self, request: Request<Incoming>) -> Answering<'_> {
-        let peer = request.extensions().get::<Peer>().copied();
-        let body = peer.map_or_else(String::new, |peer| peer.to_string());
+    fn answer(&self, _: Request<Incoming>, peer: Peer) -> Answering<'_> {
+        let body = peer.to_string();
         Box::pin(std::future::ready(Response::new(Full::new(body.into()))))
     }
 }
@@ -473,7 +479,8 @@ fn loopback_is_no_guesser() {
 #[test]
 fn draining_answers_what_is_in_flight_and_ends() {
     let runtime = runtime();
-    let mut node = node(&runtime, Config { drain_timeout: Duration::from_secs(5), ..Config::default() });
+    let mut node =
+        node(&runtime, limited(Limits { drain_timeout: Duration::from_secs(5), ..Limits::default() }));
     let (mut idle, mut half) = (node.connect(), node.connect());
     assert_eq!(idle.get("/check.txt").status, 200);
     let request = post("", &body_of(2));
@@ -493,8 +500,11 @@ fn draining_answers_what_is_in_flight_and_ends() {
 #[test]
 fn draining_ends_at_its_deadline() {
     let runtime = runtime();
-    let mut node =
-        Node::start(&runtime, Config { drain_timeout: QUICK, ..Config::default() }, Duration::from_secs(60));
+    let mut node = Node::start(
+        &runtime,
+        limited(Limits { drain_timeout: QUICK, ..Limits::default() }),
+        Duration::from_secs(60),
+    );
     let mut stuck = node.connect();
     stuck.send(b"POST /transactions.xml HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nx");
     std::thread::sleep(QUICK / 2);

@@ -17,9 +17,10 @@ use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 use tollgate::engine::Engine;
 use tollgate::http::bodies::{BODIES_BYTES_MAX, Bodies, SMALL_BODY_BYTES};
-use tollgate::http::guesses::Guesses;
 use tollgate::http::internal::{InternalApi, Logins};
-use tollgate::http::{Clock, Config, Routes};
+use tollgate::http::{Config, Routes};
+use tollgate::listener::Clock;
+use tollgate::listener::guesses::Guesses;
 use tollgate::model::draft::NewService;
 use tollgate::model::record::BackendVersion;
 use tollgate::plugin::alerts::Alerts;
@@ -282,10 +283,10 @@ fn deleted_stats_begin_again_at_zero_for_all_applications_of_the_service_and_no_
     }
     let catalog = node.engine.catalog();
     let counts = |id| node.engine.counters_of(id, tollgate::model::time::UnixMillis(0)).unwrap().cells;
-    let (_, first) = catalog.applications.iter().find(|(_, it)| it.app_id == "a0").unwrap();
+    let (_, first) = catalog.applications.iter().find(|(_, it)| &*it.app_id == "a0").unwrap();
     // Response codes begin again, too.
     assert!(counts(first.id).len() > 1 && counts(first.id).iter().all(|cell| cell.counts == [0; 7]));
-    let (_, other) = catalog.applications.iter().find(|(_, it)| it.app_id == "o").unwrap();
+    let (_, other) = catalog.applications.iter().find(|(_, it)| &*it.app_id == "o").unwrap();
     assert_eq!(counts(other.id)[0].counts, [7; 7]);
     // And counts go on from there.
     assert_eq!(authrep(&mut client, "s", "a9", 3), 200);

@@ -25,7 +25,7 @@ use serde_json::Value;
 use steps::{Call, Random};
 use tokio::runtime::Runtime;
 use tollgate::config::{Config, Login, Password};
-use tollgate::http::Clock;
+use tollgate::listener::Clock;
 use tollgate::model::time::UnixMillis;
 use tollgate::node::Node;
 

@@ -7,15 +7,21 @@ mod common;
 mod support;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use common::{Answer, Client, runtime};
 use tokio::runtime::Runtime;
 use tollgate::config::{Config, Login, Password};
-use tollgate::http::guesses::{PEER_BURST, PEER_INTERVAL_MS};
-use tollgate::http::system_clock;
+use tollgate::listener::guesses::{PEER_BURST, PEER_INTERVAL_MS};
+use tollgate::listener::{Clock, system_clock};
+use tollgate::model::draft::{Draft, NewApplication, NewService};
+use tollgate::model::record::BackendVersion;
+use tollgate::model::time::{Period, UnixMillis};
 use tollgate::node::Node;
+use tollgate::plugin::alerts::EventKind;
 
 fn login(user: &str, password: &str) -> Login {
     Login { user: user.into(), password: Password::new(password) }
@@ -145,14 +151,13 @@ fn stats_that_were_being_deleted_when_a_node_died_are_deleted_by_the_next() {
     let is_done = |node: &Node| {
         node.engine().catalog().services.iter().all(|(_, service)| service.stats_erasure.is_none())
     };
-    with_node(&runtime, &config, |node| {
-        for _ in 0..500 {
-            if is_done(node) {
-                break;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(10));
+    // Also while the API is off.
+    with_node(&runtime, &Config { internal_api: Vec::new(), ..config.clone() }, |node| {
+        let started = Instant::now();
+        while !is_done(node) {
+            assert!(started.elapsed() < Duration::from_secs(30), "the stats are not deleted");
+            std::thread::sleep(Duration::from_millis(10));
         }
-        assert!(is_done(node) && utilization(node).contains(r#""current_value":0"#));
         authrep(node);
     });
     // What was set to zero stays so, and what came after it counts.
@@ -160,4 +165,41 @@ fn stats_that_were_being_deleted_when_a_node_died_are_deleted_by_the_next() {
         assert!(utilization(node).contains(r#""current_value":4"#), "{}", utilization(node));
         assert!(is_done(node));
     });
+}
+
+#[test]
+fn what_was_told_is_not_told_again_after_a_restart() {
+    let (runtime, dir) = (runtime(), tempfile::tempdir().unwrap());
+    let config = support::config(dir.path());
+    let build = |draft: &mut Draft<'_>| {
+        let tenant = draft.create_tenant("t", "pk")?;
+        let backend_version = BackendVersion::AppId;
+        let new = NewService { tenant, external_id: Some("s"), name: "s", backend_version };
+        let service = draft.create_service(&new)?;
+        draft.edit_tenant(tenant, |it| it.default_service = Some(service))?;
+        draft.edit_service(service, |it| it.alert_limits = vec![50])?;
+        let hits = draft.create_metric(service, "hits", None)?;
+        let plan = draft.create_plan(service, None, "p")?;
+        draft.set_limit(plan, hits, Period::Eternity, 10)?;
+        draft.create_application(&NewApplication { service, account: None, app_id: "a", name: "a", plan })
+    };
+    // One day, whatever the wall says.
+    let clock: Clock = Arc::new(|| UnixMillis(1_795_355_130_000));
+    for start in 0..3 {
+        let node = runtime.block_on(Node::start(&config, clock.clone())).unwrap();
+        if start == 0 {
+            node.engine().change(build).unwrap();
+        }
+        let target = "/transactions/authrep.xml?provider_key=pk&app_id=a&usage[hits]=";
+        let hits = if start == 0 { 6 } else { 1 };
+        assert_eq!(Client::connect(node.http).get(&format!("{target}{hits}")).status, 200);
+        let events = node.alerts().events().unwrap();
+        let kinds: Vec<_> = events.into_iter().map(|event| event.kind).collect();
+        assert_eq!(kinds[..2], [EventKind::FirstTraffic, EventKind::FirstDailyTraffic]);
+        assert!(
+            matches!(kinds[2..], [EventKind::Alert { level: 50, count: 6, .. }]),
+            "start {start}: {kinds:?}"
+        );
+        runtime.block_on(node.stop()).unwrap();
+    }
 }

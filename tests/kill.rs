@@ -39,7 +39,7 @@ use std::time::Duration;
 use support::Client;
 use tollgate::engine::Engine;
 use tollgate::engine::request::{AuthRequest, Call, Credentials, Usage};
-use tollgate::http::system_clock;
+use tollgate::listener::system_clock;
 use tollgate::model::amount::Effect;
 use tollgate::model::catalog::Key;
 use tollgate::model::draft::{CommandError, Draft, NewApplication, NewService};

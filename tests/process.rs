@@ -10,6 +10,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use support::Client;
+use tollgate::listener::system_clock;
 
 fn tollgate() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
@@ -18,6 +19,8 @@ fn tollgate() -> Command {
             command.env_remove(name);
         }
     }
+    // Any free port: a test is not alone on its machine.
+    command.env("TOLLGATE_TCP", "127.0.0.1:0");
     command
 }
 
@@ -62,7 +65,7 @@ impl Running {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status.code().unwrap_or(-1);
             }
-            assert!(start.elapsed() < Duration::from_secs(15), "the node does not stop");
+            assert!(start.elapsed() < Duration::from_secs(60), "the node does not stop");
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -124,10 +127,13 @@ fn the_sample_plan_binds_after_ten_calls() {
     let node = start(&dir.path().join("data"));
     let target = node.target();
     let mut client = Client::connect(node.address);
+    let minute = || system_clock()().0 / 60_000;
+    let began = minute();
     let statuses: Vec<_> = (0..25).map(|_| client.get(&target).status).collect();
-    // At most one minute's end can fall into 25 calls.
+    // A minute's end may fall into them, which gives as many again.
+    let most = if minute() == began { 10 } else { 20 };
     let authorized = statuses.iter().filter(|status| **status == 200).count();
-    assert!(authorized == 10 || authorized == 20, "{statuses:?}");
+    assert!((10..=most).contains(&authorized), "{statuses:?}");
     assert_eq!(node.terminate(), 0);
 }
 

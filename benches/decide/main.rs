@@ -33,8 +33,8 @@ use floor::Floor;
 use siphasher::sip128::{Hasher128, SipHasher24};
 use tollgate::engine::request::{Answer, AuthRequest, Call, Credentials, Usage};
 use tollgate::engine::{BindRequest, BoundRequest, Engine, Handle, Recovery, Scope};
-use tollgate::http::{Clock, system_clock};
 use tollgate::journal::{Journal, Options, Sequence};
+use tollgate::listener::{Clock, system_clock};
 use tollgate::model::amount::Effect;
 use tollgate::model::draft::{CommandError, Draft, NewApplication, NewService};
 use tollgate::model::id::{MetricSlot, ServiceId};
@@ -146,7 +146,7 @@ impl Subject {
         Subject { engine, service, keys, handles, slots, names, clock, _dir: dir }
     }
 
-    fn by_handle(&self, order: &[u32]) {
+    fn by_handle(&self, order: &[Handle]) {
         let request = BoundRequest {
             call: Call::Authrep,
             usage: &self.slots,
@@ -157,9 +157,8 @@ impl Subject {
         };
         for batch in order.chunks(BATCH) {
             let mut moment = self.engine.moment((self.clock)());
-            for number in batch {
-                let handle = self.handles[*number as usize];
-                let remaining = moment.bound(handle, Scope::Service(self.service), &request, remaining);
+            for handle in batch {
+                let remaining = moment.bound(*handle, Scope::Service(self.service), &request, remaining);
                 assert_ne!(black_box(remaining), Ok(None));
             }
         }
@@ -229,11 +228,12 @@ impl std::hash::Hash for Fingerprint {
 /// The directory's map, without a directory: from keyed fingerprints to values as large.
 struct Lookup(DashMap<Fingerprint, u64, BuildHasherDefault<Truncate>>);
 
-fn fingerprint(key: &str) -> Fingerprint {
+fn fingerprint(kind: u8, key: &str) -> Fingerprint {
     let mut hasher = SipHasher24::new_with_key(&[1; 16]);
-    hasher.write(&[6]);
-    hasher.write(&7_u64.to_le_bytes());
-    hasher.write(&(key.len() as u64).to_le_bytes());
+    let mut head = [kind; 17];
+    head[1..9].copy_from_slice(&7_u64.to_le_bytes());
+    head[9..].copy_from_slice(&(key.len() as u64).to_le_bytes());
+    hasher.write(&head);
     hasher.write(key.as_bytes());
     let hash = hasher.finish128();
     Fingerprint([hash.h1, hash.h2])
@@ -242,13 +242,15 @@ fn fingerprint(key: &str) -> Fingerprint {
 impl Lookup {
     fn new(keys: &[String]) -> Lookup {
         let mut map = DashMap::with_hasher_and_shard_amount(BuildHasherDefault::default(), 1024);
-        map.extend(keys.iter().zip(0..).map(|(key, number)| (fingerprint(key), number)));
+        map.extend(keys.iter().zip(0..).map(|(key, number)| (fingerprint(6, key), number)));
+        // Applications have an id too.
+        map.extend((0..keys.len()).map(|number| (fingerprint(5, &format!("app{number}")), number as u64)));
         Lookup(map)
     }
 
     fn run(&self, keys: &[String], order: &[u32]) {
         for number in order {
-            black_box(self.0.get(&fingerprint(&keys[*number as usize])).map(|it| *it));
+            black_box(self.0.get(&fingerprint(6, &keys[*number as usize])).map(|it| *it));
         }
     }
 }
@@ -303,11 +305,12 @@ fn median(mut all: Vec<f64>) -> f64 {
 fn measure(name: &str, shape: &Shape, subject: &Subject, floor: &Floor, lookup: &Lookup, order: &[u32]) {
     // Every block has its cells, every page is there.
     let all: Vec<u32> = (0..APPLICATIONS as u32).collect();
-    (floor.run(&all), subject.by_handle(&all), subject.by_key(&all));
+    (floor.run(&all), subject.by_handle(&subject.handles), subject.by_key(&all));
+    let handles: Vec<_> = order.iter().map(|number| subject.handles[*number as usize]).collect();
     let mut rows: [Vec<f64>; 6] = Default::default();
     for _ in 0..ROUNDS {
         let base = time(|| floor.run(order));
-        let handle = time(|| subject.by_handle(order));
+        let handle = time(|| subject.by_handle(&handles));
         let find = time(|| lookup.run(&subject.keys, order));
         let key = time(|| subject.by_key(order));
         for (row, value) in

@@ -9,10 +9,10 @@ use flate2::{Compression, write::GzEncoder};
 use http_body_util::Full;
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
 use tokio::runtime::{Builder, Runtime};
-use tollgate::http::Peer;
 use tollgate::http::bodies::Bodies;
 use tollgate::http::body::{BodyError, Kind, read};
 use tollgate::http::form::Form;
+use tollgate::listener::Peer;
 
 use super::form::render;
 

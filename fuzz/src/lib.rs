@@ -9,10 +9,12 @@ pub mod catalog;
 pub mod config;
 pub mod entry;
 pub mod form;
+pub mod frame;
 pub mod internal_json;
 pub mod options;
 pub mod piece;
 pub mod segment;
+pub mod session;
 pub mod timestamp;
 
 /// A target's name, and what is done with one input.
@@ -20,15 +22,17 @@ pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
 #[allow(dead_code, reason = "libFuzzer calls each by its own name")]
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 12] = [
     ("body", body::run),
     ("catalog", catalog::run),
     ("config", config::run),
     ("entry", entry::run),
     ("form", form::run),
+    ("frame", frame::run),
     ("internal_json", internal_json::run),
     ("options", options::run),
     ("piece", piece::run),
     ("segment", segment::run),
+    ("session", session::run),
     ("timestamp", timestamp::run),
 ];

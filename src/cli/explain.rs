@@ -2,8 +2,8 @@
 
 use clap::Args;
 
-use super::{Exit, say, show, variables};
-use crate::config::{Config, Settings};
+use super::{Exit, configuration, say, show, show_json};
+use crate::config::Settings;
 use crate::node::explain::{ExplainError, Question, explain};
 
 #[derive(Args, Debug)]
@@ -25,34 +25,23 @@ pub(super) struct Explain {
 }
 
 pub(super) fn run(arguments: Explain) -> Exit {
-    let config = match Config::load(arguments.settings, variables()) {
-        Ok(config) => config,
-        Err(errors) => {
-            errors.0.iter().for_each(|problem| say(problem));
-            return Exit::Config;
-        }
+    let config = match configuration(arguments.settings) {
+        Ok((config, _)) => config,
+        Err(exit) => return exit,
     };
     let question = Question { call: arguments.call, options: arguments.options };
-    let explanation = match explain(&config.data_dir, question) {
-        Ok(explanation) => explanation,
+    match explain(&config.data_dir, question) {
+        Ok(explanation) if arguments.json => show_json(&explanation),
+        Ok(explanation) => {
+            show(&explanation.to_string());
+            Exit::Done
+        }
         Err(error) => {
             say(&error.to_string());
-            return match error {
+            match error {
                 ExplainError::TooLong(_) => Exit::Usage,
                 _ => Exit::Failed,
-            };
-        }
-    };
-    if arguments.json {
-        match serde_json::to_string_pretty(&explanation) {
-            Ok(json) => show(&format!("{json}\n")),
-            Err(error) => {
-                say(&error.to_string());
-                return Exit::Failed;
             }
         }
-    } else {
-        show(&explanation.to_string());
     }
-    Exit::Done
 }

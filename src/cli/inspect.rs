@@ -3,9 +3,9 @@
 use clap::Args;
 
 use super::table::table;
-use super::{Exit, say, show, variables};
-use crate::config::{Config, Settings};
-use crate::http::system_clock;
+use super::{Exit, configuration, say, show, show_json};
+use crate::config::Settings;
+use crate::listener::system_clock;
 use crate::node::inspect::{
     ApplicationReport, CatalogReport, InspectError, Query, Report, ReservationRow, ServiceReport, Which,
     inspect,
@@ -34,27 +34,15 @@ pub(super) struct Inspect {
 }
 
 pub(super) fn run(arguments: Inspect) -> Exit {
-    let config = match Config::load(arguments.settings, variables()) {
-        Ok(config) => config,
-        Err(errors) => {
-            errors.0.iter().for_each(|problem| say(problem));
-            return Exit::Config;
-        }
+    let config = match configuration(arguments.settings) {
+        Ok((config, _)) => config,
+        Err(exit) => return exit,
     };
     let by_id = arguments.application.map(Which::Id);
     let application = by_id.or(arguments.app_id.map(Which::AppId));
     let query = Query { service: arguments.service, application };
     match inspect(&config.data_dir, &query, &system_clock()) {
-        Ok(report) if arguments.json => match serde_json::to_string_pretty(&report) {
-            Ok(json) => {
-                show(&format!("{json}\n"));
-                Exit::Done
-            }
-            Err(error) => {
-                say(&error.to_string());
-                Exit::Failed
-            }
-        },
+        Ok(report) if arguments.json => show_json(&report),
         Ok(report) => {
             show(&text(&report));
             Exit::Done

@@ -3,6 +3,8 @@
 mod check;
 mod explain;
 mod inspect;
+pub mod load;
+mod secret;
 mod serve;
 mod service;
 mod table;
@@ -12,7 +14,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::Settings;
+use crate::config::{Config, Effective, Settings};
 
 /// What the process ends with. Scripts and service managers tell failures apart by it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -67,13 +69,18 @@ enum Command {
     /// Run a node (the default)
     #[command(after_help = AFTER_HELP)]
     Serve(Serve),
-    /// Check the configuration and show what a node would run with; nothing is started or touched
+    /// Check the configuration and its certificates, and show what a node would run with; nothing is started or
+    /// touched
     #[command(after_help = AFTER_HELP)]
     Check(check::Check),
     /// Show the catalog, a service, or an application's counters, of a running or stopped node
     Inspect(inspect::Inspect),
     /// Show how the running node would decide a call now, and why, without counting it
     Explain(explain::Explain),
+    /// Measure how fast a node answers: one of its own, or one that runs
+    Load(load::Load),
+    /// Change the secret by which clients of the binary protocol may call for all services
+    Secret(secret::Secret),
 }
 
 #[derive(Args, Debug)]
@@ -103,6 +110,8 @@ pub fn run() -> ExitCode {
         Some(Command::Check(check)) => check::run(check),
         Some(Command::Inspect(inspect)) => inspect::run(inspect),
         Some(Command::Explain(explain)) => explain::run(explain),
+        Some(Command::Load(load)) => load::run(load),
+        Some(Command::Secret(secret)) => secret::run(secret),
         None => serve::run(arguments.serve),
     };
     exit.into()
@@ -123,6 +132,28 @@ fn show(text: &str) {
 fn variables() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
+}
+
+/// The configuration, and where each part of it comes from. What is wrong with it is said, line by line.
+fn configuration(settings: Settings) -> Result<(Config, Vec<Effective>), Exit> {
+    Config::load_explained(settings, variables()).map_err(|errors| {
+        errors.0.iter().for_each(|problem| say(problem));
+        Exit::Config
+    })
+}
+
+/// A value as JSON on standard output.
+fn show_json(value: &impl serde::Serialize) -> Exit {
+    match serde_json::to_string_pretty(value) {
+        Ok(json) => {
+            show(&format!("{json}\n"));
+            Exit::Done
+        }
+        Err(error) => {
+            say(&error.to_string());
+            Exit::Failed
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! `tollgate serve`: the life of a node, from its configuration to its exit code.
 //!
 //! Signals: TERM and INT stop it, USR2 starts the program that is now in this one's place to take over from it, HUP has
-//! it read its certificates again.
+//! it read its certificates and the node secret again.
 
 use std::io::IsTerminal;
 use std::process::Command;
@@ -11,23 +11,18 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use super::service::ServiceManager;
-use super::{Exit, Serve, say, show};
+use super::{Exit, Serve, configuration, say, show};
 use crate::config::{Config, Log, Tls};
-use crate::http::system_clock;
+use crate::listener::system_clock;
 use crate::node::{DataDirError, HandOver, Node, NodeError, RecoveryError, Sample, Successor};
 
 /// What a stop may take beyond the drain deadline: the last flush on a slow disk.
 const LAST_FLUSH: Duration = Duration::from_secs(10);
 
 pub(super) fn run(serve: Serve) -> Exit {
-    let config = match Config::load(serve.settings, super::variables()) {
-        Ok(config) => config,
-        Err(errors) => {
-            for problem in errors.0 {
-                say(&problem);
-            }
-            return Exit::Config;
-        }
+    let config = match configuration(serve.settings) {
+        Ok((config, _)) => config,
+        Err(exit) => return exit,
     };
     start_logging(&config.log);
     let runtime = match crate::node::runtime() {
@@ -107,7 +102,7 @@ async fn serve(mut node: Node, config: &Config, signals: &mut Signals, manager: 
                 continue;
             }
             _ = signals.hup.recv() => {
-                tracing::info!("reading certificates again");
+                tracing::info!("reading certificates and the node secret again");
                 node.reload();
                 continue;
             }
@@ -201,12 +196,13 @@ async fn either(term: &mut Signal, int: &mut Signal) {
     }
 }
 
-fn exit_of(error: &NodeError) -> Exit {
+pub(super) fn exit_of(error: &NodeError) -> Exit {
     match error {
         NodeError::DataDir(error) => exit_of_data_dir(error),
         NodeError::HandOver(_) => Exit::Locked,
         NodeError::Tls(_) => Exit::Config,
-        NodeError::Address { .. } => Exit::Address,
+        NodeError::Secret(_) => Exit::DataDir,
+        NodeError::Address { .. } | NodeError::Socket { .. } => Exit::Address,
         NodeError::Recovery(RecoveryError::ClockBehind { .. }) => Exit::Clock,
         NodeError::Recovery(error) if error.is_io() => Exit::DataDir,
         NodeError::Recovery(_) | NodeError::Shelf(_) => Exit::Data,
@@ -233,13 +229,21 @@ fn start_logging(log: &Log) {
 
 /// Says where the node is, and once how to make a first call. The credentials go to standard output only.
 fn announce(node: &Node, config: &Config) {
-    tracing::info!(http = %node.http, admin = ?node.admin, data_dir = %config.data_dir.display(), "serving");
+    tracing::info!(http = %node.http, admin = ?node.admin, tcp = ?node.tcp, unix = ?node.unix, data_dir = %config.data_dir.display(), "serving");
     let scheme = |tls: &Option<Tls>| if tls.is_some() { "https" } else { "http" };
     let http = format!("{}://{}", scheme(&config.listeners.http_tls), node.http);
     let telemetry = node.admin.map(|admin| format!("{}://{admin}", scheme(&config.listeners.admin_tls)));
     let telemetry = telemetry.as_ref().unwrap_or(&http);
     let mut text = format!("Tollgate serves the Service Management API on {http}\n");
     text += &format!("Telemetry: {telemetry}/metrics  Health: {http}/readyz\n");
+    let tcp = node
+        .tcp
+        .map(|tcp| format!("{}://{tcp}", if config.listeners.tcp_tls.is_some() { "tcp+tls" } else { "tcp" }));
+    let unix = node.unix.as_ref().map(|path| format!("unix:{}", path.display()));
+    let binary: Vec<_> = tcp.into_iter().chain(unix).collect();
+    if !binary.is_empty() {
+        text += &format!("Binary protocol: {}\n", binary.join("  "));
+    }
     if let Some(sample) = &node.sample {
         text += &describe(sample, &http);
     }

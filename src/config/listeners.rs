@@ -5,7 +5,26 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{HTTP_DEFAULT, Settings};
+use super::{HTTP_DEFAULT, OFF, Settings, TCP_DEFAULT};
+
+/// Where the listeners are.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub struct Places {
+    pub http: SocketAddr,
+    pub admin: Option<SocketAddr>,
+    pub tcp: Option<SocketAddr>,
+    pub unix: Option<PathBuf>,
+}
+
+/// A user whose processes may use the Unix socket.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UnixUser {
+    /// The user's number.
+    pub uid: u32,
+    /// The service that it may call; `None` for all.
+    pub service: Option<String>,
+}
 
 /// What protects the listeners, and their limits.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -14,6 +33,10 @@ pub struct Listeners {
     pub http_tls: Option<Tls>,
     /// Certificate of the listener for telemetry and administration.
     pub admin_tls: Option<Tls>,
+    /// Certificate of the listener for the binary protocol.
+    pub tcp_tls: Option<Tls>,
+    /// Who may use the Unix socket besides the node's own user and root.
+    pub unix_users: Vec<UnixUser>,
     /// The most connections of one address (of one /64 network by IPv6); loopback is not bounded by it.
     pub connections_per_peer_max: usize,
     /// For a TLS handshake, and for the head of a request.
@@ -29,6 +52,8 @@ impl Default for Listeners {
         Listeners {
             http_tls: None,
             admin_tls: None,
+            tcp_tls: None,
+            unix_users: Vec::new(),
             connections_per_peer_max: 512,
             head_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
@@ -51,12 +76,18 @@ pub struct Tls {
 /// How long anything may be waited for, in seconds.
 const TIMEOUT_S: RangeInclusive<u64> = 1..=3600;
 
-/// What is written about listeners, made sense of: the addresses of `http` and `admin`, and the rest.
+/// The most bytes that the path of a Unix socket has, less the zero at its end.
+const UNIX_PATH_BYTES_MAX: usize = 107;
+
+/// The most users that a Unix socket is for: a machine has a few gateways.
+const UNIX_USERS_MAX: usize = 64;
+
+/// What is written about listeners, made sense of: where they are, and the rest.
 pub(super) fn resolve(
     settings: &mut Settings,
     connections_max: usize,
     problems: &mut Vec<String>,
-) -> (SocketAddr, Option<SocketAddr>, Listeners) {
+) -> (Places, Listeners) {
     let http_tls = tls(
         "http",
         [settings.http_tls_cert.take(), settings.http_tls_key.take(), settings.http_tls_client_ca.take()],
@@ -65,6 +96,11 @@ pub(super) fn resolve(
     let admin_tls = tls(
         "admin",
         [settings.admin_tls_cert.take(), settings.admin_tls_key.take(), settings.admin_tls_client_ca.take()],
+        problems,
+    );
+    let tcp_tls = tls(
+        "tcp",
+        [settings.tcp_tls_cert.take(), settings.tcp_tls_key.take(), settings.tcp_tls_client_ca.take()],
         problems,
     );
     let insecure = settings.insecure.unwrap_or(false);
@@ -83,6 +119,29 @@ pub(super) fn resolve(
     if admin == Some(http) && http.port() != 0 {
         problems.push(format!("admin: {http} is the address of http already"));
     }
+    let tcp = settings.tcp.take().unwrap_or_else(|| TCP_DEFAULT.into());
+    let tcp = (tcp != OFF).then(|| address("tcp", &tcp, insecure || tcp_tls.is_some(), problems));
+    if tcp.is_none() && tcp_tls.is_some() {
+        problems.push("tcp_tls_cert: there is no listener to show it: set tcp".into());
+    }
+    for (other, taken) in [("http", Some(http)), ("admin", admin)] {
+        if let (Some(tcp), Some(taken)) = (tcp, taken)
+            && overlap(tcp, taken)
+        {
+            problems.push(format!("tcp: {tcp} meets the address of {other}, {taken}: give another, or off"));
+        }
+    }
+    let unix = settings.unix.take();
+    if let Some(path) = &unix
+        && path.as_os_str().len() > UNIX_PATH_BYTES_MAX
+    {
+        problems.push(format!("unix: a socket's path has at most {UNIX_PATH_BYTES_MAX} bytes"));
+    }
+    let uids = settings.unix_uids.take();
+    if unix.is_none() && uids.is_some() {
+        problems.push("unix_uids: there is no socket for them: set unix".into());
+    }
+    let unix_users = unix_users(uids.as_deref().unwrap_or_default(), problems);
     // A default of a number that is out of bounds is no problem of its own.
     let half = connections_max.div_ceil(2).clamp(1, 1_000_000);
     let per_peer = settings.connections_per_peer_max.unwrap_or(half);
@@ -104,12 +163,41 @@ pub(super) fn resolve(
     let listeners = Listeners {
         http_tls,
         admin_tls,
+        tcp_tls,
+        unix_users,
         connections_per_peer_max: per_peer,
         head_timeout: timeout("head_timeout_s", settings.head_timeout_s, default.head_timeout),
         body_timeout: timeout("body_timeout_s", settings.body_timeout_s, default.body_timeout),
         idle_timeout: timeout("idle_timeout_s", settings.idle_timeout_s, default.idle_timeout),
     };
-    (http, admin, listeners)
+    (Places { http, admin, tcp, unix }, listeners)
+}
+
+/// Whether two sockets cannot both be had: the same port of the same address, or of all addresses.
+fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
+    let all = a.ip().is_unspecified() || b.ip().is_unspecified();
+    a.port() == b.port() && a.port() != 0 && (all || a.ip() == b.ip())
+}
+
+/// Reads `UID,UID=SERVICE,...`.
+fn unix_users(text: &str, problems: &mut Vec<String>) -> Vec<UnixUser> {
+    let mut users: Vec<UnixUser> = Vec::new();
+    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        let (uid, service) = part.split_once('=').map_or((part, None), |(uid, it)| (uid, Some(it)));
+        match uid.trim().parse() {
+            Ok(uid) if service.is_none_or(|it| !it.is_empty()) => {
+                if users.iter().any(|user| user.uid == uid) {
+                    problems.push(format!("unix_uids: {uid} is there twice"));
+                }
+                users.push(UnixUser { uid, service: service.map(str::to_owned) });
+            }
+            _ => problems.push(format!("unix_uids: \"{part}\" is neither a user's number nor UID=SERVICE")),
+        }
+    }
+    if users.len() > UNIX_USERS_MAX {
+        problems.push(format!("unix_uids: {} users; {UNIX_USERS_MAX} is the most", users.len()));
+    }
+    users
 }
 
 /// Certificate and key, or neither.
@@ -172,7 +260,7 @@ mod tests {
 
     /// Both listeners where others can reach them.
     fn open(insecure: Option<bool>) -> Settings {
-        let [http, admin] = ["0.0.0.0:3000", "0.0.0.0:3001"].map(|text| Some(text.to_owned()));
+        let [http, admin] = ["0.0.0.0:3000", "0.0.0.0:3002"].map(|text| Some(text.to_owned()));
         Settings { http, admin, insecure, ..Settings::default() }
     }
 
@@ -184,7 +272,7 @@ mod tests {
     fn other_machines_are_let_in_by_tls_or_on_request() {
         let problems = load(open(None)).unwrap_err();
         for part in
-            ["http: 0.0.0.0:3000", "admin: 0.0.0.0:3001", "--insecure", "http_tls_cert", "admin_tls_key"]
+            ["http: 0.0.0.0:3000", "admin: 0.0.0.0:3002", "--insecure", "http_tls_cert", "admin_tls_key"]
         {
             assert!(problems.contains(part), "{part} not in:\n{problems}");
         }
@@ -227,6 +315,62 @@ mod tests {
         assert!(half(false, false, true).unwrap_err().contains("http_tls_client_ca: "));
         let whole = half(true, true, true).unwrap().listeners.http_tls.unwrap();
         assert_eq!(whole.client_ca, Some("x.pem".into()));
+    }
+
+    #[test]
+    fn the_binary_protocol_can_be_turned_off_moved_and_protected() {
+        let tcp = |text: &str| Settings { tcp: Some(text.to_owned()), ..Settings::default() };
+        assert_eq!(load(tcp("off")).unwrap().tcp, None);
+        assert_eq!(load(tcp("[::1]:9")).unwrap().tcp, Some("[::1]:9".parse().unwrap()));
+        let problems = load(tcp("0.0.0.0:9")).unwrap_err();
+        assert!(problems.starts_with("tcp: 0.0.0.0:9") && problems.contains("tcp_tls_cert"), "{problems}");
+        let (tcp_tls_cert, tcp_tls_key) = certificate();
+        let protected = |text: &str| Settings {
+            tcp_tls_cert: tcp_tls_cert.clone(),
+            tcp_tls_key: tcp_tls_key.clone(),
+            ..tcp(text)
+        };
+        assert!(load(protected("0.0.0.0:9")).unwrap().listeners.tcp_tls.is_some());
+        assert!(load(protected("off")).unwrap_err().contains("no listener"));
+        assert!(load(Settings { insecure: Some(true), ..tcp("0.0.0.0:9") }).is_ok());
+    }
+
+    #[test]
+    fn addresses_that_meet_are_a_problem_before_the_system_says_so() {
+        let both = |tcp: &str, http: &str| {
+            load(Settings { tcp: Some(tcp.to_owned()), http: Some(http.to_owned()), ..Settings::default() })
+        };
+        assert!(both("127.0.0.1:0", "127.0.0.1:0").is_ok());
+        assert!(both("127.0.0.1:7", "127.0.0.2:7").is_ok());
+        assert!(both("127.0.0.1:7", "127.0.0.1:7").unwrap_err().contains("tcp: 127.0.0.1:7 meets"));
+        let admin =
+            Settings { admin: Some("0.0.0.0:3001".into()), insecure: Some(true), ..Settings::default() };
+        assert!(load(admin).unwrap_err().contains("meets the address of admin"));
+    }
+
+    #[test]
+    fn users_of_the_unix_socket_are_numbers_some_with_a_service() {
+        let uids = |text: &str| {
+            let unix = Some("/run/t.sock".into());
+            load(Settings { unix, unix_uids: Some(text.to_owned()), ..Settings::default() })
+        };
+        let user = |uid, service: Option<&str>| UnixUser { uid, service: service.map(str::to_owned) };
+        let users = uids("33=7001, 1000,").unwrap().listeners.unix_users;
+        assert_eq!(users, [user(33, Some("7001")), user(1000, None)]);
+        for wrong in ["www-data", "-1", "4294967296", "1=", "=3"] {
+            assert!(uids(wrong).unwrap_err().starts_with("unix_uids: "), "{wrong}");
+        }
+        assert!(uids("1,2,1=3").unwrap_err().contains("twice"));
+        for (count, good) in [(UNIX_USERS_MAX, true), (UNIX_USERS_MAX + 1, false)] {
+            let all: Vec<_> = (0..count).map(|uid| uid.to_string()).collect();
+            assert_eq!(uids(&all.join(",")).is_ok(), good, "{count}");
+        }
+        let homeless = Settings { unix_uids: Some("1".into()), ..Settings::default() };
+        assert!(load(homeless).unwrap_err().contains("set unix"));
+        for (len, good) in [(UNIX_PATH_BYTES_MAX, true), (UNIX_PATH_BYTES_MAX + 1, false)] {
+            let unix = Some(PathBuf::from("u".repeat(len)));
+            assert_eq!(load(Settings { unix, ..Settings::default() }).is_ok(), good, "{len}");
+        }
     }
 
     #[test]

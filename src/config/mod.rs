@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use listeners::{Listeners, Tls};
+pub use listeners::{Listeners, Places, Tls, UnixUser};
 pub use login::{Login, Password};
 use origin::Origins;
 pub use origin::{Effective, Origin};
@@ -28,6 +28,10 @@ pub struct Config {
     pub http: SocketAddr,
     /// Listener for telemetry and administration; `None` serves them on `http`, which is then on loopback.
     pub admin: Option<SocketAddr>,
+    /// Listener for the binary protocol.
+    pub tcp: Option<SocketAddr>,
+    /// The same protocol on a Unix socket.
+    pub unix: Option<PathBuf>,
     /// The most connections a listener keeps; more are refused.
     pub connections_max: usize,
     /// What protects the listeners, and their other limits.
@@ -60,6 +64,10 @@ pub struct ConfigErrors(pub Vec<String>);
 
 /// Default address of `http`.
 pub const HTTP_DEFAULT: &str = "127.0.0.1:3000";
+/// Default address of `tcp`.
+pub const TCP_DEFAULT: &str = "127.0.0.1:3001";
+/// What turns `tcp` off.
+pub const OFF: &str = "off";
 /// Default data directory.
 pub const DATA_DIR_DEFAULT: &str = "./tollgate-data";
 
@@ -115,12 +123,18 @@ impl Config {
             data_dir: Some(self.data_dir.clone()),
             http: Some(self.http.to_string()),
             admin: self.admin.map(|address| address.to_string()),
+            tcp: Some(self.tcp.map_or_else(|| OFF.to_owned(), |address| address.to_string())),
+            unix: None,
+            unix_uids: None,
             http_tls_cert: None,
             http_tls_key: None,
             http_tls_client_ca: None,
             admin_tls_cert: None,
             admin_tls_key: None,
             admin_tls_client_ca: None,
+            tcp_tls_cert: None,
+            tcp_tls_key: None,
+            tcp_tls_client_ca: None,
             insecure: Some(false),
             connections_max: Some(self.connections_max),
             connections_per_peer_max: Some(self.listeners.connections_per_peer_max),
@@ -146,7 +160,8 @@ impl Settings {
         if !(1..=1_000_000).contains(&connections_max) {
             problems.push(format!("connections_max: {connections_max} is not between 1 and 1000000"));
         }
-        let (http, admin, listeners) = listeners::resolve(&mut self, connections_max, problems);
+        let (Places { http, admin, tcp, unix }, listeners) =
+            listeners::resolve(&mut self, connections_max, problems);
         let drain_s = self.drain_s.unwrap_or(10);
         if !(1..=600).contains(&drain_s) {
             problems.push(format!("drain_s: {drain_s} is not between 1 and 600"));
@@ -183,6 +198,8 @@ impl Settings {
             data_dir: self.data_dir.unwrap_or_else(|| DATA_DIR_DEFAULT.into()),
             http,
             admin,
+            tcp,
+            unix,
             connections_max,
             listeners,
             drain_deadline: Duration::from_secs(drain_s),
@@ -208,6 +225,7 @@ mod tests {
         let config = load(Settings::default(), &[("PATH", "/bin")]).unwrap();
         assert_eq!(config.http, SocketAddr::from(([127, 0, 0, 1], 3000)));
         assert_eq!((config.admin, config.data_dir), (None, PathBuf::from("./tollgate-data")));
+        assert_eq!((config.tcp, config.unix), (Some(([127, 0, 0, 1], 3001).into()), None));
     }
 
     #[test]

@@ -27,6 +27,19 @@ pub struct Settings {
     #[arg(long, value_name = "ADDR")]
     pub admin: Option<String>,
 
+    /// Address of the binary protocol, or `off` [default: 127.0.0.1:3001]
+    #[arg(long, value_name = "ADDR")]
+    pub tcp: Option<String>,
+
+    /// Unix socket of the binary protocol [default: none]
+    #[arg(long, value_name = "PATH")]
+    pub unix: Option<PathBuf>,
+
+    /// Users (by number) whose processes may use --unix besides the node's own and root, separated by commas: `UID` for
+    /// all services, `UID=SERVICE` for one [default: none; the socket then has mode 0600, else 0666]
+    #[arg(long, value_name = "UIDS")]
+    pub unix_uids: Option<String>,
+
     /// TLS certificate chain (PEM) of --http; clients then need https
     #[arg(long, value_name = "FILE")]
     pub http_tls_cert: Option<PathBuf>,
@@ -50,6 +63,18 @@ pub struct Settings {
     /// Authorities (PEM) of client certificates, which all clients of --admin then need
     #[arg(long, value_name = "FILE")]
     pub admin_tls_client_ca: Option<PathBuf>,
+
+    /// TLS certificate chain (PEM) of --tcp
+    #[arg(long, value_name = "FILE")]
+    pub tcp_tls_cert: Option<PathBuf>,
+
+    /// Its private key (PEM), readable by its owner only
+    #[arg(long, value_name = "FILE")]
+    pub tcp_tls_key: Option<PathBuf>,
+
+    /// Authorities (PEM) of client certificates, which all clients of --tcp then need
+    #[arg(long, value_name = "FILE")]
+    pub tcp_tls_client_ca: Option<PathBuf>,
 
     /// Allow addresses that other machines can reach although there is no TLS
     #[arg(long, num_args = 0..=1, default_missing_value = "true")]
@@ -122,12 +147,18 @@ impl Settings {
             data_dir: self.data_dir.or(other.data_dir),
             http: self.http.or(other.http),
             admin: self.admin.or(other.admin),
+            tcp: self.tcp.or(other.tcp),
+            unix: self.unix.or(other.unix),
+            unix_uids: self.unix_uids.or(other.unix_uids),
             http_tls_cert: self.http_tls_cert.or(other.http_tls_cert),
             http_tls_key: self.http_tls_key.or(other.http_tls_key),
             http_tls_client_ca: self.http_tls_client_ca.or(other.http_tls_client_ca),
             admin_tls_cert: self.admin_tls_cert.or(other.admin_tls_cert),
             admin_tls_key: self.admin_tls_key.or(other.admin_tls_key),
             admin_tls_client_ca: self.admin_tls_client_ca.or(other.admin_tls_client_ca),
+            tcp_tls_cert: self.tcp_tls_cert.or(other.tcp_tls_cert),
+            tcp_tls_key: self.tcp_tls_key.or(other.tcp_tls_key),
+            tcp_tls_client_ca: self.tcp_tls_client_ca.or(other.tcp_tls_client_ca),
             insecure: self.insecure.or(other.insecure),
             connections_max: self.connections_max.or(other.connections_max),
             connections_per_peer_max: self.connections_per_peer_max.or(other.connections_per_peer_max),
@@ -160,12 +191,18 @@ pub(super) fn from_variables(
             "DATA_DIR" => settings.data_dir = Some(value.into()),
             "HTTP" => settings.http = Some(value),
             "ADMIN" => settings.admin = Some(value),
+            "TCP" => settings.tcp = Some(value),
+            "UNIX" => settings.unix = Some(value.into()),
+            "UNIX_UIDS" => settings.unix_uids = Some(value),
             "HTTP_TLS_CERT" => settings.http_tls_cert = Some(value.into()),
             "HTTP_TLS_KEY" => settings.http_tls_key = Some(value.into()),
             "HTTP_TLS_CLIENT_CA" => settings.http_tls_client_ca = Some(value.into()),
             "ADMIN_TLS_CERT" => settings.admin_tls_cert = Some(value.into()),
             "ADMIN_TLS_KEY" => settings.admin_tls_key = Some(value.into()),
             "ADMIN_TLS_CLIENT_CA" => settings.admin_tls_client_ca = Some(value.into()),
+            "TCP_TLS_CERT" => settings.tcp_tls_cert = Some(value.into()),
+            "TCP_TLS_KEY" => settings.tcp_tls_key = Some(value.into()),
+            "TCP_TLS_CLIENT_CA" => settings.tcp_tls_client_ca = Some(value.into()),
             "INTERNAL_API_USER" => settings.internal_api_user = Some(value),
             "INTERNAL_API_PASSWORD" => settings.internal_api_password = Some(Password::new(&value)),
             "INTERNAL_API_USER_2" => settings.internal_api_user_2 = Some(value),
@@ -181,6 +218,8 @@ pub(super) fn from_variables(
             "IDLE_TIMEOUT_S" => settings.idle_timeout_s = number(&name, &value, problems),
             "DRAIN_S" => settings.drain_s = number(&name, &value, problems),
             "CHECKPOINT_MIB" => settings.checkpoint_mib = number(&name, &value, problems),
+            // Of the load generator, which may well be started from the same shell.
+            "LOAD_TOKEN" => {}
             _ => {
                 problems.push(format!("{name}: there is no such variable; see tollgate --help for the keys"))
             }

@@ -44,13 +44,16 @@
 //! subject it [announces](Counters::announce) that first, so that nobody comes by a new key under the old catalog.
 //!
 //! # Locks
-//! One shard lock at a time, never two; nothing else is locked while one is held.
+//! One shard lock at a time; only a step over several subjects ([`Counters::lock_many`]) holds more, which it takes in
+//! ascending order. Nothing else is locked while one is held.
 
 mod block;
 mod facts;
 mod holds;
 mod lock;
+mod many;
 mod pending;
+mod place;
 mod shard;
 pub mod snapshot;
 mod store;
@@ -59,6 +62,7 @@ mod waiting;
 pub use block::Counts;
 pub use facts::{Facts, Note};
 pub use holds::Taken;
+pub use many::{Many, SUBJECTS_MAX};
 pub use pending::{Batch, PendingKind, PendingReservation, PendingUsage};
 pub use store::{Copied, Counters, Met, SHARDS, Stale, SubjectGuard, WAITING_MAX};
 

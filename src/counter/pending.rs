@@ -8,11 +8,17 @@ use crate::model::time::Minute;
 
 const NONE: u32 = u32::MAX;
 
+/// What stands in a record's place for a slot that is not taken.
+const VACANT: MetricSlot = MetricSlot(u32::MAX);
+
+/// How many slots a record has room for: with so many it fills a cache line, which a decision seldom finds in its cache.
+const SLOTS: usize = 4;
+
 /// Usage of one shard since its last cut. Keeps its memory when it is cleared, so a warm shard allocates nothing.
 #[derive(Default, Debug)]
 pub struct Batch {
     records: Vec<Record>,
-    deltas: Vec<Delta>,
+    terms: Vec<Terms>,
     reached: Vec<Reached>,
     traffic: Vec<Traffic>,
     reservations: Vec<Reservation>,
@@ -44,22 +50,28 @@ pub struct PendingReservation<'a> {
     pub held: Option<&'a [(MetricSlot, u64)]>,
 }
 
+/// What some slots of an application counted under one contract, in one minute.
 #[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
 struct Record {
     application: ApplicationId,
+    /// An index into `Batch::terms`; `NONE` in a record that goes on with another.
+    terms: u32,
+    /// The record that goes on with this one.
+    next: u32,
+    slots: [MetricSlot; SLOTS],
+    amounts: [u64; SLOTS],
+}
+
+const _: () = assert!(size_of::<Record>() == 64);
+
+/// What most records of a batch have in common.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Terms {
     contract: u64,
     dated: Minute,
     counted: Minute,
     kind: PendingKind,
-    /// First of this record's deltas: an index into `Batch::deltas`.
-    head: u32,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Delta {
-    slot: MetricSlot,
-    next: u32,
-    amount: u64,
 }
 
 /// Whether amounts are added or replace what was there.
@@ -90,12 +102,10 @@ pub struct PendingUsage<'a> {
 impl PendingUsage<'_> {
     /// The amounts by metric, each metric once, in the order of first touch.
     pub fn amounts(&self) -> impl Iterator<Item = (MetricSlot, u64)> {
-        let mut at = self.head;
-        std::iter::from_fn(move || {
-            let delta = self.batch.deltas.get(at as usize)?;
-            at = delta.next;
-            Some((delta.slot, delta.amount))
-        })
+        let first = self.batch.records.get(self.head as usize);
+        let records = std::iter::successors(first, |record| self.batch.records.get(record.next as usize));
+        let amounts = records.flat_map(|record| record.slots.iter().zip(&record.amounts));
+        amounts.filter(|(slot, _)| **slot != VACANT).map(|(slot, amount)| (*slot, *amount))
     }
 }
 
@@ -111,7 +121,7 @@ impl Batch {
     pub fn clear(&mut self) {
         const KEPT: usize = 4096;
         self.records.clear();
-        self.deltas.clear();
+        self.terms.clear();
         self.reached.clear();
         self.reached.shrink_to(KEPT);
         self.traffic.clear();
@@ -121,19 +131,15 @@ impl Batch {
         self.held.clear();
         self.held.shrink_to(KEPT);
         self.records.shrink_to(KEPT);
-        self.deltas.shrink_to(KEPT * 4);
+        self.terms.shrink_to(KEPT);
     }
 
     /// All usage in the order in which it was first counted; a subject's own stays in order.
     pub fn iter(&self) -> impl Iterator<Item = PendingUsage<'_>> {
-        self.records.iter().map(|record| PendingUsage {
-            application: record.application,
-            contract: record.contract,
-            dated: record.dated,
-            counted: record.counted,
-            kind: record.kind,
-            batch: self,
-            head: record.head,
+        (0..).zip(&self.records).filter_map(|(head, record)| {
+            let Terms { contract, dated, counted, kind } = *self.terms.get(record.terms as usize)?;
+            let application = record.application;
+            Some(PendingUsage { application, contract, dated, counted, kind, batch: self, head })
         })
     }
 
@@ -189,82 +195,84 @@ impl Batch {
             if some.peek().is_none() {
                 continue;
             }
-            let known = self.records.len();
-            open = self.open_record(open, usage, kind);
-            let is_new = open as usize >= known;
-            let mut last = NONE;
+            let Usage { application, contract, dated, counted } = *usage;
+            let terms = self.number_of(Terms { contract, dated, counted, kind });
+            let is_new = self.records.get(open as usize).is_none_or(|record| record.terms != terms);
+            if is_new {
+                open = self.add(application, terms);
+            }
+            let mut near = open;
             for (slot, effect) in some {
                 let amount = effect.amount().min(COUNT_MAX);
-                // A request names each counter once, so a new record has none of them.
-                let at = if is_new { NONE } else { self.find(open, last, *slot) };
-                match self.deltas.get_mut(at as usize) {
-                    Some(delta) => {
-                        delta.amount = match kind {
-                            PendingKind::Add => (delta.amount + amount).min(COUNT_MAX),
-                            PendingKind::Set => amount,
-                        };
-                        last = at;
-                    }
-                    None => last = self.append(open, last, Delta { slot: *slot, next: NONE, amount }),
-                }
+                // A request names each counter once, so a new record has none of them; and if another request was as
+                // this one, the next is where that one had it.
+                near = self
+                    .find(near, *slot)
+                    .or_else(|end| if is_new { Err(end) } else { self.find(open, *slot) })
+                    .unwrap_or_else(|end| self.room(end));
+                self.accumulate(near, *slot, amount, kind);
             }
         }
         open
     }
 
-    /// The record to write into: the subject's last one if it fits, a new one otherwise.
-    fn open_record(&mut self, open: u32, usage: &Usage, kind: PendingKind) -> u32 {
-        let fits = self.records.get(open as usize).is_some_and(|last| {
-            let same_time = last.dated == usage.dated && last.counted == usage.counted;
-            last.kind == kind && last.contract == usage.contract && same_time
+    /// Begins to fetch a record, for a little later.
+    pub(super) fn fetch(&self, record: u32) {
+        std::hint::black_box(self.records.get(record as usize).map(|record| record.terms));
+    }
+
+    fn number_of(&mut self, terms: Terms) -> u32 {
+        let known = self.terms.iter().rposition(|known| *known == terms);
+        let number = known.unwrap_or_else(|| {
+            self.terms.push(terms);
+            self.terms.len() - 1
         });
-        if fits {
-            return open;
-        }
-        self.records.push(Record {
-            application: usage.application,
-            contract: usage.contract,
-            dated: usage.dated,
-            counted: usage.counted,
-            kind,
-            head: NONE,
-        });
+        u32::try_from(number).unwrap_or(NONE)
+    }
+
+    fn add(&mut self, application: ApplicationId, terms: u32) -> u32 {
+        let record = Record { application, terms, next: NONE, slots: [VACANT; SLOTS], amounts: [0; SLOTS] };
+        self.records.push(record);
         u32::try_from(self.records.len() - 1).unwrap_or(NONE)
     }
 
-    /// The delta of a slot in a record: most likely the one after `last`, as in the request before.
-    fn find(&self, record: u32, last: u32, slot: MetricSlot) -> u32 {
-        let head = self.records.get(record as usize).map_or(NONE, |record| record.head);
-        let next = |at: u32| self.deltas.get(at as usize).map_or(NONE, |delta| delta.next);
-        let is_it = |at: u32| self.deltas.get(at as usize).is_some_and(|delta| delta.slot == slot);
-        let likely = if last == NONE { head } else { next(last) };
-        if is_it(likely) {
-            return likely;
+    /// The record, from `at` on, that has the slot; or the last one.
+    fn find(&self, mut at: u32, slot: MetricSlot) -> Result<u32, u32> {
+        loop {
+            let Some(record) = self.records.get(at as usize) else { return Err(at) };
+            if record.slots.contains(&slot) {
+                return Ok(at);
+            }
+            if record.next == NONE {
+                return Err(at);
+            }
+            at = record.next;
         }
-        let mut at = head;
-        while at != NONE && !is_it(at) {
-            at = next(at);
-        }
-        at
     }
 
-    /// Puts a delta at the end of a record, looking for the end from `last` on.
-    fn append(&mut self, record: u32, last: u32, delta: Delta) -> u32 {
-        let new = u32::try_from(self.deltas.len()).unwrap_or(NONE);
-        let Some(record) = self.records.get_mut(record as usize) else { return NONE };
-        let mut at = if last == NONE { record.head } else { last };
-        if at == NONE {
-            record.head = new;
+    /// A record with room, at `end` or after it.
+    fn room(&mut self, end: u32) -> u32 {
+        let Some(record) = self.records.get(end as usize) else { return end };
+        if record.slots.contains(&VACANT) {
+            return end;
         }
-        while let Some(before) = self.deltas.get_mut(at as usize) {
-            if before.next == NONE {
-                before.next = new;
-                break;
+        let further = self.add(record.application, NONE);
+        self.records[end as usize].next = further;
+        further
+    }
+
+    fn accumulate(&mut self, at: u32, slot: MetricSlot, amount: u64, kind: PendingKind) {
+        let Some(Record { slots, amounts, .. }) = self.records.get_mut(at as usize) else { return };
+        for (known, total) in slots.iter_mut().zip(amounts) {
+            if *known == slot || *known == VACANT {
+                *known = slot;
+                *total = match kind {
+                    PendingKind::Add => (*total + amount).min(COUNT_MAX),
+                    PendingKind::Set => amount,
+                };
+                return;
             }
-            at = before.next;
         }
-        self.deltas.push(delta);
-        new
     }
 }
 
@@ -274,4 +282,40 @@ pub(super) struct Usage {
     pub(super) contract: u64,
     pub(super) dated: Minute,
     pub(super) counted: Minute,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// However many slots a request names, in whatever order: what is taken out is what was put in, each slot once.
+        #[test]
+        fn a_record_of_any_length_keeps_each_slot_once(
+            requests in prop::collection::vec((prop::collection::btree_map(0..40_u32, 0..9_u64, 0..30), any::<bool>()), 1..8),
+        ) {
+            let usage = Usage { application: ApplicationId(1), contract: 1, dated: Minute(1), counted: Minute(1) };
+            let (mut batch, mut open) = (Batch::default(), None);
+            let mut expected = BTreeMap::<u32, u64>::new();
+            for (amounts, backwards) in &requests {
+                let mut effects: Vec<_> =
+                    amounts.iter().map(|(slot, amount)| (MetricSlot(*slot), Effect::Add(*amount))).collect();
+                if *backwards {
+                    effects.reverse();
+                }
+                let at = batch.record(open, &usage, &effects);
+                open = (at != NONE).then_some(at);
+                amounts.iter().for_each(|(slot, amount)| *expected.entry(*slot).or_default() += amount);
+            }
+            let records: Vec<_> = batch.iter().collect();
+            prop_assert_eq!(records.len(), usize::from(!expected.is_empty()));
+            let taken: Vec<_> = records.iter().flat_map(PendingUsage::amounts).map(|(slot, amount)| (slot.0, amount)).collect();
+            prop_assert_eq!(taken.len(), expected.len());
+            prop_assert_eq!(taken.into_iter().collect::<BTreeMap<_, _>>(), expected);
+        }
+    }
 }

@@ -1,9 +1,10 @@
 //! One shard: the blocks of some subjects, what they counted since the last cut, and what waits.
 
-use super::block::{Block, Counts};
-use super::facts::{Facts, Flags};
+use super::block::Counts;
+use super::facts::Facts;
 use super::holds::{Holds, Taken};
 use super::pending::{Batch, PendingReservation, Usage};
+use super::place::{Place, Places};
 use super::snapshot::{HoldImage, SubjectImage};
 use super::waiting::{Waiting, is_open};
 use crate::model::alert::{Reached, Traffic};
@@ -19,7 +20,7 @@ pub(super) struct Shard {
     pub(super) floor: u64,
     /// The windows that are open here. Only moves forward.
     windows: Windows,
-    places: Vec<Place>,
+    places: Places,
     pending: Batch,
     /// Raised at each cut, which makes every `Place::open` from before it void.
     epoch: u32,
@@ -27,59 +28,12 @@ pub(super) struct Shard {
     pub(super) holds: Holds,
 }
 
-/// The place of a subject: two neighbouring cache lines, which are fetched as a pair, with its first cell in them.
-#[derive(Debug)]
-#[repr(C, align(128))]
-struct Place {
-    /// Zero is nobody.
-    application: u64,
-    plan: u64,
-    /// What a handle must know, besides the index; zero is no handle's.
-    pass: u32,
-    generation: u32,
-    /// The last record of this subject in the pending batch, if `open_epoch` is the shard's epoch.
-    open: u32,
-    open_epoch: u32,
-    /// The catalog version (its lower bits) under which alert levels were last looked at: after a change of the
-    /// catalog, limits and levels may be others.
-    levels_of: u32,
-    /// The last day that usage was dated in, since the node started; of days beyond 2149 the first.
-    day: u16,
-    flags: Flags,
-    /// Whether any of its reservations is open.
-    holds: bool,
-    block: Block,
-}
-
-impl Place {
-    /// A place of nobody; no subject has its generation, so a stale holder finds nobody.
-    fn vacant() -> Place {
-        Place {
-            application: 0,
-            plan: 0,
-            pass: 0,
-            generation: u32::MAX,
-            open: 0,
-            open_epoch: 0,
-            levels_of: 0,
-            day: 0,
-            flags: Flags::default(),
-            holds: false,
-            block: Block::default(),
-        }
-    }
-
-    fn application(&self) -> Option<ApplicationId> {
-        (self.application != 0).then_some(ApplicationId(self.application))
-    }
-}
-
 impl Shard {
     pub(super) fn new() -> Self {
         Shard {
             floor: 0,
             windows: Windows::at(Minute(0)),
-            places: Vec::new(),
+            places: Places::default(),
             pending: Batch::default(),
             // Not zero, so that a new place's `open_epoch` of zero is never current.
             epoch: 1,
@@ -94,11 +48,8 @@ impl Shard {
 
     /// Gives a place to a subject. Whatever was there before is gone.
     pub(super) fn occupy(&mut self, place: u32, generation: u32, application: ApplicationId) {
-        let at = place as usize;
-        if self.places.len() <= at {
-            self.places.resize_with(at + 1, Place::vacant);
-        }
-        self.places[at] = Place { generation, application: application.0, ..Place::vacant() };
+        let occupied = Place { generation, application: application.0, ..Place::vacant() };
+        self.places.put(place as usize, occupied);
     }
 
     /// Notes what the subject's record says now. With a new pass, handles made before lead nowhere.
@@ -123,6 +74,15 @@ impl Shard {
         Some((facts, it.pass))
     }
 
+    /// Begins to fetch what a decision needs next, from three places at once.
+    pub(super) fn fetch(&self, place: u32) {
+        let Some(it) = self.places.get(place as usize) else { return };
+        it.block.fetch();
+        if it.open_epoch == self.epoch {
+            self.pending.fetch(it.open);
+        }
+    }
+
     /// Who the subject of that generation is.
     pub(super) fn application(&self, place: u32, generation: u32) -> Option<ApplicationId> {
         self.places.get(place as usize).filter(|it| it.generation == generation)?.application()
@@ -142,7 +102,7 @@ impl Shard {
         if now < self.windows.minute() {
             self.windows = Windows::at(now);
         }
-        for place in &mut self.places {
+        for place in self.places.iter_mut() {
             place.block.rewind(&Windows::at(now));
         }
         self.holds.rewind(UnixMillis::from_secs(now.secs()));
@@ -266,7 +226,7 @@ impl Shard {
     pub(super) fn copy(&self, from: u32, bytes_max: usize, out: &mut Vec<SubjectImage>) -> Option<u32> {
         let mut waiting = self.waiting.images(self.windows.minute());
         let mut bytes = 0;
-        for (number, place) in (from..).zip(self.places.get(from as usize..)?) {
+        for (number, place) in (from..).zip(self.places.range_from(from as usize)) {
             if bytes >= bytes_max {
                 return Some(number);
             }
@@ -372,5 +332,3 @@ impl Shard {
         });
     }
 }
-
-const _: () = assert!(size_of::<Place>() == 128);

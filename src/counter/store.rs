@@ -8,6 +8,7 @@ use super::block::Counts;
 use super::facts::{Facts, Note};
 use super::holds::Taken;
 use super::lock::ShardLock;
+use super::many::Locked;
 use super::pending::Batch;
 use super::shard::Shard;
 use super::snapshot::SubjectImage;
@@ -105,7 +106,7 @@ impl Counters {
             return Err(Stale);
         }
         self.advance(&mut shard, now);
-        Ok(SubjectGuard { shard, place, contract, waiting: &self.waiting })
+        Ok(SubjectGuard { shard: Locked::Own(shard), place, contract, waiting: &self.waiting })
     }
 
     /// Locks whoever is at `index` under the catalog of version `contract`, for one decision: with what is noted of the
@@ -114,21 +115,28 @@ impl Counters {
     /// # Errors
     /// [`Stale`]: `contract` is not the shard's, or a command is about to change what leads to the subject.
     pub fn meet(&self, index: u32, contract: u64, now: Minute) -> Result<Option<Met<'_>>, Stale> {
-        let (shard, place) = self.locate_index(index);
-        let mut shard = shard.lock();
+        let shard = self.lock_shard(index % SHARDS, contract, now)?;
+        meet(Locked::Own(shard), index, contract, &self.waiting)
+    }
+
+    /// Locks a shard under the catalog of version `contract`, and moves its clock to `now`.
+    pub(super) fn lock_shard(
+        &self,
+        number: u32,
+        contract: u64,
+        now: Minute,
+    ) -> Result<MutexGuard<'_, Shard>, Stale> {
+        let mut shard = self.shards[number as usize].lock();
         if contract != shard.floor {
             return Err(Stale);
         }
-        let Some((facts, pass)) = shard.facts(place) else { return Ok(None) };
-        if facts.flags.is_announced() {
-            return Err(Stale);
-        }
         self.advance(&mut shard, now);
-        Ok(Some(Met {
-            subject: SubjectGuard { shard, place, contract, waiting: &self.waiting },
-            facts,
-            pass,
-        }))
+        Ok(shard)
+    }
+
+    /// How many future-dated items wait, to be counted on.
+    pub(super) fn waiting_total(&self) -> &AtomicUsize {
+        &self.waiting
     }
 
     /// Keeps those away who look a subject up, until a cut notes what its record says then. Before the catalog that
@@ -307,6 +315,22 @@ impl Counters {
     }
 }
 
+/// Whoever is at `index`, which lies in `shard`.
+pub(super) fn meet<'a>(
+    shard: Locked<'a>,
+    index: u32,
+    contract: u64,
+    waiting: &'a AtomicUsize,
+) -> Result<Option<Met<'a>>, Stale> {
+    let place = index / SHARDS;
+    let Some((facts, pass)) = shard.facts(place) else { return Ok(None) };
+    shard.fetch(place);
+    if facts.flags.is_announced() {
+        return Err(Stale);
+    }
+    Ok(Some(Met { subject: SubjectGuard { shard, place, contract, waiting }, facts, pass }))
+}
+
 /// A subject that was found at its index.
 pub struct Met<'a> {
     /// The subject, locked.
@@ -319,7 +343,7 @@ pub struct Met<'a> {
 
 /// One subject, locked: what is read and counted through it is one step.
 pub struct SubjectGuard<'a> {
-    shard: MutexGuard<'a, Shard>,
+    shard: Locked<'a>,
     place: u32,
     contract: u64,
     waiting: &'a AtomicUsize,

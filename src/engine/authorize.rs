@@ -1,7 +1,7 @@
 //! Authorize and authrep: the one step under the subject's lock, however the subject was found.
 
 use super::Engine;
-use super::limits::{Held, Reports, hold, reach, read_reports, show_effects, show_reserved};
+use super::limits::{Held, Reports, reach, read_reports, show_effects, show_reserved};
 use super::moment::Moment;
 use super::request::{Answer, AuthRequest, Call};
 use super::reserve::Wish;
@@ -34,10 +34,10 @@ pub(super) struct Scratch {
 
 /// What came out of the step.
 pub(super) struct Decided<'r> {
-    denial: Option<Denial<'r>>,
-    would_deny: Option<Denial<'r>>,
-    reservation: Option<ReservationId>,
-    windows: Windows,
+    pub(super) denial: Option<Denial<'r>>,
+    pub(super) would_deny: Option<Denial<'r>>,
+    pub(super) reservation: Option<ReservationId>,
+    pub(super) windows: Windows,
 }
 
 impl Engine {
@@ -137,8 +137,7 @@ pub(super) fn settle<'r>(
     }
     let wish = Wish::of(ask.call, effects)?;
     let mut reservation = None;
-    read_reports(reports, case.plan, effects, ask.all_reports, &subject);
-    let held = hold(reports, effects);
+    let held = read_reports(reports, case.plan, effects, ask.all_reports, &subject);
     let authorized = held != Held::Not || in_shadow;
     if authorized && ask.call == Call::Authrep {
         count(&mut subject, effects, ask.log_code, case, reports);

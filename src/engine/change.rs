@@ -81,10 +81,10 @@ impl Engine {
             self.catalog.store(Arc::new(catalog));
             self.publishing.fetch_add(1, Ordering::AcqRel);
         });
-        self.append_usage(&cut, |contract| contract < version);
+        // None of it was decided under the new catalog: no shard took that before its cut.
+        self.append_usage(&cut, |_| true);
         let appended = self.journal.append(Kind::Command, |out| command.encode(out));
         debug_assert!(appended.is_ok(), "the length was checked");
-        self.append_usage(&cut, |contract| contract >= version);
         // Their usage is in the journal, and no decision can reach them any more.
         for subject in vacated {
             self.counters.vacate(subject);

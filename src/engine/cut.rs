@@ -151,7 +151,10 @@ impl Engine {
             }
         }
         self.append_reservations(cut, &wanted);
-        self.append_told(cut, wanted);
+        let traffic = cut.batches.iter().flat_map(Batch::traffic).filter(|it| wanted(it.contract));
+        self.append_told(Kind::Traffic, traffic, |part, out| encode_traffic(part.iter().copied(), out));
+        let reached = cut.batches.iter().flat_map(Batch::reached).filter(|it| wanted(it.contract));
+        self.append_told(Kind::Reached, reached, |part, out| encode_reached(part.iter().copied(), out));
         self.journal.last_appended()
     }
 
@@ -174,20 +177,16 @@ impl Engine {
         }
     }
 
-    /// Appends what is told of applications.
-    fn append_told(&self, cut: &Cut, wanted: impl Fn(u64) -> bool) {
-        let traffic = cut.batches.iter().flat_map(Batch::traffic);
-        let traffic: Vec<_> = traffic.filter(|traffic| wanted(traffic.contract)).collect();
-        for part in traffic.chunks(TOLD_MAX) {
-            let appended =
-                self.journal.append(Kind::Traffic, |out| encode_traffic(part.iter().copied(), out));
-            debug_assert!(appended.is_ok(), "the length is bounded by TOLD_MAX");
-        }
-        let reached = cut.batches.iter().flat_map(Batch::reached);
-        let reached: Vec<_> = reached.filter(|reached| wanted(reached.contract)).collect();
-        for part in reached.chunks(TOLD_MAX) {
-            let appended =
-                self.journal.append(Kind::Reached, |out| encode_reached(part.iter().copied(), out));
+    /// Appends what is told of applications, as much to an entry as it may have.
+    fn append_told<'c, T: 'c>(
+        &self,
+        kind: Kind,
+        told: impl Iterator<Item = &'c T>,
+        encode: impl Fn(&[&'c T], &mut Vec<u8>),
+    ) {
+        let told: Vec<_> = told.collect();
+        for part in told.chunks(TOLD_MAX) {
+            let appended = self.journal.append(kind, |out| encode(part, out));
             debug_assert!(appended.is_ok(), "the length is bounded by TOLD_MAX");
         }
     }

@@ -89,9 +89,10 @@ impl Directory {
             Key::ExternalService(text) => (7, 0, text, ""),
         };
         // The length of the first text tells where the second begins: ("ab", "c") is not ("a", "bc").
-        hasher.write(&[kind]);
-        hasher.write(&u64::to_le_bytes(scope));
-        hasher.write(&u64::to_le_bytes(first.len() as u64));
+        let mut head = [kind; 17];
+        head[1..9].copy_from_slice(&u64::to_le_bytes(scope));
+        head[9..].copy_from_slice(&u64::to_le_bytes(first.len() as u64));
+        hasher.write(&head);
         hasher.write(first.as_bytes());
         hasher.write(second.as_bytes());
         let Hash128 { h1, h2 } = hasher.finish128();

@@ -18,14 +18,17 @@ pub(super) type Reports = SmallVec<[UsageReport; 24]>;
 
 /// Reads the plan's limits as stored at this moment, with what a call with `effects` does to them. Unless `all` are
 /// wanted or the call touches nothing, only those on metrics that it touches.
+///
+/// Returns whether all limits that concern the call hold after it; without effects, whether every limit holds now.
 pub(super) fn read_reports(
     reports: &mut Reports,
     plan: &Plan,
     effects: &Effects,
     all: bool,
     subject: &SubjectGuard<'_>,
-) {
+) -> Held {
     let all = all || effects.is_empty();
+    let mut held = Held::All;
     reports.clear();
     // The limits of a metric stand together: it is looked for once.
     for limits in plan.limits.chunk_by(|one, other| one.slot == other.slot) {
@@ -36,11 +39,17 @@ pub(super) fn read_reports(
         }
         let counts = subject.counts(*slot);
         let reserved = subject.reserved(*slot);
-        reports.extend(limits.iter().map(|limit| {
+        for limit in limits {
             let current = counts.of(limit.period);
-            UsageReport { limit: *limit, current, exceeded: current > limit.max, reserved, effect }
-        }));
+            let report =
+                UsageReport { limit: *limit, current, exceeded: current > limit.max, reserved, effect };
+            if !holds(&report, effects) {
+                held = held.without(limit);
+            }
+            reports.push(report);
+        }
     }
+    held
 }
 
 /// Whether limits hold.
@@ -54,20 +63,13 @@ pub(super) enum Held {
     Not,
 }
 
-/// Whether all limits that concern `effects` hold after them; without effects, whether every limit holds now.
-/// `reports` are as stored, and have at least the limits on metrics that `effects` touch.
-pub(super) fn hold(reports: &[UsageReport], effects: &Effects) -> Held {
-    let mut held = Held::All;
-    for report in reports.iter().filter(|report| !holds(report, effects)) {
-        if !report.limit.shadow {
-            return Held::Not;
-        }
-        held = Held::ButInShadow;
+impl Held {
+    fn without(self, limit: &Limit) -> Held {
+        if limit.shadow && self != Held::Not { Held::ButInShadow } else { Held::Not }
     }
-    held
 }
 
-/// Whether one limit holds, what reservations hold included; see [`hold`].
+/// Whether one limit holds, what reservations hold included; see [`read_reports`].
 pub(super) fn holds(report: &UsageReport, effects: &Effects) -> bool {
     match report.effect {
         Some(effect) => effect.apply(report.current).saturating_add(report.reserved) <= report.limit.max,

@@ -1,20 +1,26 @@
 //! The engine: the only way to change usage or catalog.
 //!
 //! # Order
-//! Three kinds of step, each exact under any concurrency:
+//! Four kinds of step, each exact under any concurrency:
 //!
-//! 1. **A decision** loads the catalog (one pointer), resolves names, and takes one subject's lock, under which it
-//!    checks all limits and counts all effects. If the catalog was replaced meanwhile, the shard says so
-//!    ([`crate::counter::Stale`]) and the decision starts again: it is always decided and counted under one catalog.
+//! 1. **A decision** loads the catalog (one pointer, once for all requests that came together: [`Moment`]), resolves
+//!    names, and takes one subject's lock, under which it checks all limits and counts all effects. What it needs of the
+//!    subject's record is noted there too, so a call by [`Handle`] resolves nothing. If the catalog is not the shard's, the
+//!    shard says so ([`crate::counter::Stale`]) and the decision starts again: it is always decided and counted under one
+//!    catalog.
 //! 2. **A report** resolves everything first, then holds the *gate* open while it counts transaction by
 //!    transaction. Cuts and commands wait for the gate, so a report reaches the journal as one group, or not at all.
 //! 3. **A command** holds the *sequencer*: it builds the next catalog from a draft, closes the gate, publishes the
-//!    catalog, cuts all shards (raising their floor to the new version), and appends to the journal: usage decided under the old catalog,
-//!    then the command, then usage already decided under the new one. Replaying the journal therefore gives what
-//!    happened, in an order that could have happened.
+//!    catalog, cuts all shards (raising their floor to the new version, and noting what it says of their subjects), and
+//!    appends to the journal: usage decided under the old catalog, then the command. Replaying the journal therefore gives
+//!    what happened, in an order that could have happened. Decisions wait until the cut has come to their shard, which
+//!    takes microseconds.
 //!
 //! The *flusher* is one thread. Every 50 ms, or at once when somebody waits for a durable answer, it cuts all
 //! shards under the sequencer, appends what they give, and syncs. All who wait are served by that one sync.
+//!
+//! 4. **Several calls together** ([`Moment::together`]): all go ahead or none. The gate is held as for a report, the shards of
+//!    all subjects are locked in ascending order, and only when every call was found to go ahead is anything counted.
 //!
 //! # Shadow
 //! A rule in shadow is tried out: it is decided and reported, but denies nothing.
@@ -39,7 +45,8 @@
 //! the reservation, or neither.
 //!
 //! # Locks
-//! `sequencer` > `gate` > one shard, in this order; a decision takes the shard only, a report gate and shard.
+//! `sequencer` > `gate` > shard, in this order; a decision takes one shard only, a report the gate and one shard at a time,
+//! several calls together the gate and their shards in ascending order.
 //! Nothing waits for the disk while it holds any of them.
 //!
 //! # Time
@@ -69,6 +76,7 @@ mod shadow_tests;
 mod standing;
 #[cfg(test)]
 mod tests;
+mod together;
 mod validate;
 
 use std::sync::Arc;
@@ -101,6 +109,7 @@ use directory::Directory;
 use flush::FlushState;
 use request::Credentials;
 pub use standing::{Binding, Standing};
+pub use together::{NotDone, Part, TooMany};
 
 /// Decides, counts and remembers. Shared by all listeners and plugins of a node.
 pub struct Engine {

@@ -1,17 +1,19 @@
 //! What the engine is asked and what it answers. Everything borrows: a decision allocates nothing of its own.
 
+use std::fmt;
+
 use super::limits::status;
 use crate::model::amount::Effect;
 use crate::model::catalog::Catalog;
 use crate::model::decision::{Denial, Refusal};
 use crate::model::id::{ApplicationId, ServiceId};
-use crate::model::record::{Application, Limit, Plan, Service};
+use crate::model::record::{Application, Limit, Plan, Secret, Service};
 use crate::model::reservation::ReservationId;
 use crate::model::time::{UnixMillis, Windows};
 use crate::model::usage::Effects;
 
 /// Who asks. Blank parameters are absent (`None`).
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Copy, Default)]
 pub struct Credentials<'a> {
     /// Authenticates a tenant; wins over a service token whenever present.
     pub provider_key: Option<&'a str>,
@@ -21,6 +23,22 @@ pub struct Credentials<'a> {
     pub service_id: Option<&'a str>,
     /// The service, if the caller has been let in for it already: then the others are not looked at.
     pub service: Option<ServiceId>,
+}
+
+impl fmt::Debug for Credentials<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials")
+            .field("provider_key", &hidden(self.provider_key))
+            .field("service_token", &hidden(self.service_token))
+            .field("service_id", &self.service_id)
+            .field("service", &self.service)
+            .finish()
+    }
+}
+
+/// A credential as it is printed: whether there is one, as with those of the catalog.
+fn hidden(credential: Option<&str>) -> Option<Secret> {
+    credential.map(|_| Secret::new(""))
 }
 
 /// One named value of `usage[NAME]=VALUE`, unchecked. `None` is a value that is not a text.
@@ -78,7 +96,7 @@ pub enum Redirect<'a> {
 }
 
 /// May this application make this call?
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct AuthRequest<'a> {
     /// Whether to count.
     pub call: Call,
@@ -104,6 +122,25 @@ pub struct AuthRequest<'a> {
     pub flat_usage: bool,
     /// The answer's body is not wanted, so only reports of the metrics in `usage` and their ancestors are.
     pub no_body: bool,
+}
+
+impl fmt::Debug for AuthRequest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthRequest")
+            .field("call", &self.call)
+            .field("oauth", &self.oauth)
+            .field("credentials", &self.credentials)
+            .field("app_id", &self.app_id)
+            .field("user_key", &hidden(self.user_key))
+            .field("app_key", &hidden(self.app_key))
+            .field("referrer", &self.referrer)
+            .field("redirect", &self.redirect)
+            .field("usage", &self.usage)
+            .field("log_code", &self.log_code)
+            .field("flat_usage", &self.flat_usage)
+            .field("no_body", &self.no_body)
+            .finish()
+    }
 }
 
 /// The answer to a call whose application is known.
@@ -188,7 +225,7 @@ pub struct LimitStatus {
 }
 
 /// One transaction of a report.
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Copy, Default)]
 pub struct Transaction<'a> {
     /// Public id of the application; blank is absent.
     pub app_id: Option<&'a str>,
@@ -200,6 +237,18 @@ pub struct Transaction<'a> {
     pub timestamp: Option<i64>,
     /// Response code to count.
     pub log_code: Option<&'a str>,
+}
+
+impl fmt::Debug for Transaction<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transaction")
+            .field("app_id", &self.app_id)
+            .field("user_key", &hidden(self.user_key))
+            .field("usage", &self.usage)
+            .field("timestamp", &self.timestamp)
+            .field("log_code", &self.log_code)
+            .finish()
+    }
 }
 
 /// Count what already happened.
@@ -221,4 +270,26 @@ pub enum ReportError<'a> {
     /// One transaction is wrong. 3scale finds out only after it answered 202, so the caller is not told; the
     /// error is one of the service's integration errors.
     Dropped(Refusal<'a>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::tests::request;
+
+    #[test]
+    fn no_credential_is_printed() {
+        let key = Some("s3cret");
+        let credentials =
+            Credentials { provider_key: key, service_token: key, service_id: Some("7"), service: None };
+        let auth = AuthRequest { user_key: key, app_key: key, credentials, ..request(None, &[]) };
+        let transactions = [Transaction { user_key: key, app_id: Some("a"), ..Transaction::default() }];
+        let report = ReportRequest { credentials, transactions: &transactions, flat_usage: false };
+        let printed = format!("{auth:?} {report:?}");
+        assert!(!printed.contains("s3cret"), "{printed}");
+        for part in ["app_key: Some(Secret(..))", "service_id: Some(\"7\")", "app_id: Some(\"a\")"] {
+            assert!(printed.contains(part), "{part} not in {printed}");
+        }
+        assert!(format!("{:?}", Credentials::default()).contains("provider_key: None"));
+    }
 }

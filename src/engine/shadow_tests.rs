@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use proptest::prelude::*;
 
 use super::Engine;
-use super::request::{AuthRequest, Call, Usage, UsageParameter};
-use super::tests::{NOW, THREADS, World, credentials};
+use super::request::{AuthRequest, Call, UsageParameter};
+use super::tests::{NOW, THREADS, World, request};
 use crate::model::draft::CommandError;
 use crate::model::id::{LimitId, MetricId};
 use crate::model::record::ApplicationState;
@@ -18,20 +18,7 @@ fn call(
     call: Call,
     usage: &[UsageParameter<'_>],
 ) -> (Option<&'static str>, Option<&'static str>) {
-    let request = AuthRequest {
-        call,
-        oauth: false,
-        credentials: credentials(),
-        app_id: None,
-        user_key: Some("key0"),
-        app_key: None,
-        referrer: None,
-        redirect: None,
-        usage: Usage::Texts(usage),
-        log_code: None,
-        flat_usage: false,
-        no_body: false,
-    };
+    let request = AuthRequest { call, ..request(Some("key0"), usage) };
     let codes = engine.authorize(&request, NOW, |answer| {
         (answer.denial.map(|it| it.code()), answer.would_deny.map(|it| it.code()))
     });
@@ -116,20 +103,7 @@ fn an_application_in_shadow_is_known_by_its_key() {
     edit(0, true);
     edit(1, false);
     let denied = |key| {
-        let request = AuthRequest {
-            call: Call::Authrep,
-            oauth: false,
-            credentials: credentials(),
-            app_id: None,
-            user_key: Some(key),
-            app_key: None,
-            referrer: None,
-            redirect: None,
-            usage: Usage::default(),
-            log_code: None,
-            flat_usage: false,
-            no_body: true,
-        };
+        let request = AuthRequest { no_body: true, ..request(Some(key), &[]) };
         world.engine.authorize(&request, NOW, |answer| answer.denial.map(|it| it.code())).unwrap()
     };
     assert_eq!((denied("key0"), denied("key1")), (None, Some("application_not_active")));

@@ -90,10 +90,22 @@ impl<'a> Answer<'a> {
             };
             return self.denying().max_by_key(end);
         }
-        let tightness = |report: &&UsageReport| {
-            (calls_left(report).unwrap_or(u64::MAX), report.left(), report.limit.period)
-        };
-        self.binding_limits().min_by_key(tightness)
+        let mut tightest: Option<(&UsageReport, u64, u64)> = None;
+        for report in self.binding_limits() {
+            let calls = calls_left(report).unwrap_or(u64::MAX);
+            let left = report.left();
+            // Compared one by one: that takes a fraction of what comparing tuples takes.
+            let is_tighter = tightest.is_none_or(|(known, known_calls, known_left)| {
+                calls < known_calls
+                    || calls == known_calls
+                        && (left < known_left
+                            || left == known_left && report.limit.period < known.limit.period)
+            });
+            if is_tighter {
+                tightest = Some((report, calls, left));
+            }
+        }
+        tightest.map(|(report, ..)| report)
     }
 
     fn reset_ms(&self, report: &UsageReport) -> Option<u64> {

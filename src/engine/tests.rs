@@ -88,17 +88,14 @@ fn count(engine: &Engine, application: ApplicationId, slot: u32, period: Period)
     cell.map_or(0, |cell| cell.counts[period as usize])
 }
 
-pub(super) fn authrep<'r>(
-    engine: &Engine,
-    user_key: &'r str,
-    usage: &'r [UsageParameter<'r>],
-) -> Result<bool, Refusal<'r>> {
-    let request = AuthRequest {
+/// An authrep by the tenant's key.
+pub(super) fn request<'a>(user_key: Option<&'a str>, usage: &'a [UsageParameter<'a>]) -> AuthRequest<'a> {
+    AuthRequest {
         call: Call::Authrep,
         oauth: false,
         credentials: credentials(),
         app_id: None,
-        user_key: Some(user_key),
+        user_key,
         app_key: None,
         referrer: None,
         redirect: None,
@@ -106,8 +103,15 @@ pub(super) fn authrep<'r>(
         log_code: None,
         flat_usage: false,
         no_body: false,
-    };
-    engine.authorize(&request, NOW, |answer| {
+    }
+}
+
+pub(super) fn authrep<'r>(
+    engine: &Engine,
+    user_key: &'r str,
+    usage: &'r [UsageParameter<'r>],
+) -> Result<bool, Refusal<'r>> {
+    engine.authorize(&request(Some(user_key), usage), NOW, |answer| {
         assert!(matches!(answer.denial, None | Some(Denial::LimitsExceeded | Denial::ApplicationNotActive)));
         answer.denial.is_none()
     })
@@ -448,7 +452,7 @@ fn a_refused_command_changes_nothing() {
     assert!(taken.is_err());
     let catalog = world.engine.catalog();
     assert_eq!(catalog.version, before);
-    assert_eq!(catalog.applications.get(world.applications[0].0).unwrap().name, "app0");
+    assert_eq!(&*catalog.applications.get(world.applications[0].0).unwrap().name, "app0");
 }
 
 #[test]

@@ -11,6 +11,7 @@ use hyper::header::{
 
 use super::xml;
 use crate::engine::request::LimitStatus;
+use crate::listener::guesses::Wait;
 use crate::model::decision::Refusal;
 
 /// An answer; its body is complete and small.
@@ -88,6 +89,13 @@ pub(super) fn refused(refusal: &Refusal<'_>, no_body: bool) -> Response {
 pub(super) fn not_durable() -> Response {
     let mut response = empty(StatusCode::SERVICE_UNAVAILABLE);
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
+/// The answer to a peer that has sent too many wrong credentials.
+pub(super) fn wait(wait: Wait) -> Response {
+    let mut response = empty(StatusCode::TOO_MANY_REQUESTS);
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait.seconds));
     response
 }
 

@@ -8,12 +8,12 @@ use super::answer::{self, Response};
 use super::dialect::{Dialect, attempt, options};
 use super::fields::Fields;
 use super::form::{Form, FormError, Value};
-use super::guesses::Wait;
 use super::options::Options;
-use super::peer::Peer;
 use super::xml::{self, Shown};
 use super::{ratelimit, telemetry};
 use crate::engine::request::{Answer, AuthRequest, Call, Redirect, Usage, UsageParameter};
+use crate::listener::Peer;
+use crate::listener::guesses::Wait;
 use crate::model::decision::{Denial, Refusal};
 
 /// Answers a call. The checks come in the order of the reference: what can be read, who asks, what is asked.
@@ -49,7 +49,7 @@ pub(super) fn refuse(refusal: &Refusal<'_>, no_body: bool) -> Outcome {
 
 /// The answer to a peer that has sent too many wrong credentials.
 pub(super) fn slow_down(wait: Wait) -> Outcome {
-    ("too_many_wrong_credentials", wait.answer())
+    ("too_many_wrong_credentials", answer::wait(wait))
 }
 
 fn decide(dialect: &Dialect, call: telemetry::Call, peer: Peer, form: &Form, options: Options) -> Outcome {

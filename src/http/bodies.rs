@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use parking_lot::Mutex;
 
-use super::peer::Peer;
+use crate::listener::Peer;
 
 /// The most that bodies may take together while they arrive: sixteen of the largest, thousands of usual ones. A whole
 /// one is counted no more: it and the form made of it are one worker's, for the moment that this takes.

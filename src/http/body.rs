@@ -250,10 +250,10 @@ mod tests {
     use hyper::header::HeaderValue;
     use proptest::prelude::*;
 
-    use super::super::Peer;
     use super::super::bodies::Bodies;
     use super::super::form::Value;
     use super::*;
+    use crate::listener::Peer;
 
     /// Bytes that do not compress.
     fn noise(len: usize) -> Vec<u8> {

@@ -19,24 +19,10 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::CancellationToken;
 
-use super::departure::Departure;
-use super::peer::Peer;
 use super::routes::Routes;
 use super::server::Config;
 use super::telemetry::Telemetry;
-
-/// How a connection ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum End {
-    /// Both sides were done, or the client broke off or sent what is no HTTP.
-    Closed,
-    /// The client was too slow.
-    CutOff,
-}
-
-/// How long, after the order to stop, a connection is left open that the client is about to use: one that was
-/// just accepted, above all. Only while clients are sent away, when each answer ends its connection anyway.
-const LAST_CHANCE: Duration = Duration::from_millis(250);
+use crate::listener::{End, Peer};
 
 /// Serves one connection until it ends. Once `drain` is cancelled, what is in flight is still answered.
 pub(super) async fn serve<S>(
@@ -51,7 +37,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let progress = Arc::new(Progress::default());
-    let departure = &config.departure;
+    let departure = &config.limits.departure;
     let _stay = departure.arrive();
     let service = service_fn(|request| {
         progress.begin();
@@ -86,7 +72,7 @@ where
     let mut ticks = tokio::time::interval(patience.tick);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut draining = false;
-    let mut closing = pin!(last_chance(&drain, departure));
+    let mut closing = pin!(departure.last_chance(&drain));
     loop {
         tokio::select! {
             biased;
@@ -98,14 +84,6 @@ where
             }
             _ = ticks.tick() => if patience.is_over(&progress) { return End::CutOff },
         }
-    }
-}
-
-/// Waits until `drain` is cancelled and whoever was about to use a connection has had the time to.
-pub(super) async fn last_chance(drain: &CancellationToken, departure: &Departure) {
-    drain.cancelled().await;
-    if departure.is_on() {
-        tokio::time::sleep(LAST_CHANCE).await;
     }
 }
 

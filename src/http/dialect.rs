@@ -12,13 +12,13 @@ use hyper::{Method, Request, StatusCode};
 
 use super::answer::{self, Response};
 use super::bodies::Bodies;
-use super::guesses::{Attempt, Guesses, Target as Opens};
 use super::options::Options;
-use super::peer::Peer;
 use super::telemetry::{Call, Telemetry};
-use super::{Clock, auth, report};
+use super::{auth, report};
 use crate::engine::Engine;
 use crate::engine::request::Credentials;
+use crate::listener::guesses::{Attempt, Guesses, Target as Opens};
+use crate::listener::{Clock, Peer};
 use crate::model::decision::Refusal;
 use crate::plugin::errors::IntegrationErrors;
 

@@ -2,10 +2,7 @@
 //!
 //! | File | What it holds |
 //! |---|---|
-//! | `server`, `connection` | sockets: accepting, the caps on connections, time limits, draining |
-//! | `tls` | certificates, and their replacement while the node runs |
-//! | `peer`, `guesses` | who is at the other end; budgets for wrong credentials |
-//! | `departure` | sending clients away before another process serves their socket |
+//! | `server`, `connection` | a listener and its connections: time limits, draining |
 //! | `routes`, `health` | which path belongs to whom; `/healthz`, `/readyz`, `/metrics`; plugin routes |
 //! | `dialect`, `auth`, `report` | the calls of 3scale's API, each in the order of its checks |
 //! | `form`, `fields`, `body` | parameters: nested forms, the names that calls know, bodies (gzip, multipart) |
@@ -18,55 +15,33 @@
 //! | `explain` | how a call would be decided, for operators |
 //!
 //! Parsing of HTTP itself is hyper's. Nothing here starts a runtime, reads a clock of its own for decisions
-//! ([`Clock`] is given) or logs a parameter: parameters are credentials.
+//! ([`Clock`](crate::listener::Clock) is given) or logs a parameter: parameters are credentials.
 
 mod answer;
 mod auth;
 pub mod bodies;
 pub mod body;
 mod connection;
-mod departure;
 mod dialect;
 mod explain;
 mod fields;
 pub mod form;
-pub mod guesses;
 mod health;
 pub mod internal;
 pub mod options;
-mod peer;
 mod ratelimit;
 mod report;
 mod routes;
 mod server;
 mod telemetry;
 pub mod timestamp;
-pub mod tls;
 mod top;
 mod xml;
 
-use std::sync::Arc;
-
-use crate::model::time::UnixMillis;
-
 pub use answer::Response;
-pub use departure::Departure;
 pub use dialect::{API_VERSION, Dialect};
 pub use explain::explain;
 pub use health::{Health, Readiness};
-pub use peer::Peer;
 pub use routes::{Answering, Extension, Routes};
 pub use server::{Config, HEADERS_MAX, serve};
 pub use telemetry::Telemetry;
-
-/// The wall clock, read once per request at this edge. Tests give one that stands still.
-pub type Clock = Arc<dyn Fn() -> UnixMillis + Send + Sync>;
-
-/// The system's clock.
-#[must_use]
-pub fn system_clock() -> Clock {
-    Arc::new(|| {
-        let elapsed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        UnixMillis(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
-    })
-}

@@ -17,11 +17,11 @@ use super::dialect::{Dialect, attempt, options};
 use super::fields::{Fields, code_of, not_blank};
 use super::form::{Entries, Form, FormError, Value};
 use super::options::Options;
-use super::peer::Peer;
 use super::telemetry::Call;
 use super::timestamp;
 use crate::engine::Ticket;
 use crate::engine::request::{ReportError, ReportRequest, Transaction, Usage, UsageParameter};
+use crate::listener::Peer;
 use crate::model::decision::Refusal;
 
 /// What a call that counts nothing is counted as, and its answer. Boxed: most reports have none.

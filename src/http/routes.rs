@@ -15,7 +15,7 @@ use hyper::{Request, StatusCode, Version};
 use super::answer::{self, Response};
 use super::dialect::Dialect;
 use super::health::Health;
-use super::peer::Peer;
+use crate::listener::Peer;
 use crate::plugin::errors::IntegrationErrors;
 
 /// A future that borrows what answers.
@@ -26,8 +26,8 @@ pub trait Extension: Send + Sync {
     /// Whether a path, as it was sent (not decoded), is this extension's.
     fn owns(&self, path: &str) -> bool;
 
-    /// Answers a request for a path it owns. Its extensions hold the [`Peer`] that sent it.
-    fn answer(&self, request: Request<Incoming>) -> Answering<'_>;
+    /// Answers a request of `peer` for a path it owns.
+    fn answer(&self, request: Request<Incoming>, peer: Peer) -> Answering<'_>;
 }
 
 /// What one listener answers.
@@ -72,7 +72,7 @@ impl Routes {
     }
 
     /// Answers one request, at once if it can be.
-    pub(super) fn answer(self: &Arc<Self>, mut request: Request<Incoming>, peer: Peer) -> Reply {
+    pub(super) fn answer(self: &Arc<Self>, request: Request<Incoming>, peer: Peer) -> Reply {
         if !names_one_host(&request) {
             return Reply::now(answer::text(StatusCode::BAD_REQUEST, "a request has one Host header\n"));
         }
@@ -93,13 +93,10 @@ impl Routes {
                 return Reply::now(response);
             }
         }
-        if extension.is_some() {
-            request.extensions_mut().insert(peer);
-        }
         let routes = Arc::clone(self);
         Reply::Later(Box::pin(async move {
             match (extension.and_then(|at| routes.extensions.get(at)), &routes.dialect) {
-                (Some(extension), _) => extension.answer(request).await,
+                (Some(extension), _) => extension.answer(request, peer).await,
                 (None, Some(dialect)) => dialect.answer_report(request, peer).await,
                 (None, None) => answer::text(StatusCode::NOT_FOUND, "not found\n"),
             }

@@ -8,12 +8,13 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use metrics::{Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram};
+use metrics::{Counter, Histogram, counter, describe_counter, describe_gauge, describe_histogram};
 use metrics::{gauge, histogram};
 use parking_lot::Mutex;
 
 use super::top::Top;
 use crate::engine::request::Answer;
+use crate::listener::Traffic;
 use crate::model::catalog::Catalog;
 
 /// A call of 3scale's API.
@@ -107,12 +108,7 @@ pub struct Telemetry {
     seconds: [Histogram; CALLS.len()],
     requests: Counter,
     pub(super) not_found: Counter,
-    pub(super) connections: Gauge,
-    pub(super) accepted: Counter,
-    pub(super) refused: Counter,
-    pub(super) cut_off: Counter,
-    pub(super) accept_errors: Counter,
-    pub(super) handshakes_failed: Counter,
+    pub(super) traffic: Traffic,
 }
 
 thread_local! {
@@ -148,12 +144,14 @@ impl Default for Telemetry {
             seconds: CALLS.map(|call| histogram!("tollgate_http_call_seconds", "call" => call)),
             requests: counter!("tollgate_http_requests_total"),
             not_found: counter!("tollgate_http_not_found_total"),
-            connections: gauge!("tollgate_http_connections"),
-            accepted: counter!("tollgate_http_connections_accepted_total"),
-            refused: counter!("tollgate_http_connections_refused_total"),
-            cut_off: counter!("tollgate_http_connections_cut_off_total"),
-            accept_errors: counter!("tollgate_http_accept_errors_total"),
-            handshakes_failed: counter!("tollgate_http_handshakes_failed_total"),
+            traffic: Traffic {
+                connections: gauge!("tollgate_http_connections"),
+                accepted: counter!("tollgate_http_connections_accepted_total"),
+                refused: counter!("tollgate_http_connections_refused_total"),
+                cut_off: counter!("tollgate_http_connections_cut_off_total"),
+                accept_errors: counter!("tollgate_http_accept_errors_total"),
+                handshakes_failed: counter!("tollgate_http_handshakes_failed_total"),
+            },
         }
     }
 }
@@ -198,6 +196,17 @@ impl Telemetry {
         self.top.note(WORKER.get().0, answer);
     }
 
+    /// Notes what a decision that was asked for by another protocol says of its application.
+    pub fn note(&self, answer: &Answer<'_>) {
+        self.top.note(WORKER.get().0, answer);
+    }
+
+    /// Notes a denied call of an application.
+    #[cfg(test)]
+    pub(crate) fn note_denied(&self, application: crate::model::id::ApplicationId) {
+        self.top.note_denied(0, application);
+    }
+
     /// Makes the lists of the applications that were denied most and came nearest to a limit since the last time:
     /// once a minute. `catalog` names them.
     pub fn rank(&self, catalog: &Catalog) {
@@ -232,7 +241,7 @@ fn number_of(result: &str) -> usize {
 }
 
 fn describe() {
-    describe_counter!("tollgate_decisions_total", "Calls of the 3scale API, by call and result");
+    describe_counter!("tollgate_decisions_total", "Decisions and reports, by call and result");
     describe_counter!(
         "tollgate_would_deny_total",
         "Authorized calls that would have been denied, had what is in shadow been in force, by call and reason"

@@ -68,6 +68,11 @@ impl Top {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn note_denied(&self, lane: usize, application: ApplicationId) {
+        self.lanes[lane].lock().denied.add(application);
+    }
+
     /// Makes the lists of the minute that is over, with the names that `catalog` has.
     pub(super) fn rank(&self, catalog: &Catalog) {
         let (mut denied, mut would_deny, mut near) = (HashMap::new(), HashMap::new(), HashMap::new());
@@ -189,8 +194,7 @@ fn list(
 fn labels(catalog: &Catalog, id: ApplicationId) -> Option<String> {
     let application = catalog.applications.get(id.0)?;
     let service = catalog.services.get(application.service.0)?;
-    let service = service.external_id.clone().unwrap_or_else(|| service.id.to_string());
-    Some(format!("service=\"{}\",application=\"{}\"", escaped(&service), escaped(&application.app_id)))
+    Some(format!("service=\"{}\",application=\"{}\"", escaped(&service.text()), escaped(&application.app_id)))
 }
 
 fn escaped(label: &str) -> String {
@@ -200,17 +204,9 @@ fn escaped(label: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::catalog::{Change, Key, KeyIndex};
+    use crate::model::catalog::{Change, NoKeys};
     use crate::model::draft::{Draft, NewApplication, NewService};
     use crate::model::record::BackendVersion;
-
-    struct NoKeys;
-
-    impl KeyIndex for NoKeys {
-        fn find(&self, _: Key<'_>) -> Option<u64> {
-            None
-        }
-    }
 
     /// A catalog of so many applications, and their ids.
     fn catalog(applications: usize) -> (Catalog, Vec<ApplicationId>) {
@@ -234,7 +230,7 @@ mod tests {
     }
 
     fn deny(top: &Top, lane: usize, application: ApplicationId, times: usize) {
-        (0..times).for_each(|_| top.lanes[lane].lock().denied.add(application));
+        (0..times).for_each(|_| top.note_denied(lane, application));
     }
 
     #[test]

@@ -21,6 +21,9 @@
 //!              9 user keys, 10 referrer filters, 11 redirect url, 20 shadow
 //! ```
 
+#[cfg(test)]
+mod tests;
+
 use prost::Message;
 
 use crate::model::catalog::Change;
@@ -314,14 +317,14 @@ fn application_record(application: &Application) -> ApplicationRecord {
         id: application.id.0,
         service: application.service.0,
         account: application.account.map_or(0, |id| id.0),
-        app_id: application.app_id.clone(),
-        name: application.name.clone(),
+        app_id: application.app_id.to_string(),
+        name: application.name.to_string(),
         plan: application.plan.0,
         state: application.state.name().to_owned(),
         app_keys: exposed(&application.app_keys),
         user_keys: exposed(&application.user_keys),
-        referrer_filters: application.referrer_filters.clone(),
-        redirect_url: application.redirect_url.clone(),
+        referrer_filters: application.referrer_filters.to_vec(),
+        redirect_url: application.redirect_url.as_deref().map(str::to_owned),
         shadow: application.shadow,
     }
 }
@@ -410,14 +413,14 @@ fn application_of(record: ApplicationRecord) -> Application {
         id: ApplicationId(record.id),
         service: ServiceId(record.service),
         account: (record.account != 0).then_some(AccountId(record.account)),
-        app_id: record.app_id,
-        name: record.name,
+        app_id: record.app_id.into(),
+        name: record.name.into(),
         plan: PlanId(record.plan),
         state: ApplicationState::parse(&record.state),
-        app_keys: secrets(&record.app_keys),
-        user_keys: secrets(&record.user_keys),
-        referrer_filters: record.referrer_filters,
-        redirect_url: record.redirect_url,
+        app_keys: secrets(&record.app_keys).into(),
+        user_keys: secrets(&record.user_keys).into(),
+        referrer_filters: record.referrer_filters.into(),
+        redirect_url: record.redirect_url.map(Into::into),
         shadow: record.shadow,
         subject: Subject::NONE,
     }
@@ -429,90 +432,4 @@ fn exposed(secrets: &[Secret]) -> Vec<String> {
 
 fn secrets(texts: &[String]) -> Vec<Secret> {
     texts.iter().map(|text| Secret::new(text)).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::catalog::{Catalog, Key, KeyIndex};
-    use crate::model::draft::{Draft, NewApplication, NewService};
-    use proptest::prelude::*;
-
-    struct NoKeys;
-
-    impl KeyIndex for NoKeys {
-        fn find(&self, _: Key<'_>) -> Option<u64> {
-            None
-        }
-    }
-
-    fn sample() -> (Vec<Change>, u64) {
-        let mut draft = Draft::new(Catalog::new(), &NoKeys);
-        let tenant = draft.create_tenant("acme", "pkey").unwrap();
-        let account = draft.create_account(tenant, "buyers").unwrap();
-        let backend_version = BackendVersion::Oauth;
-        let service = NewService { tenant, external_id: Some("ext"), name: "api", backend_version };
-        let service = draft.create_service(&service).unwrap();
-        let hits = draft.create_metric(service, "hits", None).unwrap();
-        let search = draft.create_external_metric(service, "m-7", "search", Some(hits)).unwrap();
-        draft.edit_service(service, |it| it.alert_limits = vec![300, 0, 80, 80]).unwrap();
-        let gone = draft.create_metric(service, "gone", None).unwrap();
-        draft.delete_metric(service, gone).unwrap();
-        let plan = draft.create_plan(service, Some("7"), "Basic").unwrap();
-        let none = draft.set_limit(plan, search, Period::Week, 0).unwrap();
-        draft.set_limit_shadow(plan, none, true).unwrap();
-        draft.set_limit(plan, hits, Period::Eternity, u64::MAX).unwrap();
-        let (app_id, name) = ("app", "App");
-        let new = NewApplication { service, account: Some(account), app_id, name, plan };
-        let application = draft.create_application(&new).unwrap();
-        let edit = |it: &mut Application| {
-            it.state = ApplicationState::parse("limbo");
-            it.app_keys = vec![Secret::new("k1"), Secret::new("k2")];
-            it.user_keys = vec![Secret::new("u1")];
-            it.referrer_filters = vec!["*.example.org".into()];
-            it.redirect_url = Some("http://example.org/".into());
-            it.shadow = true;
-        };
-        draft.edit_application(application, edit).unwrap();
-        let edit = |it: &mut Service| {
-            (it.state, it.stats_erasure) = (ServiceState::Suspended, Some(9));
-            (it.shadow, it.ratelimit_headers) = (true, true);
-        };
-        draft.edit_service(service, edit).unwrap();
-        draft.delete_service(service).unwrap();
-        draft.into_changes()
-    }
-
-    #[test]
-    fn changes_round_trip() {
-        let (changes, next_id) = sample();
-        let mut bytes = Vec::new();
-        encode(&changes, next_id, &mut bytes);
-        let mut back = Vec::new();
-        decode(&bytes, |change, seen| {
-            assert_eq!(seen, next_id);
-            back.push(change);
-        })
-        .unwrap();
-        assert_eq!(back, changes);
-    }
-
-    proptest! {
-        #[test]
-        fn damaged_bytes_are_an_error_or_other_changes_but_no_panic(
-            flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8),
-            cut in any::<prop::sample::Index>(),
-        ) {
-            let (changes, next_id) = sample();
-            let mut bytes = Vec::new();
-            encode(&changes, next_id, &mut bytes);
-            for (at, value) in flips {
-                let at = at.index(bytes.len());
-                bytes[at] = value;
-            }
-            bytes.truncate(cut.index(bytes.len() + 1));
-            let mut catalog = Catalog::new();
-            let _ = decode(&bytes, |change, _| catalog.apply(&change));
-        }
-    }
 }

@@ -70,6 +70,17 @@ pub trait KeyIndex {
     fn find(&self, key: Key<'_>) -> Option<u64>;
 }
 
+/// Finds nothing: for tests that only make records.
+#[cfg(test)]
+pub(crate) struct NoKeys;
+
+#[cfg(test)]
+impl KeyIndex for NoKeys {
+    fn find(&self, _: Key<'_>) -> Option<u64> {
+        None
+    }
+}
+
 impl Catalog {
     /// A catalog with no record; ids start at 1.
     #[must_use]
@@ -159,17 +170,10 @@ impl Service {
         if self.state == ServiceState::Retired {
             return;
         }
-        let decimal;
-        let text = match &self.external_id {
-            Some(id) => {
-                visit(Key::ExternalService(id));
-                id
-            }
-            None => {
-                decimal = self.id.to_string();
-                &decimal
-            }
-        };
+        if let Some(id) = &self.external_id {
+            visit(Key::ExternalService(id));
+        }
+        let text = &*self.text();
         visit(Key::Service { tenant: self.tenant, text });
         for token in &self.tokens {
             visit(Key::ServiceToken { token: token.expose(), service: text });

@@ -42,12 +42,6 @@ pub struct MetricSlot(pub u32);
 impl MetricSlot {
     /// The first slot that counts response codes instead of a metric; see [`crate::model::usage::response_code_slots`].
     pub const RESPONSE_CODES: u32 = 0xFFFF_0000;
-
-    /// True for a metric, false for a response code.
-    #[must_use]
-    pub fn is_metric(self) -> bool {
-        self.0 < Self::RESPONSE_CODES
-    }
 }
 
 /// Where a subject's counters lie: an index, and a generation that tells its occupant from earlier ones.

@@ -12,6 +12,7 @@ pub mod amount;
 pub mod catalog;
 pub mod decision;
 pub mod draft;
+pub mod few;
 pub mod id;
 pub mod id_map;
 pub mod metric;

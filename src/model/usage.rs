@@ -41,6 +41,10 @@ pub fn propagate(effects: &mut Effects, tree: &MetricTree, flat: bool) {
     if flat {
         return;
     }
+    if let [(slot, effect)] = effects[..] {
+        effects.extend(tree.ancestors(slot).iter().map(|ancestor| (*ancestor, effect)));
+        return;
+    }
     // As they were named: one that stands above another changes on the way.
     for (slot, effect) in Effects::from_slice(effects) {
         for ancestor in tree.ancestors(slot) {

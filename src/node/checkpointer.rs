@@ -10,8 +10,8 @@ use parking_lot::{Condvar, Mutex};
 use super::data_dir::DataDir;
 use crate::config::Config;
 use crate::engine::{Engine, NotDurable};
-use crate::http::Clock;
 use crate::journal::{JournalError, Sequence};
+use crate::listener::Clock;
 use crate::store::{CheckpointWriter, Finished, Meta, StoreError};
 
 /// The most segments after a checkpoint: four full ones, and some that were hardly begun when the node was restarted.
@@ -188,4 +188,50 @@ pub(super) fn checkpoint(
     let pruned = engine.journal().prune(keep_from.min(needed()))?;
     tracing::info!(generation, begin = begin.0, records = total, pruned, "checkpoint made");
     Ok(Last { begin, generation: Some(generation) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Recovery;
+    use crate::journal::{FollowError, Follower, Journal, Options};
+    use crate::model::time::UnixMillis;
+
+    /// The first sequence that the journal still has.
+    fn oldest(journal: &Journal) -> u64 {
+        match journal.read_on(&mut Follower::after(Sequence(0)), 1, |_| false, |_, _, _| {}) {
+            Ok(_) => 1,
+            Err(FollowError::Pruned { oldest, .. }) => oldest.0,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    #[test]
+    fn what_a_follower_needs_is_not_pruned() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("checkpoints");
+        std::fs::create_dir(&root).unwrap();
+        let options = Options { segment_bytes: 4096, group_bytes_max: 1024, ..Options::default() };
+        let nothing = |_, _, _| Ok::<(), std::convert::Infallible>(());
+        let (journal, _) = Journal::open(&dir.path().join("journal"), options, Sequence(0), nothing).unwrap();
+        let engine = Recovery::default().finish(journal, [1; 16]);
+        let clock: Clock = Arc::new(|| UnixMillis(1));
+        let (mut whole, mut number) = (None, 0);
+        let mut oldest_after_checkpoint = |needed| {
+            for _ in 0..25 {
+                number += 1;
+                let name = format!("{number}-{}", "x".repeat(100));
+                engine.change(|draft| draft.create_tenant(&name, &name)).unwrap();
+                engine.flush(UnixMillis(1)).unwrap();
+            }
+            let needed: Needed = Arc::new(move || Sequence(needed));
+            let settle = || engine.flush(UnixMillis(1)).map_err(|_| NotDurable);
+            whole = checkpoint(&engine, &root, whole, &clock, &needed, settle, || false).unwrap().generation;
+            oldest(engine.journal())
+        };
+        assert_eq!([oldest_after_checkpoint(1), oldest_after_checkpoint(1)], [1, 1]);
+        let kept = oldest_after_checkpoint(30);
+        assert!((2..=30).contains(&kept), "{kept}");
+        assert!(oldest_after_checkpoint(u64::MAX) > 30);
+    }
 }

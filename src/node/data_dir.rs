@@ -6,6 +6,7 @@
 //! FORMAT        the version of the directory's layout: a decimal number
 //! journal/      see `journal`
 //! checkpoints/  see `store`
+//! node-secret   see `secret`
 //! shelves/      see `store::shelf`: a file for each plugin
 //! ```
 
@@ -147,6 +148,11 @@ impl DataDir {
 /// Where a data directory's journal lies.
 pub(super) fn journal(path: &Path) -> PathBuf {
     path.join("journal")
+}
+
+/// Where a data directory's node secret lies.
+pub(super) fn secret_file(path: &Path) -> PathBuf {
+    path.join("node-secret")
 }
 
 /// Where a data directory's checkpoints lie.

@@ -1,5 +1,6 @@
 //! Asking the running node how it would decide a call.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -12,13 +13,20 @@ use crate::engine::Explanation;
 pub const QUESTION_BYTES_MAX: usize = 4000;
 
 /// A call as a client would send it; see [`crate::http::explain`].
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Question {
     /// URL, path and query, or query.
     pub call: String,
     /// The value of `3scale-options`.
     pub options: String,
+}
+
+/// The call has credentials in it, which nobody may print.
+impl fmt::Debug for Question {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Question").field("options", &self.options).finish_non_exhaustive()
+    }
 }
 
 /// Why there is no explanation.

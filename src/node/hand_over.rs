@@ -8,7 +8,7 @@
 //! The new process (N) has read its configuration and found the directory's FORMAT to be one that it knows.
 //!
 //! 1. N connects to `control.sock` and sends `{"take_over": {"protocol": 1, "version": "..."}}`.
-//! 2. The old process (O) answers `{"ok": {"listeners": ["data", "admin"], "within_s": 25}}`, the sockets' descriptors
+//! 2. The old process (O) answers `{"ok": {"listeners": ["data", "admin", "tcp"], "within_s": 25}}`, the sockets' descriptors
 //!    attached in the same order. Or it refuses with an error, and N ends.
 //! 3. N keeps the sockets whose addresses it is configured for, binds what else it needs, and sends `go`.
 //! 4. O sends its clients away ([`Departure`]): it goes on accepting and answering, but each
@@ -40,7 +40,7 @@ use super::control::{Answer, Request, SocketPath, client};
 use super::front::{Front, Role, Socket, Sockets};
 use super::{Node, NodeError};
 use crate::config::Config;
-use crate::http::Departure;
+use crate::listener::Departure;
 
 /// The version of the protocol; another one is refused.
 const PROTOCOL: u32 = 1;
@@ -205,7 +205,7 @@ impl Node {
         if timeout(Duration::ZERO, successor.ended()).await.is_ok() {
             return self.reopened("the new process ended");
         }
-        self.stop().await?;
+        self.end().await?;
         Ok(HandOver::Done(successor))
     }
 
@@ -280,9 +280,10 @@ async fn asked(stream: &mut UnixStream) -> Result<Option<(Offer, Vec<(Role, Sock
         Answer::Ok(_) => return Err(NodeError::HandOver("its sockets did not arrive".to_owned())),
         Answer::Error(reason) => return Err(NodeError::HandOver(reason)),
     };
-    let sockets = descriptors.into_iter().map(Socket::received).collect::<io::Result<Vec<_>>>();
-    let inherited = offer.listeners.iter().copied().zip(sockets.map_err(failed)?).collect();
+    let received = offer.listeners.iter().copied().zip(descriptors);
+    let received = received.map(|(role, descriptor)| Ok((role, Socket::received(role, descriptor)?)));
+    let inherited = received.collect::<io::Result<Vec<_>>>().map_err(failed)?;
     Ok(Some((offer, inherited)))
 }
 
-const _: () = assert!(DESCRIPTORS_MAX >= 2);
+const _: () = assert!(DESCRIPTORS_MAX >= 4);

@@ -14,11 +14,14 @@ mod listeners;
 mod plugins;
 mod recovery;
 mod sample;
+pub mod secret;
+mod start;
 mod telemetry;
+mod writers;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
@@ -26,25 +29,23 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
-use crate::engine::{Engine, NotDurable};
-use crate::http::bodies::Bodies;
-use crate::http::guesses::Guesses;
-use crate::http::internal::{InternalApi, Logins};
-use crate::http::tls::{self, TlsError};
-use crate::http::{self, Clock, Departure, Dialect, Health, Routes};
+use crate::engine::Engine;
 use crate::journal::JournalError;
+use crate::listener::tls::TlsError;
+use crate::listener::{Clock, Departure};
 use crate::plugin::alerts::Alerts;
 use crate::store::ShelfError;
-use checkpointer::{Checkpointer, Last};
-use control::server::{self as control_server, Control};
+use control::server as control_server;
 use data_dir::DataDir;
 pub use data_dir::DataDirError;
-use front::{Front, Role, Socket, Sockets};
+use front::{Front, Sockets};
 pub use hand_over::{HandOver, Successor};
-use listeners::{Shown, limits};
+use listeners::Shown;
 use plugins::Plugins;
 pub use recovery::RecoveryError;
 pub use sample::Sample;
+pub use secret::SecretError;
+use writers::Writers;
 
 /// Why a node did not start, or did not stop cleanly.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +64,17 @@ pub enum NodeError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// A Unix socket cannot be listened on.
+    #[error("cannot listen on {}: {source}", path.display())]
+    Socket {
+        /// Which one.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The node secret cannot be used.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     /// A certificate or key cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -92,17 +104,21 @@ pub struct Node {
     pub http: SocketAddr,
     /// Where telemetry is served, if not there.
     pub admin: Option<SocketAddr>,
+    /// Where the binary protocol is served.
+    pub tcp: Option<SocketAddr>,
+    /// Where else it is.
+    pub unix: Option<PathBuf>,
     /// What was created, if the data directory was empty.
     pub sample: Option<Sample>,
     shutdown: CancellationToken,
-    reload: Arc<Notify>,
+    /// For certificates, and for the node secret.
+    reload: [Arc<Notify>; 2],
     tasks: TaskTracker,
     front: Front,
     departure: Departure,
     drain_deadline: Duration,
     successors: mpsc::Receiver<Successor>,
-    flusher: JoinHandle<Result<(), JournalError>>,
-    checkpointer: Checkpointer,
+    writers: Writers,
     plugins: Plugins,
     /// Keeps other nodes out until the last thread is done.
     data_dir: DataDir,
@@ -137,120 +153,6 @@ impl Node {
         Node::run(config, clock, data_dir, sockets, shown)
     }
 
-    fn run(
-        config: &Config,
-        clock: Clock,
-        data_dir: DataDir,
-        sockets: Sockets,
-        shown: Shown,
-    ) -> Result<Node, NodeError> {
-        let metrics = telemetry::recorder();
-        let Sockets { http, admin } = sockets;
-        let recovered = recovery::recover(&data_dir, config, clock())?;
-        let engine = Arc::new(recovered.engine);
-        let plugins = Plugins::start(&engine, &data_dir)?;
-        let wall = clock();
-        let mut last = Last { begin: recovered.checkpoint, generation: recovered.generation };
-        if recovered.clock_set_back {
-            // Before anything is counted: a replay would go through the time that was taken back.
-            let settle = || engine.flush(wall).map_err(|_| NotDurable);
-            let root = data_dir.checkpoints();
-            last = checkpointer::checkpoint(
-                &engine,
-                &root,
-                last.generation,
-                &clock,
-                &plugins.needed(),
-                settle,
-                || false,
-            )
-            .map_err(|error| {
-                NodeError::system("from the clock's time", std::io::Error::other(error.to_string()))
-            })?;
-        }
-        let sample = sample::create_if_empty(&engine, wall)?;
-        let checkpointer = Checkpointer::start(&engine, &data_dir, last, config, &clock, plugins.needed())
-            .map_err(|source| NodeError::system("the checkpointer", source))?;
-        let flusher = match spawn_flusher(&engine, &clock) {
-            Ok(flusher) => flusher,
-            Err(source) => {
-                checkpointer.stop();
-                return Err(NodeError::system("the flusher", source));
-            }
-        };
-
-        let shutdown = CancellationToken::new();
-        let tasks = TaskTracker::new();
-        let readiness = telemetry::readiness(Arc::clone(&engine), shutdown.clone());
-        let layer = Arc::new(http::Telemetry::default());
-        let departure = Departure::default();
-        // Of the whole node, not of one listener.
-        let (bodies, guesses) = (Arc::new(Bodies::default()), Arc::new(Guesses::new(false)));
-        let body_timeout = config.listeners.body_timeout;
-        let dialect = Dialect::new(Arc::clone(&engine), clock.clone(), Arc::clone(&layer), body_timeout)
-            .with_budgets(Arc::clone(&bodies), Arc::clone(&guesses));
-        let health = Health::new(readiness);
-        let with_metrics = health.clone().with_metrics(metrics.clone(), Arc::clone(&layer));
-        let health_of_data = if admin.is_none() { with_metrics.clone() } else { health };
-        let mut data = Routes::data(dialect, health_of_data).noting(Arc::clone(&plugins.errors));
-        let mut administration = Routes::admin(with_metrics);
-        tasks.spawn(Arc::clone(&plugins.errors).run(shutdown.clone()));
-        if let Some(internal) = internal_api(config, &engine, &clock, &plugins) {
-            let internal = internal.with_budgets(bodies, guesses);
-            tasks.spawn(internal.background(shutdown.clone()));
-            let owner = if admin.is_none() { &mut data } else { &mut administration };
-            owner.extend(Box::new(internal));
-        }
-        let (http_address, admin_address) = (http.address, admin.as_ref().map(|it| it.address));
-        let mut front = Front::default();
-        let mut serve = |role, socket: Socket, routes, tls: &Option<_>| {
-            let (routes, layer) = (Arc::new(routes), Arc::clone(&layer));
-            let limits = limits(config, tls.clone(), departure.clone());
-            front.add(role, socket, move |listener, stop| {
-                http::serve(listener, Arc::clone(&routes), Arc::clone(&layer), limits.clone(), stop)
-            });
-        };
-        serve(Role::Data, http, data, &shown.http);
-        if let Some(socket) = admin {
-            serve(Role::Admin, socket, administration, &shown.admin);
-        }
-        if let Err(error) = front.open() {
-            engine.stop_flusher();
-            checkpointer.stop();
-            return Err(error);
-        }
-        let (for_successors, successors) = mpsc::channel(1);
-        let control = Control { engine: Arc::clone(&engine), clock, successors: for_successors };
-        match control_server::bind(&data_dir) {
-            Ok(listener) => drop(tasks.spawn(control.serve(listener, shutdown.clone()))),
-            // Some network file systems have no sockets; decisions do not need one.
-            Err(error) => {
-                tracing::warn!(%error, "no control socket: inspect and --take-over cannot reach this node")
-            }
-        }
-        let reload = Arc::new(Notify::new());
-        tasks.spawn(tls::watch(shown.all(), Arc::clone(&reload), shutdown.clone()));
-        tasks.spawn(telemetry::publish(Arc::clone(&engine), metrics, Arc::clone(&layer), shutdown.clone()));
-        tasks.close();
-        Ok(Node {
-            engine,
-            http: http_address,
-            admin: admin_address,
-            sample,
-            shutdown,
-            reload,
-            tasks,
-            front,
-            departure,
-            drain_deadline: config.drain_deadline,
-            successors,
-            flusher,
-            checkpointer,
-            plugins,
-            data_dir,
-        })
-    }
-
     /// The engine, for plugins and tests.
     #[must_use]
     pub fn engine(&self) -> &Arc<Engine> {
@@ -263,10 +165,10 @@ impl Node {
         &self.plugins.alerts
     }
 
-    /// Reads certificates again, without waiting until their files are looked at next. What cannot be used is logged,
-    /// and the old stays.
+    /// Reads certificates and the node secret again, without waiting until their files are looked at next. What cannot
+    /// be used is logged, and the old stays.
     pub fn reload(&self) {
-        self.reload.notify_one();
+        self.reload.iter().for_each(|it| it.notify_one());
     }
 
     /// Stops: no new connections, what is in flight is answered, everything counted is on disk. Ends within the
@@ -274,26 +176,35 @@ impl Node {
     ///
     /// # Errors
     /// The last flush failed.
-    pub async fn stop(mut self) -> Result<(), NodeError> {
+    pub async fn stop(self) -> Result<(), NodeError> {
+        self.front.unlink();
+        self.end().await
+    }
+
+    /// As [`Node::stop`], and leaves what another process goes on with.
+    async fn end(mut self) -> Result<(), NodeError> {
         self.shutdown.cancel();
         self.front.close_for_good().await;
         self.tasks.wait().await;
-        let Node { engine, flusher, checkpointer, plugins, data_dir, .. } = self;
+        let Node { writers, plugins, data_dir, .. } = self;
         let stopped = tokio::task::spawn_blocking(move || {
-            checkpointer.stop();
-            engine.stop_flusher();
-            let flushed = flusher.join();
+            let flushed = writers.stop();
             // After the last flush: they take in what it wrote.
             plugins.stop();
             control_server::unbind(&data_dir);
             drop(data_dir);
             flushed
         });
-        match stopped.await {
-            Ok(Ok(flushed)) => Ok(flushed?),
-            _ => Err(NodeError::system("the last flush", std::io::Error::other("the flusher panicked"))),
-        }
+        stopped.await.unwrap_or_else(|_| Err(writers::panicked()))
     }
+}
+
+/// Checks what a start would find wrong before it touches anything: the certificates that `config` names.
+///
+/// # Errors
+/// [`NodeError::Tls`].
+pub fn check(config: &Config) -> Result<(), NodeError> {
+    Shown::load(&config.listeners).map(drop)
 }
 
 /// The runtime that a node runs in: a worker per core.
@@ -304,44 +215,8 @@ pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()
 }
 
-/// 3scale's internal API, if anybody may use it.
-fn internal_api(
-    config: &Config,
-    engine: &Arc<Engine>,
-    clock: &Clock,
-    plugins: &Plugins,
-) -> Option<InternalApi> {
-    let logins = config.internal_api.iter().map(|login| (login.user.as_str(), login.password.expose()));
-    let logins = Logins::new(logins);
-    if logins.is_empty() {
-        tracing::info!("the internal API is off: it has no user and password");
-        return None;
-    }
-    let (alerts, errors) = (Arc::clone(&plugins.alerts), Arc::clone(&plugins.errors));
-    let body_timeout = config.listeners.body_timeout;
-    Some(InternalApi::new(Arc::clone(engine), clock.clone(), alerts, errors, logins, body_timeout))
-}
-
 /// How long a node that has handed over may take to end and let go of its lock.
 const ENDING: Duration = Duration::from_secs(10);
-
-fn spawn_flusher(
-    engine: &Arc<Engine>,
-    clock: &Clock,
-) -> std::io::Result<JoinHandle<Result<(), JournalError>>> {
-    let (engine, clock) = (Arc::clone(engine), clock.clone());
-    let errors = metrics::counter!("tollgate_flush_errors_total");
-    let run = move || {
-        engine.run_flusher(
-            || clock(),
-            |error| {
-                errors.increment(1);
-                tracing::error!(%error, "usage cannot be written, will try again");
-            },
-        )
-    };
-    std::thread::Builder::new().name("flusher".into()).spawn(run)
-}
 
 impl NodeError {
     fn system(what: &'static str, source: std::io::Error) -> NodeError {

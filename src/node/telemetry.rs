@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
 use crate::http::{self, Readiness};
+use crate::tcp;
 
 /// From 1 us, where a decision lies, to a second, where something is wrong.
 const SECONDS_BUCKETS: [f64; 12] =
@@ -20,7 +21,7 @@ const TICK: Duration = Duration::from_secs(1);
 const TICKS_PER_RANKING: u64 = 60;
 
 /// Unflushed usage older than this makes the node degraded: what a crash would lose is more than was promised.
-const UNFLUSHED_AGE_MAX: Duration = Duration::from_millis(200);
+pub(super) const UNFLUSHED_AGE_MAX: Duration = Duration::from_millis(200);
 
 /// Unflushed usage older than this makes it not ready: the disk hangs.
 const UNFLUSHED_AGE_READY_MAX: Duration = Duration::from_secs(10);
@@ -78,11 +79,21 @@ fn describe() {
     );
 }
 
-/// Publishes gauges until `shutdown`.
+/// Publishes gauges until `shutdown`, and each minute who was at the top in it.
 pub(super) async fn publish(
     engine: Arc<Engine>,
     handle: PrometheusHandle,
-    layer: Arc<http::Telemetry>,
+    layers: (Arc<http::Telemetry>, Arc<tcp::Telemetry>),
+    shutdown: CancellationToken,
+) {
+    publish_every(TICK, engine, handle, layers, shutdown).await;
+}
+
+async fn publish_every(
+    tick_len: Duration,
+    engine: Arc<Engine>,
+    handle: PrometheusHandle,
+    (layer, binary): (Arc<http::Telemetry>, Arc<tcp::Telemetry>),
     shutdown: CancellationToken,
 ) {
     use metrics::gauge;
@@ -102,13 +113,14 @@ pub(super) async fn publish(
         age.set(health.unflushed_age.as_secs_f64());
         degraded.set(f64::from(u8::from(health.unflushed_age > UNFLUSHED_AGE_MAX)));
         synced.set(engine.journal().synced().0 as f64);
+        binary.publish();
         handle.run_upkeep();
         if tick.is_multiple_of(TICKS_PER_RANKING) {
             layer.rank(&catalog);
         }
         tokio::select! {
             () = shutdown.cancelled() => return,
-            () = tokio::time::sleep(TICK) => {}
+            () = tokio::time::sleep(tick_len) => {}
         }
     }
 }
@@ -130,4 +142,62 @@ pub(super) fn readiness(engine: Arc<Engine>, shutdown: CancellationToken) -> Arc
         }
         reasons
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::engine::Recovery;
+    use crate::journal::{Journal, Options, Sequence};
+    use crate::model::draft::{Draft, NewApplication, NewService};
+    use crate::model::record::BackendVersion;
+
+    #[test]
+    fn the_top_is_ranked_anew_each_minute() {
+        assert_eq!(TICKS_PER_RANKING * TICK.as_secs(), 60);
+        let dir = tempfile::tempdir().unwrap();
+        let nothing = |_, _, _| Ok::<(), std::convert::Infallible>(());
+        let (journal, _) = Journal::open(dir.path(), Options::default(), Sequence(0), nothing).unwrap();
+        let engine = Arc::new(Recovery::default().finish(journal, [1; 16]));
+        let build = |draft: &mut Draft<'_>| {
+            let tenant = draft.create_tenant("t", "key")?;
+            let backend_version = BackendVersion::AppId;
+            let service = draft.create_service(&NewService {
+                tenant,
+                external_id: None,
+                name: "s",
+                backend_version,
+            })?;
+            let plan = draft.create_plan(service, None, "p")?;
+            draft.create_application(&NewApplication { service, account: None, app_id: "a", name: "a", plan })
+        };
+        let (application, _) = engine.change(build).unwrap();
+        let layer = Arc::new(http::Telemetry::default());
+        let shutdown = CancellationToken::new();
+        let runtime = crate::node::runtime().unwrap();
+        let tick_len = Duration::from_millis(1);
+        let handle = recorder();
+        runtime.spawn(publish_every(
+            tick_len,
+            engine,
+            handle,
+            (Arc::clone(&layer), Arc::default()),
+            shutdown.clone(),
+        ));
+        let is_shown = || layer.ranked().contains(r#"application="a""#);
+        let began = Instant::now();
+        let until = |shown: bool| {
+            while is_shown() != shown {
+                assert!(began.elapsed() < Duration::from_secs(20), "shown: {}", !shown);
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        };
+        layer.note_denied(application);
+        until(true);
+        // The next minute has another list.
+        until(false);
+        shutdown.cancel();
+    }
 }

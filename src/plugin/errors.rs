@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::model::catalog::Catalog;
 use crate::model::id::ServiceId;
-use crate::store::shelf::{Scan, Shelf, ShelfError, Table, Writing};
+use crate::store::shelf::{Reading, Scan, Shelf, ShelfError, Table, Writing};
 
 /// How many errors of a service are kept: as many as the original keeps.
 pub const ERRORS_MAX: usize = 1000;
@@ -80,15 +80,11 @@ impl IntegrationErrors {
     /// # Errors
     /// The shelf cannot be read or written.
     pub fn open(shelf: Shelf, catalog: &Catalog) -> Result<Arc<IntegrationErrors>, ShelfError> {
-        let rows = shelf.read(|reading| reading.rows(ERRORS, &Scan::first(&[], usize::MAX)))?;
-        let is_orphan = |key: &[u8]| {
-            let service = key.first_chunk().map(|id| u64::from_be_bytes(*id));
-            service.is_none_or(|id| catalog.services.get(id).is_none())
-        };
-        let orphans: Vec<_> = rows.into_iter().map(|(key, _)| key).filter(|key| is_orphan(key)).collect();
+        let mut orphans = shelf.read(services)?;
+        orphans.retain(|service| catalog.services.get(service.0).is_none());
         if !orphans.is_empty() {
             shelf
-                .write(|writing| orphans.iter().try_for_each(|key| writing.delete(ERRORS, key).map(drop)))?;
+                .write(|writing| orphans.iter().try_for_each(|service| keep_newest(writing, *service, 0)))?;
         }
         let dropped = metrics::counter!("tollgate_integration_errors_dropped_total");
         Ok(Arc::new(IntegrationErrors { shelf, queue: Mutex::default(), writing: Mutex::default(), dropped }))
@@ -180,6 +176,20 @@ impl IntegrationErrors {
     }
 }
 
+/// The services that have errors: a look for each, not one at all their errors.
+fn services(reading: &Reading<'_>) -> Result<Vec<ServiceId>, ShelfError> {
+    let (mut found, mut from) = (Vec::new(), Some(0_u64));
+    while let Some(least) = from
+        && let Some(key) = reading.first_key(ERRORS, &least.to_be_bytes())?
+        && let Some(id) = key.first_chunk()
+    {
+        let id = u64::from_be_bytes(*id);
+        found.push(ServiceId(id));
+        from = id.checked_add(1);
+    }
+    Ok(found)
+}
+
 /// Deletes all but the newest errors of a service.
 fn keep_newest(writing: &mut Writing<'_>, service: ServiceId, kept: usize) -> Result<(), ShelfError> {
     let prefix = service.0.to_be_bytes();
@@ -193,17 +203,9 @@ fn keep_newest(writing: &mut Writing<'_>, service: ServiceId, kept: usize) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::catalog::{Key, KeyIndex};
+    use crate::model::catalog::NoKeys;
     use crate::model::draft::{Draft, NewService};
     use crate::model::record::BackendVersion;
-
-    struct NoKeys;
-
-    impl KeyIndex for NoKeys {
-        fn find(&self, _: Key<'_>) -> Option<u64> {
-            None
-        }
-    }
 
     /// A catalog with one service.
     fn catalog() -> (Catalog, ServiceId) {
@@ -256,10 +258,16 @@ mod tests {
         let page = errors.page(service, 0, ERRORS_MAX).unwrap();
         assert_eq!(page.count, ERRORS_MAX);
         assert_eq!((messages(&page)[0], *messages(&page).last().unwrap()), ("one more", "1"));
-        for number in 0..=QUEUE_MAX {
+        let waiting = || {
+            let queue = errors.queue.lock();
+            (queue.len(), queue.front().map(|(_, record)| record.message.clone()))
+        };
+        for number in 0..QUEUE_MAX {
             errors.note(service, "c", number.to_string(), 0);
         }
-        assert_eq!(errors.queue.lock().len(), QUEUE_MAX);
+        assert_eq!(waiting(), (QUEUE_MAX, Some("0".into())));
+        errors.note(service, "c", "one more".into(), 0);
+        assert_eq!(waiting(), (QUEUE_MAX, Some("1".into())));
     }
 
     #[test]

@@ -7,6 +7,9 @@
 //! Segments that a follower still needs are kept for it, up to [`LAG_BYTES_MAX`]: then it is detached, says so, and
 //! goes on where the journal begins.
 
+#[cfg(test)]
+mod tests;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -140,8 +143,12 @@ impl Following {
     /// The first sequence that must be kept for this follower; any, once that would be more than [`LAG_BYTES_MAX`].
     #[must_use]
     pub fn needs(&self) -> Sequence {
+        self.needs_up_to(LAG_BYTES_MAX)
+    }
+
+    fn needs_up_to(&self, lag_bytes_max: u64) -> Sequence {
         let stored = Sequence(self.stored.load(Ordering::Relaxed));
-        if self.engine.journal().bytes_since(stored) > LAG_BYTES_MAX {
+        if self.engine.journal().bytes_since(stored) > lag_bytes_max {
             Sequence(u64::MAX)
         } else {
             stored.next()
@@ -261,147 +268,4 @@ enum StepError {
     Shelf(#[from] ShelfError),
     #[error("it panicked")]
     Panicked,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::engine::Recovery;
-    use crate::journal::{Journal, Options};
-    use crate::store::Table;
-
-    const SEEN: Table = Table("seen");
-
-    /// Counts commands on the shelf; fails as it is told to.
-    #[derive(Default)]
-    struct Count {
-        taken: u64,
-        panics_when_taking: u32,
-        panics_when_writing: u32,
-        gate: Arc<Mutex<()>>,
-    }
-
-    impl Derive for Count {
-        fn wants(_: Kind) -> bool {
-            true
-        }
-
-        fn entry(&mut self, _: UnixMillis, entry: Entry) {
-            drop(self.gate.lock());
-            if self.panics_when_taking > 0 {
-                self.panics_when_taking -= 1;
-                panic!("told to, when taking in");
-            }
-            self.taken += u64::from(matches!(entry, Entry::Command(_)));
-        }
-
-        fn is_empty(&self) -> bool {
-            self.taken == 0
-        }
-
-        fn write(&mut self, writing: &mut Writing<'_>) -> Result<(), ShelfError> {
-            let before = writing.get(SEEN, &[])?.map_or(0, |bytes| u64::from(bytes[0]));
-            writing.put(SEEN, &[], &[u8::try_from(before + self.taken).unwrap()])?;
-            if self.panics_when_writing > 0 {
-                self.panics_when_writing -= 1;
-                panic!("told to, when writing");
-            }
-            Ok(())
-        }
-
-        fn written(&mut self) {
-            self.taken = 0;
-        }
-    }
-
-    struct World {
-        engine: Arc<Engine>,
-        shelf: Arc<Shelf>,
-        flusher: Option<JoinHandle<()>>,
-        _dir: tempfile::TempDir,
-    }
-
-    impl World {
-        fn new() -> World {
-            let dir = tempfile::tempdir().unwrap();
-            let nothing = |_, _, _| Ok::<(), std::convert::Infallible>(());
-            let journal = dir.path().join("journal");
-            let (journal, _) = Journal::open(&journal, Options::default(), Sequence(0), nothing).unwrap();
-            let engine = Arc::new(Recovery::default().finish(journal, [1; 16]));
-            let flusher = {
-                let engine = Arc::clone(&engine);
-                std::thread::spawn(move || drop(engine.run_flusher(|| UnixMillis(1), |_| {})))
-            };
-            let shelf = Arc::new(Shelf::open(&dir.path().join("shelf")).unwrap());
-            World { engine, shelf, flusher: Some(flusher), _dir: dir }
-        }
-
-        fn follow(&self, derive: Count) -> (Arc<Following>, JoinHandle<()>) {
-            Following::start("test", Arc::clone(&self.engine), Arc::clone(&self.shelf), derive).unwrap()
-        }
-
-        fn change(&self, name: &str) {
-            self.engine.change(|draft| draft.create_tenant(name, name)).unwrap();
-        }
-
-        fn seen(&self) -> u8 {
-            self.shelf.read(|reading| reading.get(SEEN, &[])).unwrap().map_or(0, |bytes| bytes[0])
-        }
-    }
-
-    impl Drop for World {
-        fn drop(&mut self) {
-            self.engine.stop_flusher();
-            self.flusher.take().unwrap().join().unwrap();
-        }
-    }
-
-    #[test]
-    fn what_was_changed_before_is_taken_in_once_also_by_the_next_who_follows() {
-        let world = World::new();
-        let (following, thread) = world.follow(Count::default());
-        for number in 1..=3 {
-            world.change(&format!("t{number}"));
-            following.catch_up().unwrap();
-            assert_eq!((world.seen(), following.lag()), (number, 0));
-        }
-        following.stop();
-        thread.join().unwrap();
-        world.change("t4");
-        let (following, thread) = world.follow(Count::default());
-        following.catch_up().unwrap();
-        assert_eq!(world.seen(), 4);
-        assert_eq!(following.needs(), world.engine.journal().synced().next());
-        following.stop();
-        thread.join().unwrap();
-    }
-
-    #[test]
-    fn a_plugin_that_panics_goes_on_and_misses_and_doubles_nothing() {
-        for (panics_when_taking, panics_when_writing) in [(2, 0), (0, 2), (1, 1)] {
-            let world = World::new();
-            let derive = Count { panics_when_taking, panics_when_writing, ..Count::default() };
-            let (following, thread) = world.follow(derive);
-            world.change("a");
-            world.change("b");
-            following.catch_up().unwrap();
-            assert_eq!(world.seen(), 2);
-            following.stop();
-            thread.join().unwrap();
-        }
-    }
-
-    #[test]
-    fn who_waits_for_a_plugin_that_hangs_is_told_how_far_it_is_behind() {
-        let world = World::new();
-        let gate = Arc::new(Mutex::new(()));
-        let (following, thread) = world.follow(Count { gate: Arc::clone(&gate), ..Count::default() });
-        let held = gate.lock();
-        world.change("a");
-        assert_eq!(following.catch_up(), Err(Behind::Lagging { entries: 1 }));
-        drop(held);
-        following.catch_up().unwrap();
-        following.stop();
-        thread.join().unwrap();
-    }
 }

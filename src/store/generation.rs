@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// sled's own default is 1 GiB. A checkpoint is written and read once, in order.
-const CACHE_BYTES: u64 = 64 << 20;
+const CACHE_BYTES: u64 = 16 << 20;
 /// How long sled's threads may hold the database after it was closed: 500 steps of 10 ms.
 const CLOSE_STEPS: u32 = 500;
 const CLOSE_STEP: Duration = Duration::from_millis(10);

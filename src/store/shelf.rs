@@ -144,8 +144,7 @@ impl Reading<'_> {
         Ok(found.map(|value| value.value().to_vec()))
     }
 
-    /// At most `rows_max` rows whose keys are at least `from` and begin with `prefix`, by ascending key; or, from the
-    /// end of the prefix, by descending key.
+    /// The rows that `scan` asks for, by ascending key; or, from the end of the prefix, by descending key.
     ///
     /// # Errors
     /// The shelf cannot be read.
@@ -154,6 +153,17 @@ impl Reading<'_> {
             Some(table) => scan.rows(&table).map_err(|error| self.shelf.failed(error)),
             None => Ok(Vec::new()),
         }
+    }
+
+    /// The first key of a table that is not less than `from`.
+    ///
+    /// # Errors
+    /// The shelf cannot be read.
+    pub fn first_key(&self, table: Table, from: &[u8]) -> Result<Option<Vec<u8>>, ShelfError> {
+        let Some(table) = self.table(table)? else { return Ok(None) };
+        let mut range = table.range::<&[u8]>(from..).map_err(|error| self.shelf.failed(error))?;
+        let first = range.next().transpose().map_err(|error| self.shelf.failed(error))?;
+        Ok(first.map(|(key, _)| key.value().to_vec()))
     }
 
     fn table(&self, table: Table) -> Result<Option<ReadOnly>, ShelfError> {
@@ -301,6 +311,10 @@ mod tests {
         assert_eq!(keys(&shelf, &Scan { backwards: true, ..Scan::first(&[2], 1) }), [[2, 255]]);
         assert_eq!(keys(&shelf, &Scan { skip: 1, ..Scan::first(&[], 2) }), [[2, 1], [2, 255]]);
         assert_eq!(keys(&shelf, &Scan::first(&[255], 10)), [[255, 255]]);
+        let first = |from: &[u8]| shelf.read(|it| it.first_key(ROWS, from)).unwrap();
+        assert_eq!((first(&[]), first(&[2, 2])), (Some(vec![1, 0]), Some(vec![2, 255])));
+        assert_eq!((first(&[2, 255]), first(&[255, 255, 0])), (Some(vec![2, 255]), None));
+        assert_eq!(shelf.read(|it| it.first_key(Table("none"), &[])).unwrap(), None);
     }
 
     #[test]

@@ -15,9 +15,10 @@ use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 use tollgate::engine::{Engine, Recovery};
 use tollgate::http::bodies::{BODIES_BYTES_MAX, Bodies};
-use tollgate::http::guesses::Guesses;
-use tollgate::http::{Clock, Config, Dialect, Health, Routes, Telemetry, serve};
+use tollgate::http::{Config, Dialect, Health, Routes, Telemetry, serve};
 use tollgate::journal::{Journal, Options, Sequence};
+use tollgate::listener::Clock;
+use tollgate::listener::guesses::Guesses;
 use tollgate::model::time::UnixMillis;
 
 /// 2026-11-22 13:45:30 UTC, a Sunday.
@@ -82,8 +83,8 @@ impl Node {
             std::thread::spawn(move || drop(engine.run_flusher(|| wall(), |_| {})))
         };
         let telemetry = Arc::new(Telemetry::default());
-        let bodies = Bodies::new(bodies_bytes_max, config.local_counts);
-        let guesses = Guesses::new(config.local_counts);
+        let bodies = Bodies::new(bodies_bytes_max, config.limits.local_counts);
+        let guesses = Guesses::new(config.limits.local_counts);
         let dialect = Dialect::new(Arc::clone(&engine), wall.clone(), Arc::clone(&telemetry), body_timeout)
             .with_budgets(Arc::new(bodies), Arc::new(guesses));
         let routes = Routes::data(dialect, Health::new(Arc::new(Vec::new)));

@@ -128,7 +128,7 @@ impl Setup {
             replace(&mut it.user_keys, secrets(rest, "user_key"));
             replace(&mut it.referrer_filters, all(rest, "referrer").map(str::to_owned).collect());
             if let Some(url) = all(rest, "redirect").last() {
-                it.redirect_url = Some(url.to_owned());
+                it.redirect_url = Some(url.into());
             }
             if let Some(state) = all(rest, "state").last() {
                 it.state = ApplicationState::parse(state);

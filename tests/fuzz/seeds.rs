@@ -5,9 +5,9 @@ use std::sync::OnceLock;
 
 use flate2::{Compression, write::GzEncoder};
 use tollgate::engine::request::{AuthRequest, Call, Credentials, Usage};
-use tollgate::http::system_clock;
 use tollgate::journal::entry::Entry;
 use tollgate::journal::read_segment;
+use tollgate::listener::system_clock;
 use tollgate::model::alert::Reached;
 use tollgate::model::amount::Effect;
 use tollgate::model::id::{ApplicationId, MetricSlot};
@@ -39,6 +39,8 @@ pub(crate) fn of(name: &str) -> Vec<Vec<u8>> {
             "log_format = 'json'\ninsecure = true\nadmin = '0.0.0.0:1'\n\0CHECKPOINT_MIB=7",
             "http_tls_cert = 'c.pem'\nhttp_tls_key = 'k.pem'\n\0HEAD_TIMEOUT_S=1\nCONNECTIONS_MAX=5",
         ]),
+        "frame" => golden_frames(),
+        "session" => sessions(),
         "segment" => journal().segments.clone(),
         "entry" => journal().entries.clone(),
         "catalog" => journal().catalogs.clone(),
@@ -104,6 +106,27 @@ const JSONS: &[&str] = &[
     r#"{"usagelimit":{"eternity":"1000000"},"flag":"0","n":-1.5e3,"deep":[[[{"a":[]}]]]}"#,
     r#" {"events":[{"id":1},{"id":2}],"":" ","same":1,"same":2} "#,
 ];
+
+/// The golden frames of the protocol, one each, and all of them in one.
+fn golden_frames() -> Vec<Vec<u8>> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/proto/golden/frames.json");
+    let goldens: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let frame = |golden: &serde_json::Value| {
+        let hex = golden["hex"].as_str().unwrap();
+        (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
+    };
+    let mut frames: Vec<Vec<u8>> = goldens.as_array().unwrap().iter().map(frame).collect();
+    frames.push(frames.concat());
+    frames
+}
+
+/// The golden frames behind a byte that says how they come: let in already, in pieces of several sizes.
+fn sessions() -> Vec<Vec<u8>> {
+    let frames = golden_frames();
+    let let_in = |how: u8| frames.iter().map(move |frame| [&[how], frame.as_slice()].concat());
+    let opening = [&[0], &tollgate::wire::OPENING[..], &frames.concat()].concat();
+    let_in(1).chain(let_in(3 + 4)).chain([opening]).collect()
+}
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());

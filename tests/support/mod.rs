@@ -16,6 +16,8 @@ pub(crate) fn config(data_dir: &Path) -> Config {
         data_dir: data_dir.to_owned(),
         http: SocketAddr::from(([127, 0, 0, 1], 0)),
         admin: None,
+        tcp: None,
+        unix: None,
         connections_max: 1024,
         listeners: Listeners::default(),
         drain_deadline: Duration::from_secs(5),
@@ -81,6 +83,21 @@ impl<S: Read + Write> Client<S> {
             body.len()
         );
         self.send([head.as_bytes(), body.as_bytes()].concat().as_slice())
+    }
+
+    pub(crate) fn request(
+        &mut self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Answer {
+        let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let head = format!(
+            "{method} {target} HTTP/1.1\r\nHost: test\r\n{headers}Content-Length: {}\r\n\r\n",
+            body.len()
+        );
+        self.send([head.as_bytes(), body.as_bytes()].concat().as_slice()).unwrap()
     }
 
     fn send(&mut self, request: &[u8]) -> std::io::Result<Answer> {

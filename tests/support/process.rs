@@ -13,6 +13,8 @@ pub(crate) fn tollgate() -> Command {
             command.env_remove(name);
         }
     }
+    // Any free port: a test is not alone on its machine.
+    command.env("TOLLGATE_TCP", "127.0.0.1:0");
     command
 }
 
@@ -21,6 +23,8 @@ pub(crate) struct Process {
     child: Child,
     /// Where it serves.
     pub(crate) address: SocketAddr,
+    /// Where it serves the binary protocol, if it does.
+    pub(crate) tcp: Option<SocketAddr>,
     /// What it has printed.
     pub(crate) printed: String,
 }
@@ -30,7 +34,7 @@ impl Process {
     pub(crate) fn start(mut command: Command) -> Process {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut printed = String::new();
-        let mut address = None;
+        let (mut address, mut tcp) = (None, None);
         for line in BufReader::new(child.stdout.take().unwrap()).lines() {
             let line = line.unwrap();
             printed += &format!("{line}\n");
@@ -40,12 +44,16 @@ impl Process {
             {
                 address = Some(rest.trim().parse().unwrap());
             }
+            if let Some((_, rest)) = line.split_once("Binary protocol: tcp") {
+                let place = rest.split_once("://").and_then(|(_, rest)| rest.split_whitespace().next());
+                tcp = Some(place.unwrap().parse().unwrap());
+            }
             if line.starts_with("Stop with") {
                 break;
             }
         }
         let address = address.expect("the node says where it serves");
-        Process { child, address, printed }
+        Process { child, address, tcp, printed }
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -69,7 +77,7 @@ impl Process {
             if let Some(code) = self.try_wait() {
                 return code;
             }
-            assert!(began.elapsed() < Duration::from_secs(20), "the node does not end");
+            assert!(began.elapsed() < Duration::from_secs(60), "the node does not end");
             std::thread::sleep(Duration::from_millis(5));
         }
     }

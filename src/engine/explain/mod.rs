@@ -10,7 +10,7 @@ mod text;
 use serde::{Deserialize, Serialize};
 
 use super::Engine;
-use super::limits::{Held, Reports, binds, effect_on, hold, holds, read_reports};
+use super::limits::{Held, Reports, binds, effect_on, holds, read_reports};
 use super::moment::Moment;
 use super::request::{AuthRequest, UsageReport};
 use super::resolve::{Case, Unresolved, check_metrics, named_effects};
@@ -224,7 +224,7 @@ impl Moment<'_> {
         propagate(&mut effects, tree, request.flat_usage);
         let mut reports = Reports::new();
         subject.expire(self.now());
-        read_reports(&mut reports, case.plan, &effects, true, &subject);
+        let held = read_reports(&mut reports, case.plan, &effects, true, &subject);
         let windows = *subject.windows();
         drop(subject);
         let show = |(slot, effect): &(MetricSlot, Effect)| {
@@ -233,7 +233,7 @@ impl Moment<'_> {
         explanation.usage = effects.iter().map(show).collect();
         let show = |report: &UsageReport| LimitExplained::of(report, tree, &effects, &windows);
         explanation.limits = reports.iter().map(show).collect();
-        explanation.conclude(denial, &case, &reports, &effects);
+        explanation.conclude(denial, &case, held, &reports, &effects);
         Ok(())
     }
 }
@@ -265,10 +265,10 @@ impl Explanation {
         &mut self,
         denial: Option<Denial<'_>>,
         case: &Case<'_>,
+        held: Held,
         reports: &Reports,
         effects: &Effects,
     ) {
-        let held = hold(reports, effects);
         let denial = denial.or((held != Held::All).then_some(Denial::LimitsExceeded));
         let Some(denial) = denial else {
             let bound = reports.iter().any(|report| binds(report, effects));
@@ -311,12 +311,7 @@ impl ServiceExplained {
             name: service.name.clone(),
             tenant: service.tenant.0,
             state: service.state.name().to_owned(),
-            backend_version: match service.backend_version {
-                BackendVersion::UserKey => "1",
-                BackendVersion::AppId => "2",
-                BackendVersion::Oauth => "oauth",
-            }
-            .to_owned(),
+            backend_version: service.backend_version.name().to_owned(),
             shadow: service.shadow,
             known_by: if by_key { "provider_key" } else { "service_token" }.to_owned(),
         }
@@ -328,8 +323,8 @@ impl ApplicationExplained {
         let by_user_key = service.backend_version == BackendVersion::UserKey;
         ApplicationExplained {
             id: application.id.0,
-            app_id: application.app_id.clone(),
-            name: application.name.clone(),
+            app_id: application.app_id.to_string(),
+            name: application.name.to_string(),
             state: application.state.name().to_owned(),
             shadow: application.shadow,
             known_by: if by_user_key { "user_key" } else { "app_id" }.to_owned(),

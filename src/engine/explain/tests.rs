@@ -2,28 +2,11 @@
 
 use proptest::prelude::*;
 
-use super::super::tests::{NOW, World, credentials};
+use super::super::tests::{NOW, World, credentials, request};
 use super::*;
-use crate::engine::request::{Call, Credentials, Usage, UsageParameter};
+use crate::engine::request::{Credentials, UsageParameter};
 use crate::model::record::{ApplicationState, Secret};
 use crate::model::time::Period;
-
-fn request<'a>(user_key: Option<&'a str>, usage: &'a [UsageParameter<'a>]) -> AuthRequest<'a> {
-    AuthRequest {
-        call: Call::Authrep,
-        oauth: false,
-        credentials: credentials(),
-        app_id: None,
-        user_key,
-        app_key: None,
-        referrer: None,
-        redirect: None,
-        usage: Usage::Texts(usage),
-        log_code: None,
-        flat_usage: false,
-        no_body: false,
-    }
-}
 
 fn explain(world: &World, usage: &[UsageParameter<'_>]) -> Explanation {
     world.engine.explain(&request(Some("key0"), usage), NOW)
@@ -127,7 +110,7 @@ fn no_credential_is_shown_whatever_becomes_of_the_call() {
     let edited = world.engine.change(|draft| {
         draft.edit_service(world.service, |it| it.tokens = vec![Secret::new("s3cret-token")])?;
         draft.edit_application(world.applications[0], |it| {
-            it.app_keys = vec![Secret::new("s3cret-key")];
+            it.app_keys = vec![Secret::new("s3cret-key")].into();
             it.user_keys.push(Secret::new("s3cret-user"));
         })
     });

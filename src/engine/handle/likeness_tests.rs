@@ -1,5 +1,7 @@
 //! A call by handle is decided and counted as the same call by credentials, whatever the catalog says.
 
+use std::time::Duration;
+
 use proptest::prelude::*;
 
 use super::super::request::{Answer, AuthRequest, Call, Usage};
@@ -129,6 +131,10 @@ impl Twin {
                 }),
             }
         };
+        // Nobody flushes here, and commands are refused if that lasts.
+        if world.engine.flush_health().unflushed_age > Duration::from_secs(1) {
+            world.engine.flush(NOW).unwrap();
+        }
         world.engine.change(edit).unwrap();
     }
 

@@ -13,6 +13,7 @@ use crate::model::amount::Effect;
 use crate::model::catalog::Catalog;
 use crate::model::decision::{Denial, Refusal};
 use crate::model::draft::{CommandError, Draft, NewService};
+use crate::model::few::Few;
 use crate::model::id::{MetricSlot, PlanId};
 use crate::model::record::{ApplicationState, BackendVersion, Secret};
 use crate::model::time::Period;
@@ -145,7 +146,7 @@ fn what_changed_and_changed_back_does_not_bring_a_handle_back() {
     for keys in [Vec::new(), vec![Secret::new("key0")]] {
         world
             .engine
-            .change(|draft| draft.edit_application(world.applications[0], |it| it.user_keys = keys))
+            .change(|draft| draft.edit_application(world.applications[0], |it| it.user_keys = keys.into()))
             .unwrap();
     }
     assert_eq!(authrep(&world.engine, handle, HITS), Err(Refusal::StaleHandle));
@@ -265,7 +266,7 @@ fn a_limit_of_n_admits_exactly_n_by_handle_while_plans_keys_and_metrics_change()
                 let plan = if round % 2 == 0 { twin } else { world.plan };
                 let step = |draft: &mut Draft<'_>| match round % 4 {
                     0 | 1 => draft.edit_application(id, |it| it.plan = plan),
-                    2 => draft.edit_application(id, |it| it.app_id = format!("app-{round}")),
+                    2 => draft.edit_application(id, |it| it.app_id = format!("app-{round}").into()),
                     _ => {
                         draft.edit_metric(world.service, world.search, &format!("m{round}"), Some(world.hits))
                     }
@@ -409,7 +410,7 @@ fn a_new_key_leads_to_nobody_under_the_catalog_before_it() {
             let changed = world.engine.change(|draft| {
                 draft.edit_application(world.applications[0], |it| {
                     it.plan = if opens { open } else { world.plan };
-                    it.user_keys = if opens { vec![Secret::new("key1")] } else { Vec::new() };
+                    it.user_keys = if opens { vec![Secret::new("key1")].into() } else { Few::default() };
                 })
             });
             changed.unwrap();

@@ -6,7 +6,7 @@ use super::Api;
 use super::answer::{Outcome, Refusal, Reply};
 use super::call::{Call, Verb};
 use super::json::JsonError;
-use super::records::{Records, service_text};
+use super::records::Records;
 use crate::model::draft::CommandError;
 use crate::model::record::Service;
 
@@ -44,5 +44,5 @@ pub(super) fn answer(api: &Api, call: &Call, service: &str, rest: &[&str]) -> Ou
 }
 
 fn shown(service: &Service, level: u16) -> Value {
-    json!({"service_id": service_text(service), "value": level})
+    json!({"service_id": service.text(), "value": level})
 }

@@ -6,7 +6,7 @@ use super::Api;
 use super::answer::{Outcome, Refusal, Reply};
 use super::call::{Call, Verb};
 use super::json::{JsonError, Object};
-use super::records::{Records, service_text, show_flag};
+use super::records::{Records, show_flag};
 use crate::model::catalog::Key;
 use crate::model::draft::{Draft, NewApplication};
 use crate::model::id::{ApplicationId, PlanId, ServiceId};
@@ -90,7 +90,7 @@ pub(super) fn save(
         application.state = attributes.state.clone();
         application.shadow = attributes.shadow.unwrap_or(application.shadow);
         if let Some(url) = &attributes.redirect_url {
-            application.redirect_url = Some(url.clone());
+            application.redirect_url = Some(url.as_str().into());
         }
     })?;
     Ok(id)
@@ -147,7 +147,7 @@ fn shown(records: &impl Records, application: &Application) -> Result<Value, Ref
     let plan = records.plan_of(application.plan)?;
     let service = records.catalog().services.get(application.service.0);
     let mut shown = json!({
-        "service_id": service.map(|service| service_text(service)),
+        "service_id": service.map(|service| service.text()),
         "id": application.app_id,
         "state": application.state.name(),
         "plan_id": plan.text(),

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::Api;
 use super::answer::{Outcome, Refusal, Reply};
 use super::call::{Call, Verb};
-use super::records::{Records, service_text};
+use super::records::Records;
 use crate::model::catalog::Key;
 use crate::model::draft::Draft;
 use crate::model::id::{ApplicationId, ServiceId};
@@ -75,7 +75,7 @@ pub(super) fn application_keys(api: &Api, call: &Call, service: &str, id: &str, 
             let records = api.records();
             let service = records.service(service)?;
             let keys = &records.application(service.id, id)?.app_keys;
-            let service = service_text(service);
+            let service = service.text();
             let shown = |key: &Secret| json!({"service_id": service, "app_id": id, "value": key.expose()});
             let keys: Vec<_> = keys.iter().map(shown).collect();
             Ok(Reply::ok(json!({"status": "found", "application_keys": keys})))

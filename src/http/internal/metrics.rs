@@ -6,7 +6,7 @@ use super::Api;
 use super::answer::{Outcome, Refusal, Reply};
 use super::call::{Call, Verb};
 use super::json::{JsonError, Object};
-use super::records::{Records, metric_text, service_text};
+use super::records::{Records, metric_text};
 use crate::model::draft::Draft;
 use crate::model::id::{MetricId, ServiceId};
 use crate::model::metric::Metric;
@@ -93,7 +93,7 @@ fn save(
 
 fn shown(service: &Service, metric: &Metric) -> Value {
     json!({
-        "service_id": service_text(service),
+        "service_id": service.text(),
         "id": metric_text(metric),
         "parent_id": metric.parent.and_then(|slot| service.metrics.get(slot)).map(metric_text),
         "name": metric.name,

@@ -5,7 +5,7 @@
 //! `TOLLGATE_INTERNAL_API_PASSWORD`) or the configuration file (`internal_api_user`, `internal_api_password`); while
 //! it is off its paths are 404 like any other. It lies below `/internal` on the admin listener, and on a loopback
 //! node without one on the HTTP listener. Callers use HTTP basic authentication; others get 401 without a body, and who
-//! tries many passwords is made to wait (429, see [`guesses`](super::guesses)).
+//! tries many passwords is made to wait (429, see [`guesses`](crate::listener::guesses)).
 //!
 //! *To change the password without a gap*: give the new pair as `internal_api_user_2` and `internal_api_password_2`,
 //! restart, change the callers, move the pair to the first place, restart. Both are valid for as long as both are set.
@@ -70,7 +70,6 @@ mod sweep;
 mod usage_limits;
 mod utilization;
 
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -83,10 +82,11 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::bodies::Bodies;
-use super::guesses::{Attempt, Guesses, Target};
 use super::routes::{Answering, Extension};
-use super::{Clock, Peer, Response, body};
+use super::{Response, body};
 use crate::engine::Engine;
+use crate::listener::guesses::{Attempt, Guesses, Target};
+use crate::listener::{Clock, Peer};
 use crate::model::draft::Draft;
 use crate::plugin::alerts::Alerts;
 use crate::plugin::errors::IntegrationErrors;
@@ -181,17 +181,22 @@ impl InternalApi {
         InternalApi { bodies, guesses, ..self }
     }
 
-    /// What goes on in the background until `shutdown`: run it beside the listener.
+    /// Whether anybody can call it.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        !self.logins.is_empty()
+    }
+
+    /// What goes on in the background until `shutdown`. Run it also while nobody can call the API: what was asked for
+    /// before is owed.
     pub fn background(&self, shutdown: CancellationToken) -> impl Future<Output = ()> + use<> {
         Arc::clone(&self.api.sweeper).run(shutdown)
     }
 
-    async fn respond<B>(&self, request: Request<B>) -> Response
+    async fn respond<B>(&self, request: Request<B>, peer: Peer) -> Response
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        // Who sent it is always told; those of whom it were not would share their budgets.
-        let peer = request.extensions().get().copied().unwrap_or(Peer::of(Ipv4Addr::UNSPECIFIED.into()));
         if let Some(refused) = self.keep_out(request.headers(), peer) {
             self.calls.unauthorized.increment(1);
             return refused;
@@ -220,7 +225,7 @@ impl InternalApi {
         match self.guesses.check(&attempt, || self.logins.admit(headers)) {
             Ok(true) => None,
             Ok(false) => Some(answer::unauthorized()),
-            Err(wait) => Some(wait.answer()),
+            Err(wait) => Some(super::answer::wait(wait)),
         }
     }
 
@@ -251,7 +256,7 @@ impl Extension for InternalApi {
         path.strip_prefix(ROOT).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
-    fn answer(&self, request: Request<Incoming>) -> Answering<'_> {
-        Box::pin(self.respond(request))
+    fn answer(&self, request: Request<Incoming>, peer: Peer) -> Answering<'_> {
+        Box::pin(self.respond(request, peer))
     }
 }

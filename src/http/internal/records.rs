@@ -102,11 +102,6 @@ impl Records for Snapshot<'_> {
     }
 }
 
-/// What the other system calls a service.
-pub(super) fn service_text(service: &Service) -> String {
-    service.external_id.clone().unwrap_or_else(|| service.id.to_string())
-}
-
 /// Shows an extension of ours in an answer, only where it is in use: answers are the original's to the byte otherwise.
 pub(super) fn show_flag(shown: &mut Value, name: &str, flag: bool) {
     if let (true, Value::Object(values)) = (flag, shown) {

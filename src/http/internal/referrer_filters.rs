@@ -23,7 +23,7 @@ pub(super) fn answer(api: &Api, call: &Call, service: &str, id: &str, rest: &[&s
         (Verb::Get, []) => {
             let records = api.records();
             let application = records.application(records.service(service)?.id, id)?;
-            let mut filters = application.referrer_filters.clone();
+            let mut filters = application.referrer_filters.to_vec();
             filters.sort_unstable();
             Ok(Reply::ok(json!({"status": "found", "referrer_filters": filters})))
         }

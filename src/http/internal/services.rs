@@ -6,7 +6,7 @@ use super::Api;
 use super::answer::{Outcome, Refusal, Reply};
 use super::call::{Call, Verb};
 use super::json::{JsonError, Object};
-use super::records::{Records, service_text, show_flag};
+use super::records::{Records, show_flag};
 use crate::model::catalog::Key;
 use crate::model::draft::{Draft, NewService};
 use crate::model::id::{ServiceId, TenantId};
@@ -67,19 +67,13 @@ struct Attributes {
 
 impl Attributes {
     fn read(body: &Object) -> Result<Attributes, Refusal> {
-        let backend_version = match body.text("backend_version")?.as_deref() {
-            None => None,
-            Some("1") => Some(BackendVersion::UserKey),
-            Some("2") => Some(BackendVersion::AppId),
-            Some("oauth") => Some(BackendVersion::Oauth),
-            Some(_) => {
-                let (name, wanted) = ("backend_version".to_owned(), "1, 2 or oauth");
-                return Err(JsonError::Unfit { name, wanted }.into());
-            }
+        let backend_version = |name: String| {
+            let unfit = || JsonError::Unfit { name: "backend_version".to_owned(), wanted: "1, 2 or oauth" };
+            BackendVersion::parse(&name).ok_or_else(unfit)
         };
         Ok(Attributes {
+            backend_version: body.text("backend_version")?.map(backend_version).transpose()?,
             provider_key: body.text("provider_key")?,
-            backend_version,
             referrer_filters_required: body.flag("referrer_filters_required")?,
             default_service: body.flag("default_service")?,
             // 3scale's rule: whatever is not active is as good as suspended.
@@ -161,17 +155,13 @@ fn shown(records: &impl Records, id: ServiceId) -> Result<Value, Refusal> {
     let service: &Service = records.catalog().services.get(id.0).ok_or(Refusal::NoSuchService)?;
     let tenant = records.catalog().tenants.get(service.tenant.0);
     let mut shown = json!({
-        "id": service_text(service),
+        "id": service.text(),
         "state": match service.state {
             ServiceState::Active => "active",
             ServiceState::Suspended | ServiceState::Retired => "suspended",
         },
         "provider_key": records.provider_key(service),
-        "backend_version": match service.backend_version {
-            BackendVersion::UserKey => "1",
-            BackendVersion::AppId => "2",
-            BackendVersion::Oauth => "oauth",
-        },
+        "backend_version": service.backend_version.name(),
         "referrer_filters_required": service.referrer_filters_required,
         "default_service": tenant.is_some_and(|tenant| tenant.default_service == Some(id)),
     });

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::{ChangeError, Engine, NotDurable};
-use crate::http::Clock;
+use crate::listener::Clock;
 use crate::model::draft::{CommandError, Draft};
 use crate::model::id::{ApplicationId, PlanId, ServiceId};
 use crate::model::record::ServiceState;

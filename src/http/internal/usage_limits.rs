@@ -7,7 +7,7 @@ use super::answer::{Outcome, Refusal, Reply};
 use super::applications::find_or_create_plan;
 use super::call::{Call, Verb};
 use super::json::JsonError;
-use super::records::{Records, metric_text, service_text, show_flag};
+use super::records::{Records, metric_text, show_flag};
 use crate::model::metric::Metric;
 use crate::model::record::Service;
 use crate::model::time::Period;
@@ -74,7 +74,7 @@ fn put(api: &Api, call: &Call, place: &Place<'_>) -> Outcome {
 
 fn shown(service: &Service, place: &Place<'_>, metric: &Metric, period: Period, max: u64) -> Value {
     let mut shown = Map::new();
-    shown.insert("service_id".to_owned(), service_text(service).into());
+    shown.insert("service_id".to_owned(), service.text().into());
     shown.insert("plan_id".to_owned(), place.plan.into());
     shown.insert("metric_id".to_owned(), metric_text(metric).into());
     shown.insert(period.name().to_owned(), max.into());

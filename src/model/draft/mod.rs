@@ -12,6 +12,7 @@ mod tests;
 use std::collections::HashMap;
 
 use crate::model::catalog::{Catalog, Change, Key, KeyIndex};
+use crate::model::few::Few;
 use crate::model::id::{AccountId, ApplicationId, PlanId, ServiceId, Subject, TenantId};
 use crate::model::metric::MetricTree;
 use crate::model::record::{
@@ -261,9 +262,9 @@ impl<'i> Draft<'i> {
             name: new.name.into(),
             plan: new.plan,
             state: ApplicationState::Active,
-            app_keys: Vec::new(),
-            user_keys: Vec::new(),
-            referrer_filters: Vec::new(),
+            app_keys: Few::default(),
+            user_keys: Few::default(),
+            referrer_filters: Few::default(),
             redirect_url: None,
             subject: Subject::NONE,
             shadow: false,

@@ -1,16 +1,8 @@
 //! What a draft yields is valid, and an error leaves it as it was.
 
 use super::*;
+use crate::model::catalog::NoKeys;
 use crate::model::time::Period;
-
-/// A node without records: all keys are the draft's own.
-struct NoKeys;
-
-impl KeyIndex for NoKeys {
-    fn find(&self, _: Key<'_>) -> Option<u64> {
-        None
-    }
-}
 
 fn new_service(tenant: TenantId, external_id: Option<&str>) -> NewService<'_> {
     NewService { tenant, external_id, name: "API", backend_version: BackendVersion::AppId }
@@ -120,7 +112,7 @@ fn the_state_and_the_redirect_url_of_an_application_are_bounded() {
     assert_eq!(state(TEXT_LEN_MAX), Ok(()));
     let error = CommandError::BadText { what: "application state", max: TEXT_LEN_MAX };
     assert_eq!(state(TEXT_LEN_MAX + 1), Err(error));
-    let mut url = |len| draft.edit_application(id, |it| it.redirect_url = Some("x".repeat(len)));
+    let mut url = |len| draft.edit_application(id, |it| it.redirect_url = Some("x".repeat(len).into()));
     assert_eq!(url(REDIRECT_URL_LEN_MAX), Ok(()));
     let error = CommandError::BadText { what: "redirect URL", max: REDIRECT_URL_LEN_MAX };
     assert_eq!(url(REDIRECT_URL_LEN_MAX + 1), Err(error));

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Answer, PEERS_MAX, REQUEST_BYTES_MAX, REQUEST_TIMEOUT, Request, SocketPath};
 use crate::engine::Engine;
-use crate::http::Clock;
+use crate::listener::Clock;
 use crate::node::data_dir::DataDir;
 use crate::node::explain::Question;
 use crate::node::hand_over::Successor;

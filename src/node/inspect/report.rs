@@ -10,7 +10,7 @@ use crate::counter::snapshot::{CellImage, HoldImage, SubjectImage};
 use crate::engine::Engine;
 use crate::model::catalog::{Catalog, Key};
 use crate::model::id::{ApplicationId, MetricSlot, ServiceId};
-use crate::model::record::{Application, BackendVersion, Plan, Service};
+use crate::model::record::{Application, Plan, Service};
 use crate::model::time::{Period, UnixMillis, Windows};
 use crate::model::usage::response_code_name;
 
@@ -300,12 +300,7 @@ fn row(service: &Service, plans: &Numbers, applications: &Numbers) -> ServiceRow
         tenant: service.tenant.0,
         name: service.name.clone(),
         state: service.state.name().to_owned(),
-        backend_version: match service.backend_version {
-            BackendVersion::UserKey => "1",
-            BackendVersion::AppId => "2",
-            BackendVersion::Oauth => "oauth",
-        }
-        .to_owned(),
+        backend_version: service.backend_version.name().to_owned(),
         tokens: service.tokens.len(),
         metrics: service.metrics.iter().count(),
         plans: plans.get(&service.id).copied().unwrap_or(0),
@@ -362,8 +357,8 @@ fn application_report(
     let plan = catalog.plans.get(application.plan.0).zip(service);
     ApplicationReport {
         id: application.id.0,
-        app_id: application.app_id.clone(),
-        name: application.name.clone(),
+        app_id: application.app_id.to_string(),
+        name: application.name.to_string(),
         state: application.state.name().to_owned(),
         account: application.account.map(|account| account.0),
         plan: plan.map_or_else(

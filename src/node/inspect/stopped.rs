@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::super::control::{Answer, Request, client};
 use super::super::{data_dir, recovery};
 use super::{InspectError, Query, Report};
-use crate::http::Clock;
 use crate::journal::ReadOnlyDirectory;
+use crate::listener::Clock;
 use crate::store::open_latest_in;
 
 /// How often it is tried while a node starts or ends.

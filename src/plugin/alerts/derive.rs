@@ -1,6 +1,6 @@
 //! From journal entries to events.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::event::{Event, EventKind};
@@ -14,42 +14,34 @@ use crate::model::id::ApplicationId;
 use crate::model::record::{Application, Service};
 use crate::model::time::UnixMillis;
 use crate::plugin::follower::Derive;
-use crate::store::shelf::{Scan, Shelf, ShelfError, Writing};
+use crate::store::shelf::{Scan, ShelfError, Writing};
 
 /// Takes in entries; remembers what was not written yet.
 pub(super) struct Deriver {
     engine: Arc<Engine>,
-    /// The last day of traffic by application: what the counters say may be known already.
-    days: HashMap<ApplicationId, u32>,
     derived: Vec<Derived>,
     dropped: metrics::Counter,
 }
 
 /// What follows from an entry, in the order of the journal.
 enum Derived {
-    Traffic { application: ApplicationId, day: u32, is_first: bool, at_s: u64 },
-    Reached { reached: Reached, at_s: u64 },
+    /// May be known already: after a restart the counters say once more that there was traffic.
+    Traffic {
+        application: ApplicationId,
+        day: u32,
+        at_s: u64,
+    },
+    Reached {
+        reached: Reached,
+        at_s: u64,
+    },
     Deleted(ApplicationId),
 }
 
 impl Deriver {
-    pub(super) fn open(engine: Arc<Engine>, shelf: &Shelf) -> Result<Deriver, ShelfError> {
-        let rows = shelf.read(|reading| reading.rows(TRAFFIC, &Scan::first(&[], usize::MAX)))?;
-        let days = rows.iter().filter_map(|(key, value)| {
-            let application = ApplicationId(u64::from_be_bytes(key.as_slice().try_into().ok()?));
-            Some((application, u32::from_le_bytes(value.as_slice().try_into().ok()?)))
-        });
+    pub(super) fn new(engine: Arc<Engine>) -> Deriver {
         let dropped = metrics::counter!("tollgate_events_dropped_total");
-        Ok(Deriver { engine, days: days.collect(), derived: Vec::new(), dropped })
-    }
-
-    fn traffic(&mut self, traffic: &Traffic, at_s: u64) {
-        let Traffic { application, day, .. } = *traffic;
-        let last = self.days.get(&application).copied();
-        if last.is_none_or(|last| day > last) {
-            self.days.insert(application, day);
-            self.derived.push(Derived::Traffic { application, day, is_first: last.is_none(), at_s });
-        }
+        Deriver { engine, derived: Vec::new(), dropped }
     }
 
     /// Applications that a command deletes and does not put again.
@@ -62,10 +54,7 @@ impl Deriver {
         });
         // The engine has carried this command out, so it can be read.
         debug_assert!(read.is_ok(), "a command cannot be read again");
-        for application in deleted {
-            self.days.remove(&application);
-            self.derived.push(Derived::Deleted(application));
-        }
+        self.derived.extend(deleted.into_iter().map(Derived::Deleted));
     }
 }
 
@@ -77,7 +66,10 @@ impl Derive for Deriver {
     fn entry(&mut self, time: UnixMillis, entry: Entry) {
         let at_s = time.secs();
         match entry {
-            Entry::Traffic(all) => all.iter().for_each(|it| self.traffic(it, at_s)),
+            Entry::Traffic(all) => {
+                let derived = |Traffic { application, day, .. }| Derived::Traffic { application, day, at_s };
+                self.derived.extend(all.into_iter().map(derived));
+            }
             Entry::Reached(all) => {
                 self.derived.extend(all.into_iter().map(|reached| Derived::Reached { reached, at_s }));
             }
@@ -95,12 +87,8 @@ impl Derive for Deriver {
         let mut log = Log { catalog: &self.engine.catalog(), next_id: next_id.map_or(1, u64::from_le_bytes) };
         for derived in &self.derived {
             match derived {
-                Derived::Traffic { application, day, is_first, at_s } => {
-                    writing.put(TRAFFIC, &application.0.to_be_bytes(), &day.to_le_bytes())?;
-                    if *is_first {
-                        log.put(writing, *application, *at_s, |_| Some(EventKind::FirstTraffic))?;
-                    }
-                    log.put(writing, *application, *at_s, |_| Some(EventKind::FirstDailyTraffic))?;
+                Derived::Traffic { application, day, at_s } => {
+                    log.traffic(writing, *application, *day, *at_s)?;
                 }
                 Derived::Reached { reached, at_s } => {
                     if is_news(writing, reached)? {
@@ -165,6 +153,27 @@ struct Log<'c> {
 }
 
 impl Log<'_> {
+    /// Puts what is to be told of traffic on a day, if that is later than the last that was told of.
+    fn traffic(
+        &mut self,
+        writing: &mut Writing<'_>,
+        application: ApplicationId,
+        day: u32,
+        at_s: u64,
+    ) -> Result<(), ShelfError> {
+        let key = application.0.to_be_bytes();
+        let last = writing.get(TRAFFIC, &key)?.and_then(|bytes| bytes.try_into().ok());
+        let last = last.map(u32::from_le_bytes);
+        if last.is_some_and(|last| day <= last) {
+            return Ok(());
+        }
+        writing.put(TRAFFIC, &key, &day.to_le_bytes())?;
+        if last.is_none() {
+            self.put(writing, application, at_s, |_| Some(EventKind::FirstTraffic))?;
+        }
+        self.put(writing, application, at_s, |_| Some(EventKind::FirstDailyTraffic))
+    }
+
     /// Puts an event, unless what it is about is gone by now.
     fn put(
         &mut self,
@@ -178,8 +187,8 @@ impl Log<'_> {
         let event = Event {
             id: self.next_id,
             at_s,
-            service: service.external_id.clone().unwrap_or_else(|| service.id.to_string()),
-            application: application.app_id.clone(),
+            service: service.text().into_owned(),
+            application: application.app_id.to_string(),
             kind,
         };
         self.next_id += 1;

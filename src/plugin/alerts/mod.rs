@@ -17,6 +17,8 @@
 
 mod derive;
 mod event;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -74,7 +76,7 @@ impl Alerts {
     /// The shelf cannot be read, or the system gives no thread.
     pub fn start(engine: &Arc<Engine>, shelf: Shelf) -> std::io::Result<(Alerts, JoinHandle<()>)> {
         let shelf = Arc::new(shelf);
-        let deriver = Deriver::open(Arc::clone(engine), &shelf).map_err(std::io::Error::other)?;
+        let deriver = Deriver::new(Arc::clone(engine));
         let (following, thread) =
             Following::start("alerts", Arc::clone(engine), Arc::clone(&shelf), deriver)?;
         Ok((Alerts { shelf, following }, thread))

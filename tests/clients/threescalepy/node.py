@@ -30,8 +30,8 @@ class Node:
         # A TOLLGATE_ variable of the caller would change the node under test.
         env = {name: value for name, value in os.environ.items() if not name.startswith("TOLLGATE_")}
         env.update(self._variables)
-        command = [os.environ["NODE_BINARY"], "serve", "--http", "127.0.0.1:0", "--log", "warn"]
-        command += ["--data-dir", os.path.join(self._home.name, "data")]
+        command = [os.environ["NODE_BINARY"], "serve", "--http", "127.0.0.1:0", "--tcp", "127.0.0.1:0"]
+        command += ["--log", "warn", "--data-dir", os.path.join(self._home.name, "data")]
         self._process = subprocess.Popen(
             command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
         )

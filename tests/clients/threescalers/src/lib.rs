@@ -30,7 +30,7 @@ impl Node {
     pub fn start(data_dir: &Path) -> Node {
         let binary = std::env::var_os("NODE_BINARY").expect("NODE_BINARY names the node's binary");
         let mut command = Command::new(binary);
-        command.args(["serve", "--http", "127.0.0.1:0", "--log", "warn", "--data-dir"]).arg(data_dir);
+        command.args(["serve", "--http", "127.0.0.1:0", "--tcp", "off", "--log", "warn", "--data-dir"]).arg(data_dir);
         // A variable of the caller would change the node under test.
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("TOLLGATE_")) {
             command.env_remove(name);
