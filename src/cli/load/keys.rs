@@ -16,7 +16,7 @@ impl Random {
     }
 
     /// The next number (the splitmix64 sequence).
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
@@ -97,7 +97,7 @@ impl Urn {
 
     /// The next number.
     pub fn draw(&self, random: &mut Random) -> u32 {
-        let drawn = random.next();
+        let drawn = random.draw();
         // Both halves are below 2^32, so nothing is lost.
         let (high, low) = ((drawn >> 32) as u32, drawn as u32);
         let at = ((u64::from(high) * u64::from(self.count)) >> 32) as u32;
@@ -113,7 +113,7 @@ fn zipf_weights(exponent: f64, count: u32, seed: u64) -> Vec<f64> {
     let mut random = Random::new(seed);
     let mut weights: Vec<f64> = (1..=count).map(|rank| f64::from(rank).powf(-exponent)).collect();
     for at in (1..weights.len()).rev() {
-        weights.swap(at, (random.next() % (at as u64 + 1)) as usize);
+        weights.swap(at, (random.draw() % (at as u64 + 1)) as usize);
     }
     weights
 }

@@ -44,7 +44,7 @@ impl Shape {
     pub fn with_limit(mut self, max: u64) -> Shape {
         let named = self.named.first().cloned();
         let is_meant = |(metric, period, _): &&mut (String, Period, u64)| {
-            Some(&*metric) == named.as_ref() && *period == Period::Minute
+            named.as_ref().is_some_and(|named| named == metric) && *period == Period::Minute
         };
         self.limits.iter_mut().filter(is_meant).for_each(|limit| limit.2 = max);
         self
