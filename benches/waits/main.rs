@@ -150,7 +150,7 @@ impl Subject {
         let mut random = Random::new(1);
         disturbance::beside(&engine, self.place, others, || {
             for _ in 0..TURNS {
-                decisions.run(duration / TURNS, || self.decide(&engine, random.next()));
+                decisions.run(duration / TURNS, || self.decide(&engine, random.draw()));
                 nothing.run(duration / TURNS / 2, || {
                     black_box((self.clock)());
                 });

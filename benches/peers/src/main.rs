@@ -152,7 +152,7 @@ fn in_this_thread(keys: usize, duration: Duration, mut decide: impl FnMut(&[u32;
     let start = std::time::Instant::now();
     let mut decisions = 0;
     while start.elapsed() < duration {
-        decide(&std::array::from_fn(|_| (random.next() % keys as u64) as u32));
+        decide(&std::array::from_fn(|_| (random.draw() % keys as u64) as u32));
         decisions += 64;
     }
     let elapsed = start.elapsed();
