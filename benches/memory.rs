@@ -20,8 +20,8 @@ use std::time::{Duration, Instant};
 
 use tollgate::engine::request::{Call, Credentials};
 use tollgate::engine::{BindRequest, BoundRequest, Engine, Recovery, Scope};
-use tollgate::http::system_clock;
 use tollgate::journal::{Journal, Options, Sequence, catalog as codec};
+use tollgate::listener::system_clock;
 use tollgate::model::amount::Effect;
 use tollgate::model::draft::{Draft, NewApplication, NewService};
 use tollgate::model::id::{MetricSlot, PlanId, ServiceId};

@@ -235,7 +235,6 @@ pub enum ApplicationState {
     /// Stopped by an operator.
     Suspended,
     /// Any other word that another system uses; denied like the others.
-    #[expect(clippy::box_collection, reason = "seldom, and the state is in every record")]
     Other(Box<String>),
 }
 

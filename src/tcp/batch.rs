@@ -1,10 +1,10 @@
 //! BATCH: several requests in one frame, decided in order; each sees what those before it counted.
 
 use super::call::decide;
-use super::receipt::report;
+use super::receipt::{report, settle};
 use super::refused::Refused;
 use super::session::Turn;
-use crate::wire::{BatchAnswer, Call, Flags, Item, Items, Operation, Status};
+use crate::wire::{BatchAnswer, Call, Flags, Item, Items, Operation, Status, WireError};
 
 /// Decides all items, and appends the answer's body. Whether anything was counted.
 pub(super) fn batch(turn: &mut Turn<'_>, items: Items<'_>, durable: bool, out: &mut Vec<u8>) -> bool {
@@ -36,21 +36,26 @@ pub(super) fn waits_by_itself(items: Items<'_>) -> bool {
     items.into_iter().any(|item| [Operation::REPORT, Operation::COMMIT].contains(&item.operation))
 }
 
-fn one(turn: &mut Turn<'_>, item: &Item<'_>, durable: bool, out: &mut Vec<u8>) -> Result<bool, Refused> {
+/// Whether an item is one that a batch may have.
+pub(super) fn check(item: &Item<'_>) -> Result<(), Refused> {
     const OF_ITEMS: u8 = Flags::FLAT.0 | Flags::OAUTH.0;
-    let Item { operation, flags, body } = *item;
-    if !operation.fits_batch() {
+    if !item.operation.fits_batch() {
         return Err(Refused::new(Status::OUT_OF_PLACE, "not in a batch"));
     }
-    let unknown = flags.0 & !(operation.flags().0 & OF_ITEMS);
-    if unknown != 0 {
-        return Err(crate::wire::WireError::Flags { flags: unknown }.into());
+    match item.flags.0 & !(item.operation.flags().0 & OF_ITEMS) {
+        0 => Ok(()),
+        flags => Err(WireError::Flags { flags }.into()),
     }
+}
+
+fn one(turn: &mut Turn<'_>, item: &Item<'_>, durable: bool, out: &mut Vec<u8>) -> Result<bool, Refused> {
+    let Item { operation, flags, body } = *item;
+    check(item)?;
     match operation {
         Operation::REPORT => report(turn, flags, &Call::read(body)?, durable, out).map(|_| true),
-        Operation::RESERVE | Operation::COMMIT | Operation::CANCEL => {
-            Call::read_longer(body)?;
-            Err(super::session::NO_RESERVATIONS)
+        Operation::RESERVE => decide(turn, operation, flags, &Call::read_longer(body)?, out),
+        Operation::COMMIT | Operation::CANCEL => {
+            settle(turn, operation, flags, &Call::read_longer(body)?, durable, out).map(|()| true)
         }
         _ => decide(turn, operation, flags, &Call::read(body)?, out),
     }

@@ -1,4 +1,4 @@
-//! AUTHORIZE, AUTHREP and CHECK: decisions. And BIND.
+//! AUTHORIZE, AUTHREP, CHECK and RESERVE: decisions. And BIND.
 
 use super::refused::Refused;
 use super::server::Server;
@@ -18,13 +18,9 @@ pub(super) fn decide(
     call: &Call<'_>,
     out: &mut Vec<u8>,
 ) -> Result<bool, Refused> {
-    let what = match operation {
-        Operation::AUTHREP => Asked::Authrep,
-        Operation::CHECK => Asked::Check,
-        _ => Asked::Authorize,
-    };
+    let what = what(operation, call);
     let (flat_usage, all_reports) = (flags.has(Flags::FLAT), flags.has(Flags::LIMITS));
-    if all_reports && what == Asked::Authrep {
+    if all_reports && counts(what) {
         // Afterwards it would be counted already.
         check_room(turn, call)?;
     }
@@ -75,6 +71,21 @@ fn check_room(turn: &mut Turn<'_>, call: &Call<'_>) -> Result<(), Refused> {
 /// Bytes before a field's value.
 const FIELD_HEAD_LEN: usize = 4;
 
+/// What the engine is asked by an operation.
+pub(super) fn what(operation: Operation, call: &Call<'_>) -> Asked {
+    match operation {
+        Operation::AUTHREP => Asked::Authrep,
+        Operation::CHECK => Asked::Check,
+        Operation::RESERVE => Asked::Reserve { ttl_s: call.ttl_s.into() },
+        _ => Asked::Authorize,
+    }
+}
+
+/// Whether a yes changes something.
+fn counts(what: Asked) -> bool {
+    matches!(what, Asked::Authrep | Asked::Reserve { .. })
+}
+
 /// Where in a decision the catalog version lies, which is known only when it has been made.
 const VERSION_AT: usize = 56;
 
@@ -102,11 +113,11 @@ impl Rendering<'_> {
     }
 }
 
-fn decision(answer: &Answer<'_>, what: Asked, degraded: bool) -> Decision {
+pub(super) fn decision(answer: &Answer<'_>, what: Asked, degraded: bool) -> Decision {
     let yes = answer.denial.is_none();
     let binding = answer.binding();
     let marks = Mark::default()
-        .with(Mark::COUNTED, yes && what == Asked::Authrep)
+        .with(Mark::COUNTED, yes && counts(what))
         .with(Mark::WOULD_DENY, answer.would_deny.is_some())
         .with(Mark::LIMIT, binding.is_some())
         .with(Mark::DEGRADED, degraded);
@@ -116,6 +127,7 @@ fn decision(answer: &Answer<'_>, what: Asked, degraded: bool) -> Decision {
         reason: answer.denial.map_or(Reason::NONE, Reason::from).0,
         would_deny: answer.would_deny.map_or(Reason::NONE, Reason::from).0,
         remaining: NEVER,
+        reservation: answer.reservation.map_or(0, |id| id.0),
         ..Decision::default()
     };
     if let Some(binding) = binding {
@@ -132,7 +144,7 @@ fn decision(answer: &Answer<'_>, what: Asked, degraded: bool) -> Decision {
 }
 
 fn put_limits(answer: &Answer<'_>, now: UnixMillis, out: &mut Vec<u8>) {
-    for UsageReport { limit, current, .. } in answer.reports {
+    for UsageReport { limit, current, reserved, .. } in answer.reports {
         let row = LimitRow {
             limit: limit.id.0,
             metric: limit.slot.0,
@@ -140,7 +152,7 @@ fn put_limits(answer: &Answer<'_>, now: UnixMillis, out: &mut Vec<u8>) {
             shadow: limit.shadow,
             max: limit.max,
             count: *current,
-            held: 0,
+            held: *reserved,
             reset_ms: reset_ms(limit.period, answer.windows, now),
         };
         row.put_field(out);

@@ -6,7 +6,7 @@
 //! | `server`, `connection` | sockets: reading what is there, deciding all of it, writing once; time limits, leaving |
 //! | `session` | one conversation, from opening to end, as a function of bytes: no socket, no timer |
 //! | `greeting` | HELLO and PROOF: who calls, and for which services |
-//! | `call`, `usage`, `receipt`, `batch`, `query` | what each operation does |
+//! | `call`, `usage`, `receipt`, `batch`, `together`, `query` | what each operation does |
 //! | `refused` | how a request fares that was not carried out |
 //! | `outbox` | what is ready to be written, and what waits for the disk |
 //! | `secrets` | the node secret |
@@ -62,6 +62,7 @@ pub mod replay;
 pub mod secrets;
 mod server;
 mod session;
+mod together;
 mod telemetry;
 mod usage;
 

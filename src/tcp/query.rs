@@ -43,12 +43,13 @@ pub(super) fn query(turn: &mut Turn<'_>, call: &Call<'_>, out: &mut Vec<u8>) -> 
         shadow: limit.shadow,
         max: limit.max,
         count: counts(limit.slot)[limit.period as usize],
-        held: 0,
+        held: image.as_ref().map_or(0, |image| image.reserved(limit.slot, now)),
         reset_ms: reset_ms(limit.period, &windows, now),
     };
+    let open = image.as_ref().map_or(0, |image| image.open_reservations(now).count());
     let answer = QueryAnswer {
         active: application.state == ApplicationState::Active,
-        reservations: 0,
+        reservations: u8::try_from(open).unwrap_or(u8::MAX),
         catalog_version: catalog.version,
         time_us: now.0.saturating_mul(1000),
         limits: limits.map(limit_row).collect(),

@@ -1,11 +1,12 @@
-//! REPORT: what already happened is counted.
+//! REPORT, COMMIT and CANCEL: what already happened is counted, and what was held is released.
 
 use super::refused::Refused;
 use super::session::Turn;
-use super::usage::{application, by_name, service};
-use crate::engine::Ticket;
-use crate::engine::request::{Credentials, ReportError, ReportRequest, Transaction, Usage};
-use crate::wire::{Call, Flags, Mark, Outcome, Receipt};
+use super::usage::{Slots, application, asked, by_name, by_slot, service};
+use crate::engine::request::{AuthRequest, Call as Asked, Credentials, ReportError, ReportRequest, Transaction, Usage};
+use crate::engine::{BoundRequest, Handle, Ticket};
+use crate::model::reservation::{Cancelled, Committed, ReservationId};
+use crate::wire::{Call, Flags, Mark, Operation, Outcome, Receipt};
 
 /// Counts a report, and appends the receipt, which says that it is on disk if `durable`: then it must wait until that is so.
 pub(super) fn report(
@@ -44,11 +45,72 @@ pub(super) fn report(
         ReportError::Refused(refusal) | ReportError::Dropped(refusal) => Refused::from(refusal),
     })?;
     turn.tally.reported();
-    Receipt {
-        outcome: Outcome::Done,
-        marks: Mark::default().with(Mark::ON_DISK, durable).with(Mark::DEGRADED, turn.degraded),
-        catalog_version: turn.moment.catalog().version,
-    }
-    .put(out);
+    put(turn, Outcome::Done, durable, out);
     Ok(ticket)
+}
+
+/// Commits or cancels a reservation, and appends the receipt, which says that it is on disk if `durable`.
+pub(super) fn settle(
+    turn: &mut Turn<'_>,
+    operation: Operation,
+    flags: Flags,
+    call: &Call<'_>,
+    durable: bool,
+    out: &mut Vec<u8>,
+) -> Result<(), Refused> {
+    let id = ReservationId(call.reservation);
+    let flat_usage = flags.has(Flags::FLAT);
+    let is_commit = operation == Operation::COMMIT;
+    let outcome = if let Some(handle) = call.handle {
+        let usage = if is_commit { by_slot(turn, handle, call)? } else { Slots::new() };
+        let (handle, scope) = (Handle(handle), turn.scope);
+        let request = BoundRequest {
+            call: Asked::Check,
+            usage: &usage,
+            flat_usage,
+            log_code: call.log_code,
+            referrer: None,
+            all_reports: false,
+        };
+        if is_commit {
+            committed(turn.moment.commit_bound(handle, scope, &request, id)?)
+        } else {
+            cancelled(turn.moment.cancel_bound(handle, scope, id)?)
+        }
+    } else {
+        let service = service(turn, call)?;
+        let catalog = if call.rows.is_empty() { None } else { Some(turn.server.engine.catalog()) };
+        let usage = by_name(catalog.as_deref(), service, call)?;
+        let request = AuthRequest { flat_usage, ..asked(Asked::Check, service, call, &usage) };
+        if is_commit {
+            committed(turn.moment.commit(&request, id)?)
+        } else {
+            cancelled(turn.moment.cancel(&request, id)?)
+        }
+    };
+    if is_commit {
+        turn.tally.reported();
+    }
+    put(turn, outcome, durable, out);
+    Ok(())
+}
+
+fn committed(how: Committed) -> Outcome {
+    match how {
+        Committed::Within => Outcome::Done,
+        Committed::Overrun => Outcome::Overrun,
+        Committed::Expired => Outcome::Expired,
+    }
+}
+
+fn cancelled(how: Cancelled) -> Outcome {
+    match how {
+        Cancelled::Released => Outcome::Done,
+        Cancelled::Expired => Outcome::Expired,
+    }
+}
+
+fn put(turn: &Turn<'_>, outcome: Outcome, durable: bool, out: &mut Vec<u8>) {
+    let marks = Mark::default().with(Mark::ON_DISK, durable).with(Mark::DEGRADED, turn.degraded);
+    Receipt { outcome, marks, catalog_version: turn.moment.catalog().version }.put(out);
 }

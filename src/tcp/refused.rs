@@ -85,6 +85,10 @@ fn status_of(refusal: &Refusal<'_>) -> Status {
         Refusal::TooMuchFutureUsage => Status::TOO_MUCH_FUTURE_USAGE,
         Refusal::StorageUnavailable => Status::STORAGE_UNAVAILABLE,
         Refusal::StaleHandle => Status::STALE_HANDLE,
+        Refusal::ReservationUnknown => Status::RESERVATION_UNKNOWN,
+        Refusal::TooManyReservations => Status::TOO_MANY_RESERVATIONS,
+        Refusal::ReservationTtlInvalid => Status::TTL_INVALID,
+        Refusal::ReservationSets | Refusal::ReservationTooWide => Status::USAGE_VALUE_INVALID,
         // What only HTTP's way of saying who asks can lead to.
         _ => Status::INTERNAL,
     }

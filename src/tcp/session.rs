@@ -5,10 +5,11 @@ use super::call::{bind, decide};
 use super::greeting::{self, Access, Granted, Greeted, Greeting, Rejected, Room};
 use super::outbox::Outbox;
 use super::query::{pong, query, stats};
-use super::receipt::report;
+use super::receipt::{report, settle};
 use super::refused::{Refused, put_failure};
 use super::server::Server;
 use super::telemetry::Tally;
+use super::together::together;
 use crate::engine::{Moment, Scope, Ticket};
 use crate::listener::Guest;
 use crate::model::time::UnixMillis;
@@ -22,9 +23,6 @@ pub const WINDOW_MAX: u32 = 1024;
 
 /// Bytes of answers that are not written; beyond them nothing more is decided.
 pub(super) const READY_BYTES_MAX: usize = 256 << 10;
-
-pub(super) const NO_RESERVATIONS: Refused =
-    Refused::new(Status::NOT_SUPPORTED, "this node does not offer reservations");
 
 const UNKNOWN: Refused = Refused::new(Status::UNKNOWN_OPERATION, "no such operation");
 
@@ -217,7 +215,7 @@ impl Session {
                 None
             }
             Operation::BATCH => {
-                let items = self.items(body, flags)?;
+                let items = self.items(body)?;
                 asked |= !flags.has(Flags::INTERVAL) && waits_by_itself(items);
                 Some(items)
             }
@@ -246,13 +244,18 @@ impl Session {
             Operation::BIND => bind(turn, &Call::read_bind(body)?, out)?,
             Operation::BATCH => {
                 if let Some(items) = items {
-                    let counted = batch(turn, items, asked, out);
+                    let all = flags.has(Flags::ALL);
+                    let counted = if all { together(turn, items, out)? } else { batch(turn, items, asked, out) };
                     ticket = (asked && counted).then(|| turn.server.engine.ticket());
                 }
             }
-            Operation::RESERVE | Operation::COMMIT | Operation::CANCEL => {
-                Call::read_longer(body)?;
-                return Err(NO_RESERVATIONS);
+            Operation::RESERVE => {
+                let held = decide(turn, operation, flags, &Call::read_longer(body)?, out)?;
+                ticket = (asked && held).then(|| turn.server.engine.ticket());
+            }
+            Operation::COMMIT | Operation::CANCEL => {
+                settle(turn, operation, flags, &Call::read_longer(body)?, asked, out)?;
+                ticket = asked.then(|| turn.server.engine.ticket());
             }
             Operation::QUERY => query(turn, &Call::read(body)?, out)?,
             Operation::PING => pong(turn, out),
@@ -269,13 +272,10 @@ impl Session {
         Ok(ticket)
     }
 
-    fn items<'a>(&self, body: &'a [u8], flags: Flags) -> Result<Items<'a>, Refused> {
+    fn items<'a>(&self, body: &'a [u8]) -> Result<Items<'a>, Refused> {
         let items = Items::read(body)?;
         if items.len() > Items::max(self.frame_max) {
             return Err(Refused::new(Status::TOO_LARGE, "the answer to so many items does not fit a frame"));
-        }
-        if flags.has(Flags::ALL) {
-            return Err(Refused::new(Status::NOT_SUPPORTED, "this node does not offer ALL"));
         }
         Ok(items)
     }
@@ -331,7 +331,7 @@ impl Session {
                 Ok(Proof { proof }) => {
                     let granted = greeted.prove(server, self.guest.peer, &proof);
                     granted.map(|granted| Greeting::Welcome(Box::new(granted)))
-                },
+                }
                 Err(error) => {
                     Refused::from(error).put_frame(out, operation, id);
                     self.reject(server);

@@ -182,9 +182,9 @@ fn all<'w>(words: &[&'w str], name: &str) -> impl Iterator<Item = &'w str> {
 }
 
 /// Lists that a line does not mention stay.
-fn replace<T>(list: &mut Vec<T>, new: Vec<T>) {
+fn replace<T, L: From<Vec<T>>>(list: &mut L, new: Vec<T>) {
     if !new.is_empty() {
-        *list = new;
+        *list = new.into();
     }
 }
 

@@ -266,10 +266,7 @@ pub(crate) fn by_handle(handle: u64, usage: &[(MetricSlot, u64)]) -> impl FnOnce
 }
 
 /// The body of a call by user key that adds.
-pub(crate) fn by_key<'a>(
-    user_key: &'a str,
-    usage: &[(&'a str, u64)],
-) -> impl FnOnce(&mut Vec<u8>) + use<'a> {
+pub(crate) fn by_key<'a>(user_key: &'a str, usage: &[(&'a str, u64)]) -> impl FnOnce(&mut Vec<u8>) + use<'a> {
     let usage = usage.iter().map(|(name, amount)| (*name, Effect::Add(*amount))).collect();
     let call = Call { user_key: Some(user_key), usage, ..Call::default() };
     move |out| put_call(out, &call, &[], false)

@@ -1,5 +1,7 @@
 //! Counts and holds of one application against a plain model that keeps everything for ever, through restarts.
 
+use std::time::Duration;
+
 use proptest::prelude::*;
 
 use super::super::request::{Call, ReportRequest, Transaction, Usage};
@@ -205,6 +207,10 @@ impl Run {
 
     fn step(&mut self, step: &Step) {
         self.model.tidy(self.now);
+        // Without a flusher a slow machine looks like a disk that hangs, and commands and reports would be refused.
+        if self.world.engine.flush_health().unflushed_age > Duration::from_secs(1) {
+            self.world.engine.flush(self.now).unwrap();
+        }
         match *step {
             Step::Reserve { metric, amount, ttl_s, times } => {
                 (0..times).for_each(|_| self.reserve(metric, amount, ttl_s));
