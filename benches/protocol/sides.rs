@@ -27,7 +27,8 @@ enum Life {
 impl Server {
     /// A node with `applications` of that shape, all bound.
     pub(super) fn node(shape: &Shape, applications: usize) -> Result<Server, LoadError> {
-        let node = OwnNode::start(env!("CARGO_BIN_EXE_tollgate").as_ref(), CONNECTIONS)?;
+        // Both sides of a row may be on it, and those of the row before may still be closing.
+        let node = OwnNode::start(env!("CARGO_BIN_EXE_tollgate").as_ref(), 4 * CONNECTIONS)?;
         let mut subjects = node.create(shape, applications, &AtomicBool::new(false))?;
         let (target, access) = (node.tcp()?, node.access());
         subjects.bind(&target, &access)?;
