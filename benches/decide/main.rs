@@ -305,7 +305,9 @@ fn median(mut all: Vec<f64>) -> f64 {
 fn measure(name: &str, shape: &Shape, subject: &Subject, floor: &Floor, lookup: &Lookup, order: &[u32]) {
     // Every block has its cells, every page is there.
     let all: Vec<u32> = (0..APPLICATIONS as u32).collect();
-    (floor.run(&all), subject.by_handle(&subject.handles), subject.by_key(&all));
+    floor.run(&all);
+    subject.by_handle(&subject.handles);
+    subject.by_key(&all);
     let handles: Vec<_> = order.iter().map(|number| subject.handles[*number as usize]).collect();
     let mut rows: [Vec<f64>; 6] = Default::default();
     for _ in 0..ROUNDS {

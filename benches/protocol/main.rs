@@ -180,7 +180,8 @@ fn measure(scale: &Scale, shape: &Shape, rows: &[&Row]) -> Result<(), LoadError>
         let mut a = Side::new(&node, &row.setup(), row.drawn, scale.round)?;
         let mut b = Side::new(other, &setup, drawn, scale.round)?;
         // Buffers grow, and both sides get warm.
-        (a.run()?, b.run()?);
+        a.run()?;
+        b.run()?;
         let mut figures: [Vec<f64>; 5] = Default::default();
         for number in 0..scale.rounds {
             // In turns, so that neither is always the first.
