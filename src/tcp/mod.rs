@@ -62,8 +62,8 @@ pub mod replay;
 pub mod secrets;
 mod server;
 mod session;
-mod together;
 mod telemetry;
+mod together;
 mod usage;
 
 pub use connection::GRACE;

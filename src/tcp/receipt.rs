@@ -3,7 +3,9 @@
 use super::refused::Refused;
 use super::session::Turn;
 use super::usage::{Slots, application, asked, by_name, by_slot, service};
-use crate::engine::request::{AuthRequest, Call as Asked, Credentials, ReportError, ReportRequest, Transaction, Usage};
+use crate::engine::request::{
+    AuthRequest, Call as Asked, Credentials, ReportError, ReportRequest, Transaction, Usage,
+};
 use crate::engine::{BoundRequest, Handle, Ticket};
 use crate::model::reservation::{Cancelled, Committed, ReservationId};
 use crate::wire::{Call, Flags, Mark, Operation, Outcome, Receipt};

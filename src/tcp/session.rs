@@ -245,7 +245,8 @@ impl Session {
             Operation::BATCH => {
                 if let Some(items) = items {
                     let all = flags.has(Flags::ALL);
-                    let counted = if all { together(turn, items, out)? } else { batch(turn, items, asked, out) };
+                    let counted =
+                        if all { together(turn, items, out)? } else { batch(turn, items, asked, out) };
                     ticket = (asked && counted).then(|| turn.server.engine.ticket());
                 }
             }

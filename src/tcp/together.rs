@@ -106,7 +106,11 @@ fn settle(
     Ok((fared, done.map_err(too_many)?))
 }
 
-fn mean<'a>(turn: &mut Turn<'_>, catalog: &'a Arc<Catalog>, call: &'a Call<'_>) -> Result<Meant<'a>, Refused> {
+fn mean<'a>(
+    turn: &mut Turn<'_>,
+    catalog: &'a Arc<Catalog>,
+    call: &'a Call<'_>,
+) -> Result<Meant<'a>, Refused> {
     if let Some(handle) = call.handle {
         return Ok(Meant::Bound(Handle(handle), by_slot(turn, handle, call)?));
     }
