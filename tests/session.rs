@@ -224,7 +224,7 @@ fn the_golden_conversation_goes_as_it_is_written() {
             replay.exchange(step, &[]);
             // It closes, and so may the node.
             replay.client = None;
-            assert_eq!(replay.node.take().unwrap().terminate(), 0);
+            assert_eq!(replay.node.take().unwrap().wait(), 0);
         } else {
             let mut sent = bytes(step["send"].as_str().unwrap(), &replay.captured);
             if let Needs::All { done } = needs(step)
