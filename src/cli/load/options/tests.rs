@@ -100,7 +100,7 @@ fn flags_that_do_not_fit_are_told() {
         ("--keys zipf:9", "not an exponent"),
         ("--shape round", "neither chain nor wide"),
         ("--rate 0", "--rate"),
-        ("--rate -1", "--rate"),
+        ("--rate=-1", "--rate"),
         ("--duration 0", "--duration"),
         ("--duration soon", "not a number of seconds"),
         ("--service s", "TARGET"),
