@@ -403,14 +403,14 @@ fn a_running_node_explains_how_it_would_decide_and_counts_nothing() {
     assert!(code == 1 && err.contains("no node runs on"), "{err}");
 
     let node = Process::start(serve(&data));
-    let (code, fits, _) = explain("usage[search]=997", &[]);
-    let (denied_code, denied, _) = explain("usage[search]=998", &[]);
+    let (code, fits, _) = explain("usage[search]=990", &[]);
+    let (denied_code, denied, _) = explain("usage[search]=991", &[]);
     assert_eq!((code, denied_code), (0, 0));
     for part in ["Looked at", "the-app", "search", "hits", "eternity", "1000"] {
         assert!(fits.contains(part), "{part} is not in:\n{fits}");
     }
     assert!(denied.contains("limits_exceeded") && !fits.contains("limits_exceeded"), "{fits}\n{denied}");
-    let (_, json, _) = explain("usage[search]=998", &["--json"]);
+    let (_, json, _) = explain("usage[search]=991", &["--json"]);
     assert!(serde_json::from_str::<serde_json::Value>(&json).is_ok(), "{json}");
     for secret in SECRETS {
         assert!(![&fits, &denied, &json].iter().any(|text| text.contains(secret)), "{secret} is shown");
