@@ -228,7 +228,7 @@ def reservations():
     )
     reserve("r4", 1, 8, 1, 1)
     reserve("r5", 1, 8, 0, 1)
-    steps.append({"wait_ms": 1500})
+    steps.append({"wait_ms": 2100})
     commit("commit too late: counted", "r4", 1, receipt("COMMIT", "expired"))
     ask("cancel too late", with_handle("CANCEL", 2, reservation="<r5:8>"), receipt("CANCEL", "expired", []))
     ask(
