@@ -57,8 +57,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The fields of a body, one after the other. Those whose tag is not known to the caller are its to judge: see
-/// [`known_or_skipped`].
+/// The fields of a body, one after the other. Those whose tag is not known to the caller are its to judge.
 #[derive(Clone, Copy, Debug)]
 pub struct Fields<'a> {
     body_len: usize,
