@@ -281,7 +281,8 @@ fn a_limit_of_n_admits_exactly_n_by_handle_while_plans_keys_and_metrics_change()
                 scope.spawn(move || {
                     let mut handle = bind(&world.engine, "key0");
                     let mut round = 0;
-                    while round < 400 {
+                    // And on until a command has come between: on one core that may take a while.
+                    while round < 400 || died.load(Ordering::Relaxed) == 0 && round < 1_000_000 {
                         let slot = if number % 2 == 0 { HITS } else { SEARCH };
                         match authrep(&world.engine, handle, slot) {
                             Ok(ok) => {
