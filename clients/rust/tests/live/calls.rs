@@ -119,8 +119,12 @@ async fn batches_are_all_or_none_if_they_are_to_be() {
     assert!(!none.done && counted(&client, 2).await == 0);
     assert!(matches!(&none.items[0], Err(refusal) if refusal.status == Status::NOT_DONE), "{none:?}");
     let all =
-        client.batch(&Batch::new().all().authrep(hits(2, 6)).report(hits(0, 6))).await.expect("an outcome");
-    assert!(all.done && counted(&client, 2).await == 6 && counted(&client, 0).await == 12);
+        client.batch(&Batch::new().all().authrep(hits(2, 6)).authrep(hits(1, 1))).await.expect("an outcome");
+    assert!(all.done && counted(&client, 2).await == 6 && counted(&client, 1).await == 4, "{all:?}");
+    let mixed =
+        client.batch(&Batch::new().all().authrep(hits(2, 1)).report(hits(0, 6))).await.expect("an outcome");
+    assert!(!mixed.done && counted(&client, 2).await == 6 && counted(&client, 0).await == 6, "{mixed:?}");
+    assert!(matches!(&mixed.items[1], Err(refusal) if refusal.status == Status::OUT_OF_PLACE), "{mixed:?}");
 }
 
 #[tokio::test]
