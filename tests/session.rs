@@ -13,7 +13,7 @@ use binary::{Answer, Binary, Greeting};
 use serde_json::Value;
 use support::Client;
 use support::process::{Process, tollgate};
-use tollgate::wire::{FRAME_MAX_DEFAULT, Feature, Flags, HEADER_LEN, Header, Method, Operation};
+use tollgate::wire::{FRAME_MAX_DEFAULT, Flags, Header, Method, Operation};
 
 /// What frames have shown, by the name that the conversation gives it.
 type Captured = HashMap<String, Vec<u8>>;
@@ -102,31 +102,6 @@ fn call(client: &mut Client, call: &Value) {
     assert!((200..300).contains(&answer.status), "{call}: {} {}", answer.status, answer.text());
 }
 
-/// What a step asks for that this node may not offer.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Needs {
-    Nothing,
-    Reservations,
-    All { done: bool },
-}
-
-fn needs(step: &Value) -> Needs {
-    let send = step["send"].as_str().unwrap_or_default();
-    // Of the first frame: its operation and flags.
-    let byte = |at: usize| send.get(2 * at..2 * at + 2).and_then(|byte| u8::from_str_radix(byte, 16).ok());
-    let reserves = [Operation::RESERVE, Operation::COMMIT, Operation::CANCEL];
-    let is_reserving = |at| byte(at).is_some_and(|byte| reserves.contains(&Operation(byte)));
-    let is_batch = byte(4) == Some(Operation::BATCH.0);
-    if is_reserving(4) || is_batch && is_reserving(HEADER_LEN + 8 + 2) {
-        Needs::Reservations
-    } else if is_batch && byte(5).is_some_and(|flags| Flags(flags).has(Flags::ALL)) {
-        let answer = step["expect"][0].as_str().unwrap();
-        Needs::All { done: &answer[2 * (HEADER_LEN + 4)..2 * (HEADER_LEN + 5)] == "01" }
-    } else {
-        Needs::Nothing
-    }
-}
-
 struct Replay {
     node: Option<Process>,
     client: Option<Binary>,
@@ -199,18 +174,8 @@ fn the_golden_conversation_goes_as_it_is_written() {
     let mut replay = Replay { node: Some(node), client: None, captured: Captured::new(), wrong: Vec::new() };
     let steps = session["steps"].as_array().unwrap();
     replay.connect(&steps[0]["connect"], &data);
-    let features = {
-        let mut probe = Binary::connect(replay.node.as_ref().and_then(|it| it.tcp).unwrap());
-        probe.greet(&Greeting::token("7001", "golden-token-7001")).unwrap().features
-    };
-    let reserving = |step: &Value| needs(step) == Needs::Reservations;
-    let first = steps.iter().position(reserving).unwrap();
-    let last = steps.iter().rposition(reserving).unwrap();
     let mut exchanged = 0;
-    for (at, step) in steps.iter().enumerate().skip(1) {
-        if features & Feature::RESERVATIONS == 0 && (first..=last).contains(&at) {
-            continue;
-        }
+    for step in &steps[1..] {
         if step.get("connect").is_some() {
             replay.connect(&step["connect"], &data);
         } else if step.get("open").is_some() {
@@ -226,16 +191,7 @@ fn the_golden_conversation_goes_as_it_is_written() {
             replay.client = None;
             assert_eq!(replay.node.take().unwrap().wait(), 0);
         } else {
-            let mut sent = bytes(step["send"].as_str().unwrap(), &replay.captured);
-            if let Needs::All { done } = needs(step)
-                && features & Feature::BATCH_ALL == 0
-            {
-                // Where all can be done, one after the other comes to the same.
-                if !done {
-                    continue;
-                }
-                sent[5] = 0;
-            }
+            let sent = bytes(step["send"].as_str().unwrap(), &replay.captured);
             replay.exchange(step, &sent);
             exchanged += 1;
         }

@@ -58,54 +58,11 @@ func TestSession(t *testing.T) {
 	}
 	s := &session{t: t, node: n, kept: map[string][]byte{}}
 	defer func() { s.replace(nil) }()
-	first, last := len(all.Steps), -1 // of the part that is about reservations
-	for i := range all.Steps {
-		if all.Steps[i].reserves() {
-			last = i
-			if first > i {
-				first = i
-			}
-		}
-	}
 	for i := range all.Steps {
 		it := &all.Steps[i]
 		s.name = fmt.Sprintf("step %d, %s", i, it.Name)
-		switch {
-		case i >= first && i <= last && s.features&wire.FeatureReserve == 0:
-			t.Logf("%s: left out, the node does not offer reservations", s.name)
-		case it.op(4) == wire.OpBatch && wire.Flags(it.op(5))&wire.FlagAll != 0 && s.features&wire.FeatureAll == 0:
-			if done := 2 * (wire.HeaderLen + 4); it.Expect[0][done:done+2] == "01" {
-				// All are done: one after the other comes to the same.
-				it.Send = it.Send[:10] + "00" + it.Send[12:]
-				s.take(it)
-				continue
-			}
-			t.Logf("%s: left out, the node does not offer all or none", s.name)
-		default:
-			s.take(it)
-		}
+		s.take(it)
 	}
-}
-
-// op is a byte of what is sent; 0 if there is none.
-func (it *step) op(at int) wire.Op {
-	if len(it.Send) < 2*at+2 {
-		return 0
-	}
-	value, err := strconv.ParseUint(it.Send[2*at:2*at+2], 16, 8)
-	if err != nil {
-		return 0
-	}
-	return wire.Op(value)
-}
-
-// reserves tells whether the first request, or the first item of a batch, is about reservations.
-func (it *step) reserves() bool {
-	op := it.op(4)
-	if op == wire.OpBatch {
-		op = it.op(wire.HeaderLen + 8 + 2)
-	}
-	return op == wire.OpReserve || op == wire.OpCommit || op == wire.OpCancel
 }
 
 // session is a conversation under way.
@@ -115,8 +72,6 @@ type session struct {
 	nc   net.Conn
 	name string
 	kept map[string][]byte
-	// features are those of the connection's WELCOME, or of the last before.
-	features wire.Features
 }
 
 func (s *session) take(it *step) {
@@ -203,7 +158,6 @@ func (s *session) connect(it *step) {
 	if err != nil || welcome.Proof != wire.ServerProof(secret, hello.Nonce, nonce) {
 		s.t.Fatalf("%s: welcome %+v, %v", s.name, welcome, err)
 	}
-	s.features = welcome.Features
 	if welcome.Window > hello.Window || welcome.FrameMax > hello.FrameMax {
 		s.t.Errorf("%s: asked for %+v, got %+v", s.name, hello, welcome)
 	}

@@ -82,7 +82,7 @@ impl Engine {
             self.publishing.fetch_add(1, Ordering::AcqRel);
         });
         // None of it was decided under the new catalog: no shard took that before its cut.
-        self.append_usage(&cut, |_| true);
+        self.append_usage(&cut);
         let appended = self.journal.append(Kind::Command, |out| command.encode(out));
         debug_assert!(appended.is_ok(), "the length was checked");
         // Their usage is in the journal, and no decision can reach them any more.

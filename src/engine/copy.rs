@@ -50,7 +50,7 @@ impl Engine {
     fn copy_some(&self, shard: u32, from: u32, images: &mut Vec<SubjectImage>) -> (Sequence, Option<u32>) {
         let mut sequencer = self.sequencer.lock();
         let (cut, next) = self.cut_and_copy(&mut sequencer, shard, from, COPY_BYTES_MAX, images);
-        let stamp = self.append_usage(&cut, |_| true);
+        let stamp = self.append_usage(&cut);
         sequencer.recycle(cut);
         (stamp, next)
     }

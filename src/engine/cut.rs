@@ -116,11 +116,9 @@ impl Engine {
         (Cut { batches, number }, copied.next)
     }
 
-    /// Appends the usage of a cut that was decided under the contracts that `wanted` picks; each subject's usage
-    /// stays in order. Returns the last sequence given out.
-    pub(super) fn append_usage(&self, cut: &Cut, wanted: impl Fn(u64) -> bool) -> Sequence {
-        let mut usages =
-            cut.batches.iter().flat_map(Batch::iter).filter(|usage| wanted(usage.contract)).peekable();
+    /// Appends what a cut took; each subject's usage stays in order. Returns the last sequence given out.
+    pub(super) fn append_usage(&self, cut: &Cut) -> Sequence {
+        let mut usages = cut.batches.iter().flat_map(Batch::iter).peekable();
         while let Some(first) = usages.peek().copied() {
             let appended = if first.kind == PendingKind::Set {
                 usages.next();
@@ -150,18 +148,17 @@ impl Engine {
                 debug_assert!(false, "a usage entry is too long");
             }
         }
-        self.append_reservations(cut, &wanted);
-        let traffic = cut.batches.iter().flat_map(Batch::traffic).filter(|it| wanted(it.contract));
+        self.append_reservations(cut);
+        let traffic = cut.batches.iter().flat_map(Batch::traffic);
         self.append_told(Kind::Traffic, traffic, |part, out| encode_traffic(part.iter().copied(), out));
-        let reached = cut.batches.iter().flat_map(Batch::reached).filter(|it| wanted(it.contract));
+        let reached = cut.batches.iter().flat_map(Batch::reached);
         self.append_told(Kind::Reached, reached, |part, out| encode_reached(part.iter().copied(), out));
         self.journal.last_appended()
     }
 
     /// Appends the reservations that were made and taken out; each subject's stay in order.
-    fn append_reservations(&self, cut: &Cut, wanted: impl Fn(u64) -> bool) {
-        let all = cut.batches.iter().flat_map(Batch::reservations);
-        let mut all = all.filter(|it| wanted(it.contract)).peekable();
+    fn append_reservations(&self, cut: &Cut) {
+        let mut all = cut.batches.iter().flat_map(Batch::reservations).peekable();
         while let Some(contract) = all.peek().map(|it| it.contract) {
             let appended = self.journal.append(Kind::Reservation, |out| {
                 let begin = out.len();

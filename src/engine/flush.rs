@@ -154,7 +154,7 @@ impl Engine {
         let number = {
             let mut sequencer = self.sequencer.lock();
             let cut = self.cut(&mut sequencer);
-            self.append_usage(&cut, |_| true);
+            self.append_usage(&cut);
             let number = cut.number;
             sequencer.recycle(cut);
             // Under the sequencer: a group must hold whole cuts, or half a report could be recovered.

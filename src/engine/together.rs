@@ -17,6 +17,7 @@ use crate::counter::{Many, Met, SUBJECTS_MAX};
 use crate::model::catalog::Catalog;
 use crate::model::decision::{Denial, Refusal};
 use crate::model::record::Service;
+use crate::model::time::Windows;
 use crate::model::usage::{Effects, propagate, push_effect};
 
 /// One of several calls.
@@ -171,28 +172,12 @@ impl Moment<'_> {
         for (number, (it, index)) in known.into_iter().zip(&indices).enumerate() {
             let account = account_of(&accounts, index).map(|at| &accounts[at]);
             match (it, account) {
-                (Ok(it), Some(account)) => {
-                    let in_shadow = it.case.in_shadow();
-                    let denied_by_limits = account.held == Held::Not && it.denial.is_none();
-                    let denial = it.denial.or(denied_by_limits.then_some(Denial::LimitsExceeded));
-                    if !done && (denial.is_none() || in_shadow) {
-                        answer(number, Err(NotDone::Others));
-                        continue;
+                (Ok(it), Some(account)) => match fate(it, account, done, windows) {
+                    Some((case, decided, scratch)) => {
+                        answer(number, Ok(&answer_of(catalog, &case, &decided, &scratch, self.now())));
                     }
-                    let by_shadow = (account.held != Held::All).then_some(Denial::LimitsExceeded);
-                    let decided = Decided {
-                        denial: if in_shadow { None } else { denial },
-                        would_deny: if done { denial.or(by_shadow) } else { None },
-                        reservation: None,
-                        windows,
-                    };
-                    let scratch = Scratch {
-                        // Of a denial all that was asked together; of the rest what this call does.
-                        effects: if denied_by_limits { account.asked.clone() } else { it.effects },
-                        reports: if done { account.after.clone() } else { account.reports.clone() },
-                    };
-                    answer(number, Ok(&answer_of(catalog, &it.case, &decided, &scratch, self.now())));
-                }
+                    None => answer(number, Err(NotDone::Others)),
+                },
                 (Err(refusal), _) => answer(number, Err(NotDone::Refused(refusal))),
                 (Ok(_), None) => answer(number, Err(NotDone::Others)),
             }
@@ -272,6 +257,34 @@ impl Moment<'_> {
         }
         accounts
     }
+}
+
+/// What a call is answered, if all were `done` or it is one that kept them from it.
+fn fate<'c, 'r>(
+    it: Known<'c, 'r>,
+    account: &Account,
+    done: bool,
+    windows: Windows,
+) -> Option<(Case<'c>, Decided<'r>, Scratch)> {
+    let in_shadow = it.case.in_shadow();
+    let denied_by_limits = account.held == Held::Not && it.denial.is_none();
+    let denial = it.denial.or(denied_by_limits.then_some(Denial::LimitsExceeded));
+    if !done && (denial.is_none() || in_shadow) {
+        return None;
+    }
+    let by_shadow = (account.held != Held::All).then_some(Denial::LimitsExceeded);
+    let decided = Decided {
+        denial: if in_shadow { None } else { denial },
+        would_deny: if done { denial.or(by_shadow) } else { None },
+        reservation: None,
+        windows,
+    };
+    let scratch = Scratch {
+        // Of a denial all that was asked together; of the rest what this call does.
+        effects: if denied_by_limits { account.asked.clone() } else { it.effects },
+        reports: if done { account.after.clone() } else { account.reports.clone() },
+    };
+    Some((it.case, decided, scratch))
 }
 
 fn count(it: &Known<'_, '_>, index: u32, many: &mut Many<'_>) {

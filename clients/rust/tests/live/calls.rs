@@ -111,9 +111,7 @@ async fn batches_are_all_or_none_if_they_are_to_be() {
     let outcome = client.batch(&batch).await.expect("an outcome");
     let allowed: Vec<_> = outcome.items.iter().map(|item| item.as_ref().is_ok_and(Item::allowed)).collect();
     assert_eq!((outcome.done, allowed), (true, vec![true, false, true, false]));
-    if session.features & features::BATCH_ALL == 0 {
-        return;
-    }
+    assert!(session.features & features::BATCH_ALL != 0, "{session:?}");
     let none =
         client.batch(&Batch::new().all().authrep(hits(2, 6)).authrep(hits(0, 6))).await.expect("an outcome");
     assert!(!none.done && counted(&client, 2).await == 0);
@@ -133,10 +131,7 @@ async fn reservations_hold_until_they_are_settled() {
     node.set_up(10, 1);
     let client = node.client(Options::default());
     let session = client.ready(Duration::from_secs(10)).await.expect("a connection");
-    if session.features & features::RESERVATIONS == 0 {
-        eprintln!("left out: the node has no reservations");
-        return;
-    }
+    assert!(session.features & features::RESERVATIONS != 0, "{session:?}");
     let ttl = Duration::from_secs(60);
     let Reserved::Held(mut first) = client.reserve(&hits(0, 8), ttl).await.expect("a verdict") else {
         panic!("denied")
