@@ -133,6 +133,8 @@ func (cn *conn) answer(h wire.Header, body []byte) {
 	if !asked {
 		return
 	}
+	// Before whoever waits goes on: they find the window as it is.
+	<-cn.slots
 	if r != nil {
 		r.status = h.Status
 		r.body = append(r.body[:0], body...)
@@ -141,7 +143,6 @@ func (cn *conn) answer(h wire.Header, body []byte) {
 		}
 		r.got <- struct{}{}
 	}
-	<-cn.slots
 	if last {
 		cn.close(errNotSent)
 	}
