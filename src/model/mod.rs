@@ -15,6 +15,7 @@ pub mod draft;
 pub mod few;
 pub mod id;
 pub mod id_map;
+pub mod idempotency;
 pub mod metric;
 pub mod record;
 pub mod reservation;
