@@ -27,8 +27,9 @@ fn crc(from: u32, parts: &[&[u8]]) -> [u8; 4] {
     hasher.finalize().to_le_bytes()
 }
 
-/// Seals the group at `at`: as many entries as its body holds. Returns where the next group begins.
-fn seal_group(bytes: &mut [u8], at: usize, segment: u32, first: &mut u64) -> usize {
+/// Seals the group at `at`, of the batch that begins with `batch`: as many entries as its body holds. Returns where the
+/// next group begins.
+fn seal_group(bytes: &mut [u8], at: usize, segment: u32, first: &mut u64, batch: &mut u64) -> usize {
     // One input byte says how much is put right; most ways put everything right.
     let wrong = bytes[at];
     let len =
@@ -66,14 +67,22 @@ fn seal_group(bytes: &mut [u8], at: usize, segment: u32, first: &mut u64) -> usi
         put(bytes, at + 24, &first.to_le_bytes());
     }
     if wrong != 4 {
-        put(bytes, at + 40, &first.saturating_sub(1).to_le_bytes());
+        put(bytes, at + 40, &batch.saturating_sub(1).to_le_bytes());
         put(bytes, at + 48, &0_u64.to_le_bytes());
+    }
+    // Whether the batch goes on.
+    let flags = bytes[at + 20] & 1;
+    if wrong != 6 {
+        put(bytes, at + 20, &[flags, 0, 0, 0]);
     }
     if wrong != 5 {
         let sum = crc(segment, &[&bytes[at + 8..at + GROUP]]);
         put(bytes, at + 4, &sum);
     }
     *first = first.wrapping_add(count);
+    if flags == 0 {
+        *batch = *first;
+    }
     end
 }
 
@@ -101,7 +110,7 @@ pub fn run(bytes: &[u8]) {
     }
     let mut sealed = bytes.to_vec();
     put(&mut sealed, 0, b"TGSEGMNT");
-    put(&mut sealed, 8, &[1, 0, 0, 0]);
+    put(&mut sealed, 8, &[2, 0, 0, 0]);
     if u64_at(bytes, 56) % 8 != 1 {
         let capacity = sealed.len() as u64;
         put(&mut sealed, 56, &capacity.to_le_bytes());
@@ -109,8 +118,9 @@ pub fn run(bytes: &[u8]) {
     let segment = crc(0, &[&sealed[..12], &sealed[16..HEADER]]);
     put(&mut sealed, 12, &segment);
     let (mut at, mut first) = (HEADER, u64_at(&sealed, 40));
+    let mut batch = first;
     while at + GROUP <= sealed.len() && sealed[at..].iter().any(|byte| *byte != 0) {
-        at = seal_group(&mut sealed, at, u32::from_le_bytes(segment), &mut first);
+        at = seal_group(&mut sealed, at, u32::from_le_bytes(segment), &mut first, &mut batch);
     }
     check(&name(&sealed), &sealed);
 }

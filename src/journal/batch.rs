@@ -1,7 +1,7 @@
-//! Encoded entries in memory, with room in front for the header of the group they will be.
+//! Encoded entries in memory: the batch that they will be on disk.
 
 use super::entry::Kind;
-use super::format::{ENTRY_HEADER_LEN, GROUP_HEADER_LEN, RawEntry, seal_entry};
+use super::format::{ENTRY_HEADER_LEN, GROUP_HEADER_LEN, entry_len_at, seal_entry};
 use super::{ENTRY_BYTES_MAX, JournalError, Sequence};
 
 /// Buffers above this are given back after the burst that made them.
@@ -10,36 +10,44 @@ const KEPT_BYTES: usize = 4 << 20;
 /// Entries with consecutive sequences, ready to be written.
 #[derive(Debug)]
 pub(super) struct Batch {
-    /// Room for a group header, then the entries. Only the first `len` bytes count: a payload writer that panicked
-    /// may have left more.
+    /// The entries. Only the first `len` bytes count: a payload writer that panicked may have left more.
     bytes: Vec<u8>,
     len: usize,
     first: Sequence,
     next: Sequence,
 }
 
-/// The shape of a group: the first entries of a batch.
+/// The shape of a group: some entries of a batch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct GroupShape {
+    /// Where its entries begin in the batch.
+    at: usize,
     pub(super) body_len: u32,
     pub(super) count: u32,
     pub(super) first: Sequence,
 }
 
 impl GroupShape {
-    pub(super) fn last(&self) -> Sequence {
-        Sequence(self.first.0 + u64::from(self.count) - 1)
+    /// `None` without entries. The lengths of `bytes` and of the longest entry together are far below 32 bits.
+    fn new(bytes: std::ops::Range<usize>, count: u32, first: Sequence) -> Option<GroupShape> {
+        let body_len = u32::try_from(bytes.len()).ok()?;
+        (count > 0).then_some(GroupShape { at: bytes.start, body_len, count, first })
     }
 
-    fn end(&self) -> usize {
-        GROUP_HEADER_LEN + self.body_len as usize
+    /// The bytes it takes on disk.
+    pub(super) fn len(&self) -> u64 {
+        GROUP_HEADER_LEN as u64 + u64::from(self.body_len)
+    }
+
+    pub(super) fn last(&self) -> Sequence {
+        Sequence(self.first.0 + u64::from(self.count) - 1)
     }
 }
 
 impl Batch {
     /// An empty batch whose first entry will have that sequence.
     pub(super) fn new(first: Sequence) -> Batch {
-        Batch { bytes: vec![0; GROUP_HEADER_LEN], len: GROUP_HEADER_LEN, first, next: first }
+        Batch { bytes: Vec::new(), len: 0, first, next: first }
     }
 
     /// Encodes one entry whose payload `write` appends.
@@ -72,59 +80,48 @@ impl Batch {
 
     /// Moves all entries of `later`, which follow these, to the end of these.
     pub(super) fn absorb(&mut self, later: &mut Batch) {
-        if self.len == GROUP_HEADER_LEN {
+        if self.len == 0 {
             std::mem::swap(self, later);
         } else {
-            self.push_group(&later.bytes[GROUP_HEADER_LEN..later.len], later.next);
+            self.push_group(&later.bytes[..later.len], later.next);
         }
-        later.clear(self.next);
+        later.begin(self.next);
     }
 
-    fn clear(&mut self, next: Sequence) {
-        self.bytes.truncate(GROUP_HEADER_LEN);
+    /// Drops all entries, which are on disk now.
+    pub(super) fn clear(&mut self) {
+        self.begin(self.next);
+    }
+
+    fn begin(&mut self, next: Sequence) {
+        self.bytes.clear();
         self.bytes.shrink_to(KEPT_BYTES);
-        self.len = GROUP_HEADER_LEN;
+        self.len = 0;
         self.first = next;
         self.next = next;
     }
 
-    /// As many of the first entries as fit `bytes_max`, but at least one; `None` if there is none.
-    pub(super) fn first_group(&self, bytes_max: usize) -> Option<GroupShape> {
-        let mut body_len = 0;
-        let mut count = 0;
-        if self.len - GROUP_HEADER_LEN <= bytes_max {
-            body_len = self.len - GROUP_HEADER_LEN;
-            count = self.next.0 - self.first.0;
-        } else {
-            let mut rest = &self.bytes[GROUP_HEADER_LEN..self.len];
-            while let Some((_, len)) = RawEntry::decode(rest) {
-                if count > 0 && body_len + len > bytes_max {
-                    break;
-                }
-                body_len += len;
-                count += 1;
-                rest = &rest[len..];
+    /// The groups that it is written as: as many entries in each as fit `bytes_max`, but at least one. None without
+    /// entries.
+    pub(super) fn groups(&self, bytes_max: usize) -> Vec<GroupShape> {
+        let mut groups = Vec::new();
+        let (mut begin, mut end) = (0, 0);
+        let (mut first, mut count) = (self.first, 0);
+        while let Some(len) = entry_len_at(&self.bytes[end..self.len]) {
+            if count > 0 && end + len - begin > bytes_max {
+                groups.extend(GroupShape::new(begin..end, count, first));
+                (begin, first, count) = (end, Sequence(first.0 + u64::from(count)), 0);
             }
+            end += len;
+            count += 1;
         }
-        // `bytes_max` and the longest entry are far below 32 bits.
-        let (body_len, count) = (u32::try_from(body_len).ok()?, u32::try_from(count).ok()?);
-        (count > 0).then_some(GroupShape { body_len, count, first: self.first })
+        groups.extend(GroupShape::new(begin..end, count, first));
+        groups
     }
 
-    /// The bytes of that group, beginning with room for its header.
-    pub(super) fn bytes_of(&mut self, group: &GroupShape) -> &mut [u8] {
-        &mut self.bytes[..group.end()]
-    }
-
-    /// Drops that group, which is on disk now.
-    pub(super) fn remove(&mut self, group: &GroupShape) {
-        if group.end() == self.len {
-            self.clear(self.next);
-        } else {
-            self.bytes.drain(GROUP_HEADER_LEN..group.end());
-            self.len -= group.body_len as usize;
-            self.first = group.last().next();
-        }
+    /// The entries of one of its groups.
+    pub(super) fn bytes_of(&self, group: &GroupShape) -> &[u8] {
+        &self.bytes[group.at..group.at + group.body_len as usize]
     }
 }
 
@@ -139,16 +136,16 @@ mod tests {
     #[test]
     fn a_batch_is_cut_into_groups_at_the_limit() {
         let mut batch = Batch::new(Sequence(5));
-        assert_eq!(batch.first_group(100), None);
+        assert_eq!(batch.groups(100), []);
         for len in [8, 8, 200, 8] {
             push(&mut batch, len).unwrap();
         }
-        let mut counts = Vec::new();
-        while let Some(group) = batch.first_group(64) {
-            counts.push((group.first.0, group.count, group.body_len));
-            batch.remove(&group);
-        }
-        assert_eq!(counts, [(5, 2, 64), (7, 1, 224), (8, 1, 32)]);
+        let shape = |at, body_len, count, first| GroupShape { at, body_len, count, first: Sequence(first) };
+        assert_eq!(batch.groups(64), [shape(0, 64, 2, 5), shape(64, 224, 1, 7), shape(288, 32, 1, 8)]);
+        assert_eq!(batch.groups(1 << 20), [shape(0, 320, 4, 5)]);
+        assert_eq!(batch.bytes_of(&batch.groups(64)[2]).len(), 32);
+        batch.clear();
+        assert_eq!(batch.groups(64), []);
         assert_eq!(push(&mut batch, 0).unwrap(), Sequence(9));
     }
 
@@ -158,8 +155,8 @@ mod tests {
         assert_eq!(push(&mut batch, ENTRY_BYTES_MAX).unwrap(), Sequence(1));
         assert!(matches!(push(&mut batch, ENTRY_BYTES_MAX + 1), Err(JournalError::TooLong { .. })));
         assert_eq!(push(&mut batch, 1).unwrap(), Sequence(2));
-        let group = batch.first_group(1 << 30).unwrap();
-        assert_eq!(group.count, 2);
+        let counts: Vec<_> = batch.groups(1 << 30).iter().map(|group| group.count).collect();
+        assert_eq!(counts, [2]);
     }
 
     #[test]
@@ -174,10 +171,11 @@ mod tests {
         }));
         assert!(panicked.is_err());
         let mut taken = Batch::new(Sequence(1));
+        let shape = |batch: &Batch| batch.groups(1 << 20).first().map(|group| (group.count, group.body_len));
         taken.absorb(&mut batch);
-        assert_eq!(taken.first_group(1 << 20).map(|group| (group.count, group.body_len)), Some((1, 32)));
+        assert_eq!(shape(&taken), Some((1, 32)));
         assert_eq!(push(&mut batch, 8).unwrap(), Sequence(2));
         taken.absorb(&mut batch);
-        assert_eq!(taken.first_group(1 << 20).map(|group| (group.count, group.body_len)), Some((2, 64)));
+        assert_eq!(shape(&taken), Some((2, 64)));
     }
 }

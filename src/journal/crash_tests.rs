@@ -3,12 +3,14 @@
 //! A workload of appends, flushes and prunings runs on a disk in memory with a fault at its n-th step, for every n
 //! until it runs through. After a power loss the journal is opened on an image that has what was synced and an
 //! arbitrary part of what was not; then the workload goes on there, and the power fails again. Every opening must
-//! show exactly the entries that were appended, without a gap, at least up to what was acknowledged.
+//! show exactly the entries that were appended, without a gap, at least up to what was acknowledged, and of what was
+//! flushed together all or nothing, however many groups it took.
 
 use super::disk_memory::{Fault, MemoryDisk};
 use super::entry::{Command, Entry, Kind};
 use super::*;
 use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 
 #[derive(Clone, Debug)]
@@ -33,6 +35,8 @@ struct Expected {
     /// The content of every entry, by sequence - 1.
     appended: Vec<Vec<u8>>,
     acknowledged: u64,
+    /// The last sequence of every batch that may be on disk.
+    edges: BTreeSet<u64>,
     /// What checkpoints have, so that pruning may take it.
     checkpointed: u64,
     /// Terms in which the journal was opened so far.
@@ -69,6 +73,7 @@ impl Expected {
         };
         let last = recovery.last.0;
         assert!(last >= self.acknowledged, "lost: {last} of {}", self.acknowledged);
+        assert!(last == self.acknowledged || self.edges.contains(&last), "half a batch: {last}");
         assert!(recovery.term > self.term, "a term came twice");
         self.term = recovery.term;
         self.appended.truncate(usize::try_from(last).unwrap());
@@ -78,6 +83,7 @@ impl Expected {
         assert_eq!(seen, expected);
         assert_eq!(journal.synced(), recovery.last);
         self.acknowledged = last;
+        self.edges.clear();
         Some(journal)
     }
 
@@ -92,6 +98,7 @@ impl Expected {
                     assert_eq!(sequence.0, self.appended.len() as u64);
                 }
                 Op::Flush => {
+                    self.edges.insert(self.appended.len() as u64);
                     if let Ok(synced) = journal.flush(UnixMillis(1)) {
                         assert_eq!(synced.0, self.appended.len() as u64);
                     }
@@ -148,6 +155,12 @@ fn append(journal: &Journal, byte: u8) -> Sequence {
     journal.append(Kind::Command, |out| command.encode(out)).unwrap()
 }
 
+/// An entry of which three make a group.
+fn append_long(journal: &Journal, byte: u8) -> Sequence {
+    let command = Command { version: 1, core: vec![byte; 600], parts: Vec::new() };
+    journal.append(Kind::Command, |out| command.encode(out)).unwrap()
+}
+
 #[test]
 fn after_a_failed_sync_the_entries_move_to_a_new_segment_in_a_new_term() {
     let disk = MemoryDisk::default();
@@ -155,8 +168,8 @@ fn after_a_failed_sync_the_entries_move_to_a_new_segment_in_a_new_term() {
     append(&journal, 1);
     journal.flush(UnixMillis(1)).unwrap();
     append(&journal, 2);
-    // Steps of a flush into an open segment: write, sync.
-    let disk = disk.with_fault(Some(Fault::Once(1)));
+    // Steps of a flush into an open segment: write the header, write the body, sync.
+    let disk = disk.with_fault(Some(Fault::Once(2)));
     assert!(journal.flush(UnixMillis(2)).is_err());
     assert_eq!((journal.synced(), journal.last_appended()), (Sequence(1), Sequence(2)));
     append(&journal, 3);
@@ -168,6 +181,60 @@ fn after_a_failed_sync_the_entries_move_to_a_new_segment_in_a_new_term() {
     let (_, recovery, seen) = open(&disk, Sequence(0)).unwrap();
     assert_eq!(seen, [(1, vec![1]), (2, vec![2]), (3, vec![3])]);
     assert_eq!((recovery.term, recovery.re_appended, recovery.torn), (3, 2, None));
+}
+
+#[test]
+fn of_a_batch_of_many_groups_a_crash_leaves_all_or_nothing() {
+    let batch = |journal: &Journal| (1..=20).for_each(|byte| drop(append_long(journal, byte)));
+    let mut outcomes = BTreeSet::new();
+    for step in 0.. {
+        let disk = MemoryDisk::default();
+        let (journal, ..) = open(&disk, Sequence(0)).unwrap();
+        append(&journal, 1);
+        journal.flush(UnixMillis(1)).unwrap();
+        let disk = disk.with_fault(Some(Fault::Freeze(step)));
+        batch(&journal);
+        let acknowledged = journal.flush(UnixMillis(2)).is_ok();
+        for seed in 0..40 {
+            let (_, recovery, seen) = open(&disk.crash(seed), Sequence(0)).unwrap();
+            assert!(seen.len() == 21 || (seen.len() == 1 && !acknowledged), "{}", seen.len());
+            // A batch of which a part is there is torn: no damage, and no entry.
+            assert!(recovery.torn.is_none() || seen.len() == 1);
+            outcomes.insert((seen.len(), recovery.torn.is_some()));
+        }
+        if acknowledged {
+            break;
+        }
+    }
+    // All of them came up, and an unacknowledged batch that was whole is written once more as one.
+    assert_eq!(outcomes, BTreeSet::from([(1, false), (1, true), (21, false)]));
+}
+
+#[test]
+fn a_hole_in_a_batch_that_was_synced_is_damage_and_one_at_the_end_is_a_torn_tail() {
+    let disk = MemoryDisk::default();
+    let (journal, ..) = open(&disk, Sequence(0)).unwrap();
+    (1..=20).for_each(|byte| drop(append_long(&journal, byte)));
+    journal.flush(UnixMillis(1)).unwrap();
+    let image = disk.image();
+    let (name, whole) = image.first_key_value().unwrap();
+    let open_with_hole = |image: &BTreeMap<String, Vec<u8>>, at: usize| {
+        let mut image = image.clone();
+        image.get_mut(name).unwrap()[at] ^= 1;
+        open(&MemoryDisk::from_image(image), Sequence(0))
+    };
+    let last = whole.iter().rposition(|byte| *byte != 0).unwrap();
+    for at in [format::SEGMENT_HEADER_LEN + 100, last / 2, last] {
+        let (_, recovery, seen) = open_with_hole(&image, at).unwrap();
+        let offset = recovery.torn.map(|torn| torn.offset);
+        assert_eq!((seen.len(), offset), (0, Some(format::SEGMENT_HEADER_LEN as u64)));
+    }
+    append(&journal, 21);
+    journal.flush(UnixMillis(1)).unwrap();
+    for at in [format::SEGMENT_HEADER_LEN + 100, last / 2, last] {
+        let error = open_with_hole(&disk.image(), at).unwrap_err();
+        assert!(matches!(error, JournalError::Damaged { .. }), "{error}");
+    }
 }
 
 #[test]

@@ -141,6 +141,32 @@ fn a_file_that_was_being_made_is_no_damage() {
     }
 }
 
+/// The files with that number as their format, and all checksums right.
+fn of_format(version: u16) -> Image {
+    let mut image = image();
+    for bytes in image.values_mut() {
+        let (_, crc_before) = format::SegmentHeader::decode(bytes).unwrap();
+        bytes[8..10].copy_from_slice(&version.to_le_bytes());
+        let crc = format::reseal(bytes);
+        let mut at = SEGMENT_HEADER_LEN;
+        while let Some(group) = format::GroupHeader::decode(crc_before, &bytes[at..]) {
+            bytes[at..at + GROUP_HEADER_LEN].copy_from_slice(&group.encode(crc));
+            at += GROUP_HEADER_LEN + group.body_len as usize;
+        }
+    }
+    image
+}
+
+#[test]
+fn files_of_format_1_open_and_those_of_an_unknown_one_do_not() {
+    assert_eq!(of_format(2), image());
+    assert_eq!(open(of_format(1), 0).unwrap().0, 9);
+    for version in [0, 3] {
+        let error = open(of_format(version), 0).unwrap_err();
+        assert!(matches!(error, JournalError::Format { version: found, .. } if found == version), "{error}");
+    }
+}
+
 #[test]
 fn another_nodes_journal_and_another_format_are_refused() {
     let options = Options { node_id: Some([8; 16]), ..Options::default() };

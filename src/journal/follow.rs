@@ -131,7 +131,9 @@ impl OpenSegment {
         let mut bytes = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
         self.file.read_at(offset, &mut bytes).map_err(JournalError::io("read", &self.name))?;
         let body = group.body(&bytes).ok_or_else(|| damaged("a synced group is not whole any more"))?;
-        let whole = Group { header: group, offset: usize::try_from(offset).unwrap_or(usize::MAX), body };
+        let at = usize::try_from(offset).unwrap_or(usize::MAX);
+        // Only whole batches are synced, so where this one begins does not matter.
+        let whole = Group { header: group, offset: at, body, batch: group.first };
         for (at, raw) in whole.entries(&self.name)? {
             if raw.sequence >= *next {
                 // A kind that is not known was written by a newer release: opening it says so.

@@ -9,7 +9,7 @@
 //!
 //! group header, 56 bytes, at multiples of 8
 //!    0  magic "TGgp"            4  crc32 u32 over bytes 8 to 56, begun with the segment's crc
-//!    8  crc32 u32 of the body  12  body length u32         16  entry count u32       20  zero u32
+//!    8  crc32 u32 of the body  12  body length u32         16  entry count u32       20  flags u32: 1 goes on
 //!   24  first sequence u64     32  engine time ms u64      40  last synced sequence u64
 //!   48  synced end u64: where the last synced group of this segment ends; 0 while there is none
 //!
@@ -18,6 +18,9 @@
 //!    8  sequence u64           16  kind u8    17  version u8    18  zero u16    20  zero u32
 //!   24  payload
 //! ```
+//!
+//! Format 2 has the flags of a group; in format 1 they were a zero. Both are read, and 2 is written: a release that knows
+//! only 1 would take the groups of a batch one by one.
 //!
 //! A group header's checksum begins with its segment's, so that a group of another file, or bytes that a client
 //! sent, never pass for a group of this one. It is apart from the body's, so that what a header says about synced
@@ -34,10 +37,15 @@ pub(super) const ENTRY_HEADER_LEN: usize = 24;
 
 const SEGMENT_MAGIC: [u8; 8] = *b"TGSEGMNT";
 const GROUP_MAGIC: [u8; 4] = *b"TGgp";
-const FORMAT_VERSION: u16 = 1;
+const FORMAT_VERSION: u16 = 2;
+/// The oldest format that is read.
+const FORMAT_VERSION_MIN: u16 = 1;
 const CRC_SEGMENT: usize = 12;
 const CRC: usize = 4;
 const AFTER_CRC: usize = 8;
+
+/// The flag of a group whose batch goes on with the next group.
+const GOES_ON: u32 = 1;
 
 /// What every node of a cluster tells journals apart by.
 pub type NodeId = [u8; 16];
@@ -112,7 +120,7 @@ impl SegmentHeader {
             return Err(HeaderError::Torn);
         }
         let version = u16_at(bytes, 8);
-        if version != FORMAT_VERSION {
+        if !(FORMAT_VERSION_MIN..=FORMAT_VERSION).contains(&version) {
             return Err(HeaderError::Version(version));
         }
         let header = SegmentHeader {
@@ -124,6 +132,14 @@ impl SegmentHeader {
         };
         Ok((header, crc))
     }
+}
+
+/// Puts the right checksum into a segment header that was changed, and returns it.
+#[cfg(test)]
+pub(super) fn reseal(bytes: &mut [u8]) -> u32 {
+    let crc = bytes.first_chunk().map_or(0, segment_crc);
+    put(bytes, CRC_SEGMENT, &crc.to_le_bytes());
+    crc
 }
 
 fn segment_crc(bytes: &[u8; SEGMENT_HEADER_LEN]) -> u32 {
@@ -139,6 +155,7 @@ pub(super) struct GroupHeader {
     pub(super) body_crc: u32,
     pub(super) body_len: u32,
     pub(super) count: u32,
+    pub(super) flags: u32,
     pub(super) first: Sequence,
     pub(super) engine_time: UnixMillis,
     pub(super) synced: Sequence,
@@ -153,6 +170,7 @@ impl GroupHeader {
         put(&mut bytes, 8, &self.body_crc.to_le_bytes());
         put(&mut bytes, 12, &self.body_len.to_le_bytes());
         put(&mut bytes, 16, &self.count.to_le_bytes());
+        put(&mut bytes, 20, &self.flags.to_le_bytes());
         put(&mut bytes, 24, &self.first.0.to_le_bytes());
         put(&mut bytes, 32, &self.engine_time.0.to_le_bytes());
         put(&mut bytes, 40, &self.synced.0.to_le_bytes());
@@ -173,6 +191,7 @@ impl GroupHeader {
             body_crc: u32_at(bytes, 8),
             body_len: u32_at(bytes, 12),
             count: u32_at(bytes, 16),
+            flags: u32_at(bytes, 20),
             first: Sequence(u64_at(bytes, 24)),
             engine_time: UnixMillis(u64_at(bytes, 32)),
             synced: Sequence(u64_at(bytes, 40)),
@@ -185,6 +204,21 @@ impl GroupHeader {
         let end = GROUP_HEADER_LEN.checked_add(usize::try_from(self.body_len).ok()?)?;
         let body = bytes.get(GROUP_HEADER_LEN..end)?;
         (crc32fast::hash(body) == self.body_crc).then_some(body)
+    }
+
+    /// The flags of a group, by whether its batch goes on with the next group.
+    pub(super) fn flags(goes_on: bool) -> u32 {
+        if goes_on { GOES_ON } else { 0 }
+    }
+
+    /// Whether the next group is of the same batch.
+    pub(super) fn goes_on(&self) -> bool {
+        self.flags & GOES_ON != 0
+    }
+
+    /// Whether all its flags are known.
+    pub(super) fn is_known(&self) -> bool {
+        self.flags & !GOES_ON == 0
     }
 
     /// The last sequence of the group.
@@ -232,6 +266,13 @@ impl<'a> RawEntry<'a> {
         };
         Some((entry, padded))
     }
+}
+
+/// The length, with padding, of the entry at the start of `bytes`, of whose soundness nothing is said; `None` at the end.
+pub(super) fn entry_len_at(bytes: &[u8]) -> Option<usize> {
+    let payload_len = usize::try_from(u32::from_le_bytes(*bytes.first_chunk()?)).ok()?;
+    let len = ENTRY_HEADER_LEN.checked_add(payload_len)?.checked_next_multiple_of(8)?;
+    (len <= bytes.len()).then_some(len)
 }
 
 /// Completes an entry whose payload was written to the end of `out`, [`ENTRY_HEADER_LEN`] bytes after `start`.
@@ -290,6 +331,7 @@ mod tests {
             body_crc: crc32fast::hash(&[1; 8]),
             body_len: 8,
             count: 1,
+            flags: 0,
             first: Sequence(1),
             engine_time: UnixMillis(5),
             synced: Sequence(0),

@@ -2,7 +2,6 @@
 
 use super::Sequence;
 use super::batch::GroupShape;
-use super::format::GROUP_HEADER_LEN;
 use std::collections::VecDeque;
 
 /// How finely sizes are remembered: 16 bytes of memory for each of these.
@@ -28,8 +27,7 @@ pub(super) struct Ledger {
 impl Ledger {
     /// Notes a synced group and its file.
     pub(super) fn record(&mut self, file: &str, group: &GroupShape) {
-        let len = GROUP_HEADER_LEN as u64 + u64::from(group.body_len);
-        self.note(file, group.last(), len);
+        self.note(file, group.last(), group.len());
     }
 
     /// Notes a group of `len` bytes that ends with `last`.

@@ -1,17 +1,20 @@
 //! The journal: every change, in order, on disk before it is acknowledged. It is the truth across restarts.
 //!
 //! A directory of segment files. An *entry* is one change with its own sequence; sequences begin at 1 and have no
-//! gaps. What waited when the flusher came is written as one *group* with one `fdatasync`, and is valid as a whole
-//! or not at all. The bytes are in the `format` module, the payloads in [`entry`], [`usage`]
-//! and [`reservation`].
+//! gaps. What waited when the flusher came is one *batch*, written with one `fdatasync` and valid as a whole or not at
+//! all: whoever appends several entries that belong together, before the flusher can come, finds all or none again.
+//! The bytes are in the `format` module, the payloads in [`entry`], [`usage`] and [`reservation`].
+//!
+//! On disk a batch is one *group*, or several if it is longer than [`Options::group_bytes_max`]: then all but its last
+//! group say that it goes on. It lies in one segment, whatever its length; no group of it counts unless all are whole.
 //!
 //! # Segments
 //!
 //! A segment is made with its full length in zeros, and header, length and name are synced before its first group
-//! is written. It is never recycled. Only one group at a time is written and not yet synced, and a new segment is
+//! is written. It is never recycled. Only one batch at a time is written and not yet synced, and a new segment is
 //! begun only at `synced + 1`; so its header alone says that everything before its first sequence was synced.
 //!
-//! A new segment is begun when the next group does not fit, at each opening, and after each storage error. An
+//! A new segment is begun when the next batch does not fit, at each opening, and after each storage error. An
 //! opening or an error also begins a new *term*, so that (term, sequence) never names two different entries, even
 //! when a tail that was never acknowledged is cut and its sequences are given out again.
 //!
@@ -21,8 +24,8 @@
 //! having written anything. Entries stay in memory, and the next flush writes all that follows the last synced
 //! sequence to a new segment. The abandoned file may still hold, whole or torn, what that segment begins with:
 //!
-//! - **Supersession**: in the order of their names (term, then first sequence), a segment that holds a whole group
-//!   supersedes in every earlier segment the groups from its own first sequence on. That sequence is at a group's
+//! - **Supersession**: in the order of their names (term, then first sequence), a segment that holds a whole batch
+//!   supersedes in every earlier segment the batches from its own first sequence on. That sequence is at a batch's
 //!   edge and after everything that any group said was synced; anything else is damage.
 //!
 //! # Opening
@@ -34,8 +37,8 @@
 //! - A segment that begins after the sequence that is next proves that synced entries are missing. That is damage,
 //!   unless the caller has all of them already: then they were pruned, and what is before them is a file that
 //!   pruning or a storage error left behind.
-//! - The whole groups at the end that nothing says were synced may be in the page cache only. They are taken, and
-//!   written once more, to the new segment, and synced, before the journal is open. It supersedes them.
+//! - The whole batches at the end that nothing says were synced may be in the page cache only. They are taken, and
+//!   written once more, as one batch to the new segment, and synced, before the journal is open. It supersedes them.
 //! - Segments that hold nothing any more are removed after that, so restarts do not pile up files.
 
 mod batch;
@@ -62,7 +65,7 @@ mod crash_tests;
 #[cfg(test)]
 mod damage_tests;
 
-use batch::Batch;
+use batch::{Batch, GroupShape};
 pub use disk::{Directory, Disk, DiskFile};
 pub use disk_read_only::ReadOnlyDirectory;
 use entry::Kind;
@@ -144,8 +147,8 @@ impl Journal {
         Ok(sequence)
     }
 
-    /// Writes everything appended so far as one group (more only beyond [`Options::group_bytes_max`]), syncs it,
-    /// and returns the last synced sequence. Without anything to write it touches no file.
+    /// Writes everything appended so far as one batch, syncs it, and returns the last synced sequence. Without anything
+    /// to write it touches no file.
     ///
     /// For one flusher thread; `engine_time` goes into the group.
     ///
@@ -170,12 +173,13 @@ impl Journal {
     pub fn write(&self, engine_time: UnixMillis) -> Result<Sequence, JournalError> {
         let mut flusher = self.flusher.lock();
         let Flusher { pending, writer, group_bytes_max } = &mut *flusher;
-        while let Some(group) = pending.first_group(*group_bytes_max) {
-            let bytes = pending.bytes_of(&group);
-            let written = writer.write(self.disk.as_ref(), &group, bytes, engine_time, self.synced())?;
-            pending.remove(&group);
-            self.ledger.lock().record(written, &group);
-            self.synced.store(group.last().0, Ordering::Release);
+        let groups = pending.groups(*group_bytes_max);
+        if let Some(last) = groups.last().map(GroupShape::last) {
+            let written = writer.write(self.disk.as_ref(), pending, &groups, engine_time, self.synced())?;
+            pending.clear();
+            let mut ledger = self.ledger.lock();
+            groups.iter().for_each(|group| ledger.record(written, group));
+            self.synced.store(last.0, Ordering::Release);
         }
         Ok(self.synced())
     }

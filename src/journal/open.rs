@@ -18,8 +18,8 @@ use std::sync::atomic::AtomicU64;
 pub struct Options {
     /// The length of a segment file. A longer group gets a longer file.
     pub segment_bytes: u64,
-    /// The most bytes of entries that one group takes: what a torn tail can cut, and what a retry writes at once.
-    /// An entry that is longer makes a group of its own.
+    /// The most bytes of entries that one group takes: what a follower reads at once. An entry that is longer makes a
+    /// group of its own.
     pub group_bytes_max: usize,
     /// The node the journal must belong to, or will; without it a fresh journal draws one at random.
     pub node_id: Option<NodeId>,
@@ -144,17 +144,15 @@ fn resume(
         flusher: Mutex::new(Flusher {
             pending: found.tail,
             writer,
-            // For now: what is taken over must be superseded by one group, or a crash between two would lose the
-            // second.
-            group_bytes_max: usize::MAX,
+            group_bytes_max: options.group_bytes_max.min(GROUP_BYTES_MAX),
         }),
         ledger: Mutex::new(found.ledger),
         appended: AtomicU64::new(recovery.last.0),
         synced: AtomicU64::new(found.synced.0),
     };
-    // The time of these groups alone: an older one may be later, from before an operator set the clock back.
+    // As one batch: it supersedes what is taken over, of which a crash between two would lose the second. The time of
+    // these groups alone: an older one may be later, from before an operator set the clock back.
     journal.flush(found.tail_time)?;
-    journal.flusher.lock().group_bytes_max = options.group_bytes_max.min(GROUP_BYTES_MAX);
     for name in &found.useless {
         journal.disk.remove(name).map_err(JournalError::io("remove", name))?;
     }

@@ -42,7 +42,8 @@ struct Segment {
     file: Box<dyn DiskFile>,
     header: SegmentHeader,
     crc: u32,
-    has_group: bool,
+    /// Its first batch is whole.
+    has_batch: bool,
 }
 
 /// Reads all segments and shows the entries after `after` to `visit`.
@@ -63,7 +64,7 @@ pub(super) fn recover<E>(
     for (at, segment) in segments.iter().enumerate() {
         check_order(node_id, segments[..at].last(), segment)?;
         let bound =
-            segments[at + 1..].iter().filter(|later| later.has_group).map(|later| later.header.first).min();
+            segments[at + 1..].iter().filter(|later| later.has_batch).map(|later| later.header.first).min();
         replay.segment(segment, bound, at + 1 == segments.len())?;
     }
     let Replay { first, next, synced, found, .. } = replay;
@@ -111,30 +112,48 @@ fn peek_all(disk: &dyn Disk) -> Result<(Vec<Segment>, Vec<String>, u64), Journal
     Ok((segments, blank, term.unwrap_or(0)))
 }
 
-/// Opens a file and reads its header and first group; `None` if it never came to have a header.
+/// Opens a file and reads its header and first batch; `None` if it never came to have a header.
 fn peek(disk: &dyn Disk, name: &str) -> Result<Option<Segment>, JournalError> {
     let file = disk.open(name).map_err(JournalError::io("open", name))?;
     let len = file.len().map_err(JournalError::io("read the length of", name))?;
-    let start = read(name, file.as_ref(), len.min((SEGMENT_HEADER_LEN + GROUP_HEADER_LEN) as u64))?;
+    let start = read(name, file.as_ref(), len.min(SEGMENT_HEADER_LEN as u64))?;
     let Some((header, crc)) = read_header(name, &start)? else {
         let bytes = read(name, file.as_ref(), len)?;
         return if is_blank(&bytes) { Ok(None) } else { Err(headless(name)) };
     };
-    let group = start.get(SEGMENT_HEADER_LEN..).and_then(|group| GroupHeader::decode(crc, group));
-    let has_group = match group {
-        None => false,
-        Some(group) => {
-            let end = (SEGMENT_HEADER_LEN + GROUP_HEADER_LEN) as u64 + u64::from(group.body_len);
-            end <= len && group.body(&read(name, file.as_ref(), end)?[SEGMENT_HEADER_LEN..]).is_some()
+    let has_batch = begins_whole(name, file.as_ref(), crc, len)?;
+    Ok(Some(Segment { name: name.to_owned(), file, header, crc, has_batch }))
+}
+
+/// Whether the first batch of a segment is whole: every group up to one that does not go on.
+fn begins_whole(name: &str, file: &dyn DiskFile, crc: u32, len: u64) -> Result<bool, JournalError> {
+    let mut at = SEGMENT_HEADER_LEN as u64;
+    loop {
+        if len - at < GROUP_HEADER_LEN as u64 {
+            return Ok(false);
         }
-    };
-    Ok(Some(Segment { name: name.to_owned(), file, header, crc, has_group }))
+        let Some(group) = GroupHeader::decode(crc, &read_at(name, file, at, GROUP_HEADER_LEN as u64)?) else {
+            return Ok(false);
+        };
+        let group_len = GROUP_HEADER_LEN as u64 + u64::from(group.body_len);
+        if len - at < group_len || group.body(&read_at(name, file, at, group_len)?).is_none() {
+            return Ok(false);
+        }
+        if !group.goes_on() {
+            return Ok(true);
+        }
+        at += group_len;
+    }
 }
 
 fn read(name: &str, file: &dyn DiskFile, len: u64) -> Result<Vec<u8>, JournalError> {
+    read_at(name, file, 0, len)
+}
+
+fn read_at(name: &str, file: &dyn DiskFile, offset: u64, len: u64) -> Result<Vec<u8>, JournalError> {
     let too_long = || JournalError::damaged(name, len, "the file is longer than memory");
     let mut bytes = vec![0; usize::try_from(len).map_err(|_| too_long())?];
-    file.read_at(0, &mut bytes).map_err(JournalError::io("read", name))?;
+    file.read_at(offset, &mut bytes).map_err(JournalError::io("read", name))?;
     Ok(bytes)
 }
 
@@ -183,6 +202,8 @@ struct Totals {
 struct TailGroup {
     file: String,
     header: GroupHeader,
+    /// The first sequence of its batch.
+    batch: Sequence,
     body: Vec<u8>,
 }
 
@@ -206,9 +227,9 @@ impl<V> Replay<V> {
         let SegmentEnd { offset, torn_bytes, .. } = scan(name, (*header, *crc), &bytes, |group| {
             self.vouch(name, group.offset, group.header.synced)?;
             match bound {
-                Some(bound) if group.header.first >= bound => Ok(()),
+                Some(bound) if group.batch >= bound => Ok(()),
                 Some(bound) if group.header.last() >= bound => {
-                    let reason = format!("sequence {bound}, where a later segment begins, is inside a group");
+                    let reason = format!("sequence {bound}, where a later segment begins, is inside a batch");
                     Err(JournalError::damaged(name, group.offset as u64, reason).into())
                 }
                 _ => self.group(name, &group),
@@ -249,8 +270,8 @@ impl<V> Replay<V> {
         }
         self.synced = self.synced.max(synced);
         let known = self.found.tail.partition_point(|group| group.header.last() <= synced);
-        if self.found.tail.get(known).is_some_and(|group| group.header.first <= synced) {
-            let reason = format!("it says that {synced}, inside a group, was synced last");
+        if self.found.tail.get(known).is_some_and(|group| group.batch <= synced) {
+            let reason = format!("it says that {synced}, inside a batch, was synced last");
             return Err(JournalError::damaged(name, offset as u64, reason));
         }
         for group in self.found.tail.drain(..known) {
@@ -280,6 +301,7 @@ impl<V> Replay<V> {
         self.found.tail.push(TailGroup {
             file: name.to_owned(),
             header: group.header,
+            batch: group.batch,
             body: group.body.to_vec(),
         });
         Ok(())

@@ -1,11 +1,11 @@
 //! Reading one segment from its bytes, by the rules that hold within a file.
 //!
-//! - Groups follow one another without gaps from offset 64; the first place where no whole group begins is the
-//!   *end*. Zeros from there on are the unused rest of the file.
+//! - Batches follow one another without gaps from offset 64; the first place where no whole batch begins is the
+//!   *end*: a batch is whole if all its groups are. Zeros from there on are the unused rest of the file.
 //! - Anything else after the end is a *torn tail*, unless a group header further on says that the place was synced:
 //!   then it is *damage*. A header says so even when its own body is torn.
-//! - What is whole but contradicts itself (a sequence out of turn, a group without entries) is damage: it was not
-//!   a power loss that wrote it.
+//! - What is whole but contradicts itself (a sequence out of turn, a group without entries, an unknown flag) is damage:
+//!   it was not a power loss that wrote it.
 //! - A file shorter than its header says was cut by something else than a power loss, since its length was synced
 //!   before its first group.
 
@@ -24,14 +24,16 @@ pub(super) struct Group<'a> {
     pub(super) header: GroupHeader,
     pub(super) offset: usize,
     pub(super) body: &'a [u8],
+    /// The first sequence of its batch.
+    pub(super) batch: Sequence,
 }
 
 /// What was found in a segment besides its groups.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SegmentEnd {
-    /// The sequence after the last whole group's.
+    /// The sequence after the last whole batch's.
     pub next: Sequence,
-    /// Where that group ends.
+    /// Where that batch ends.
     pub offset: u64,
     /// How many bytes of a torn tail follow; 0 if only zeros do.
     pub torn_bytes: u64,
@@ -63,7 +65,7 @@ pub(super) fn is_blank(bytes: &[u8]) -> bool {
     bytes.iter().skip(SEGMENT_HEADER_LEN).all(|byte| *byte == 0)
 }
 
-/// Shows every whole group of a segment to `visit`, in order.
+/// Shows every group of the whole batches of a segment to `visit`, in order.
 pub(super) fn scan<'a, E: From<JournalError>>(
     name: &str,
     (header, crc): (SegmentHeader, u32),
@@ -73,14 +75,21 @@ pub(super) fn scan<'a, E: From<JournalError>>(
     if (bytes.len() as u64) < header.capacity {
         return Err(JournalError::damaged(name, bytes.len() as u64, "the file was cut short").into());
     }
-    let mut next = header.first;
-    let mut offset = SEGMENT_HEADER_LEN;
-    while let Some(found) = bytes.get(offset..).and_then(|rest| GroupHeader::decode(crc, rest)) {
-        check(&found, next, offset).map_err(|reason| JournalError::damaged(name, offset as u64, reason))?;
-        let Some(body) = found.body(&bytes[offset..]) else { break };
-        visit(Group { header: found, offset, body })?;
-        next = found.last().next();
-        offset += GROUP_HEADER_LEN + body.len();
+    // Where the batch begins that is being read, and its groups so far.
+    let (mut next, mut offset) = (header.first, SEGMENT_HEADER_LEN);
+    let mut batch = Vec::new();
+    let (mut first, mut at) = (next, offset);
+    while let Some(found) = bytes.get(at..).and_then(|rest| GroupHeader::decode(crc, rest)) {
+        check(&found, first, next, offset)
+            .map_err(|reason| JournalError::damaged(name, at as u64, reason))?;
+        let Some(body) = found.body(&bytes[at..]) else { break };
+        batch.push(Group { header: found, offset: at, body, batch: next });
+        first = found.last().next();
+        at += GROUP_HEADER_LEN + body.len();
+        if !found.goes_on() {
+            batch.drain(..).try_for_each(&mut visit)?;
+            (next, offset) = (first, at);
+        }
     }
     let torn_bytes = torn_bytes(bytes, offset);
     if torn_bytes > 0 && is_vouched_for(crc, bytes, offset, next) {
@@ -90,9 +99,13 @@ pub(super) fn scan<'a, E: From<JournalError>>(
     Ok(SegmentEnd { next, offset: offset as u64, torn_bytes })
 }
 
-/// What no writer writes, whether or not the body is whole.
-fn check(group: &GroupHeader, next: Sequence, offset: usize) -> Result<(), &'static str> {
-    if group.first != next {
+/// What no writer writes, whether or not the body is whole: `first` is the sequence that is next, `batch` the first of
+/// its batch, which begins at `offset`.
+fn check(group: &GroupHeader, first: Sequence, batch: Sequence, offset: usize) -> Result<(), &'static str> {
+    if !group.is_known() {
+        return Err("a group has flags that this release does not know");
+    }
+    if group.first != first {
         return Err("a group begins with another sequence than the one that is next");
     }
     if group.count == 0 || group.first.0.checked_add(u64::from(group.count)).is_none() {
@@ -101,7 +114,7 @@ fn check(group: &GroupHeader, next: Sequence, offset: usize) -> Result<(), &'sta
     if !group.body_len.is_multiple_of(8) {
         return Err("a group's length is not a multiple of 8");
     }
-    if group.synced >= group.first || group.synced_end > offset as u64 {
+    if group.synced >= batch || group.synced_end > offset as u64 {
         return Err("a group says that it was synced before it was written");
     }
     Ok(())

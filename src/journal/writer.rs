@@ -1,8 +1,8 @@
-//! Writing groups to segments: which file, at which offset, in which term.
+//! Writing batches to segments: which file, at which offset, in which term.
 
-use super::batch::GroupShape;
+use super::batch::{Batch, GroupShape};
 use super::disk::{Disk, DiskFile};
-use super::format::{GROUP_HEADER_LEN, GroupHeader, NodeId, SEGMENT_HEADER_LEN, SegmentHeader, segment_name};
+use super::format::{GroupHeader, NodeId, SEGMENT_HEADER_LEN, SegmentHeader, segment_name};
 use super::{JournalError, Sequence};
 use crate::model::time::UnixMillis;
 
@@ -13,13 +13,13 @@ struct Segment {
     file: Box<dyn DiskFile>,
     crc: u32,
     capacity: u64,
-    /// Where the next group goes.
+    /// Where the next batch goes.
     end: u64,
-    /// Where the last synced group ends; 0 while there is none.
+    /// Where the last synced batch ends; 0 while there is none.
     synced_end: u64,
 }
 
-/// Writes one group after the other, each synced before the next.
+/// Writes one batch after the other, each synced before the next.
 #[derive(Debug)]
 pub(super) struct Writer {
     node_id: NodeId,
@@ -27,7 +27,7 @@ pub(super) struct Writer {
     term: u64,
     segment_bytes: u64,
     segment: Option<Segment>,
-    /// Files left without a synced group. They keep their term taken until a file of a later one is durable.
+    /// Files left without a synced batch. They keep their term taken until a file of a later one is durable.
     spent: Vec<String>,
 }
 
@@ -40,16 +40,16 @@ impl Writer {
         self.term
     }
 
-    /// Makes a segment that will begin with `first`, with room for a group of `group_len` bytes.
+    /// Makes a segment that will begin with `first`, with room for a batch of `batch_len` bytes.
     pub(super) fn begin(
         &mut self,
         disk: &dyn Disk,
         first: Sequence,
-        group_len: u64,
+        batch_len: u64,
         now: UnixMillis,
     ) -> Result<(), JournalError> {
         let name = segment_name(self.term, first);
-        let result = self.create(disk, &name, first, group_len, now);
+        let result = self.create(disk, &name, first, batch_len, now);
         if result.is_err() {
             // What came of the file is unknown, so the name is not used again. If it cannot be removed either, the
             // next opening removes it: it has no group.
@@ -70,10 +70,10 @@ impl Writer {
         disk: &dyn Disk,
         name: &str,
         first: Sequence,
-        group_len: u64,
+        batch_len: u64,
         now: UnixMillis,
     ) -> Result<Segment, JournalError> {
-        let capacity = self.segment_bytes.max(SEGMENT_HEADER_LEN as u64 + group_len);
+        let capacity = self.segment_bytes.max(SEGMENT_HEADER_LEN as u64 + batch_len);
         let header = SegmentHeader { node_id: self.node_id, term: self.term, first, created: now, capacity };
         let (bytes, crc) = header.encode();
         let file = disk.create(name, capacity).map_err(JournalError::io("create", name))?;
@@ -84,23 +84,24 @@ impl Writer {
         Ok(Segment { name: name.to_owned(), file, crc, capacity, end, synced_end: 0 })
     }
 
-    /// Writes and syncs one group, in a new segment if need be, and returns the name of its file.
+    /// Writes a batch as these groups of its entries and syncs it, all in one segment, which is a new one if need be.
+    /// Returns the name of the file.
     pub(super) fn write(
         &mut self,
         disk: &dyn Disk,
-        group: &GroupShape,
-        bytes: &mut [u8],
+        batch: &Batch,
+        groups: &[GroupShape],
         engine_time: UnixMillis,
         synced: Sequence,
     ) -> Result<&str, JournalError> {
-        let len = bytes.len() as u64;
+        let len = groups.iter().map(GroupShape::len).sum();
         if self.segment.as_ref().is_some_and(|segment| segment.capacity - segment.end < len) {
             self.leave();
         }
         if self.segment.is_none() {
-            self.begin(disk, group.first, len, engine_time)?;
+            self.begin(disk, synced.next(), len, engine_time)?;
         }
-        let written = self.segment.as_mut().map(|segment| segment.write(group, bytes, engine_time, synced));
+        let written = self.segment.as_mut().map(|segment| segment.write(batch, groups, engine_time, synced));
         if let Some(Err(error)) = written {
             self.term += 1;
             self.leave();
@@ -109,7 +110,7 @@ impl Writer {
         Ok(self.segment.as_ref().map_or("", |segment| &segment.name))
     }
 
-    /// Turns away from the current segment. One without a synced group has no use, and its name, which the next
+    /// Turns away from the current segment. One without a synced batch has no use, and its name, which the next
     /// would otherwise have too, is spent with its term.
     fn leave(&mut self) {
         if let Some(segment) = self.segment.take().filter(|segment| segment.synced_end == 0) {
@@ -127,26 +128,32 @@ fn is_taken(result: &Result<Segment, JournalError>) -> bool {
 impl Segment {
     fn write(
         &mut self,
-        group: &GroupShape,
-        bytes: &mut [u8],
+        batch: &Batch,
+        groups: &[GroupShape],
         engine_time: UnixMillis,
         synced: Sequence,
     ) -> Result<(), JournalError> {
-        let (room, body) = bytes.split_at_mut(GROUP_HEADER_LEN);
-        let header = GroupHeader {
-            body_crc: crc32fast::hash(body),
-            body_len: group.body_len,
-            count: group.count,
-            first: group.first,
-            engine_time,
-            synced,
-            synced_end: self.synced_end,
-        };
-        room.copy_from_slice(&header.encode(self.crc));
-        self.file.write_at(self.end, bytes).map_err(JournalError::io("write", &self.name))?;
+        let mut end = self.end;
+        for (group, left) in groups.iter().zip((0..groups.len()).rev()) {
+            let body = batch.bytes_of(group);
+            let header = GroupHeader {
+                body_crc: crc32fast::hash(body),
+                body_len: group.body_len,
+                count: group.count,
+                flags: GroupHeader::flags(left > 0),
+                first: group.first,
+                engine_time,
+                synced,
+                synced_end: self.synced_end,
+            };
+            let header = header.encode(self.crc);
+            self.file.write_at(end, &header).map_err(JournalError::io("write", &self.name))?;
+            let body_at = end + header.len() as u64;
+            self.file.write_at(body_at, body).map_err(JournalError::io("write", &self.name))?;
+            end += group.len();
+        }
         self.file.sync_data().map_err(JournalError::io("sync", &self.name))?;
-        self.end += bytes.len() as u64;
-        self.synced_end = self.end;
+        (self.end, self.synced_end) = (end, end);
         Ok(())
     }
 }
