@@ -156,9 +156,9 @@ fn append(journal: &Journal, byte: u8) -> Sequence {
 }
 
 /// An entry of which three make a group.
-fn append_long(journal: &Journal, byte: u8) -> Sequence {
+fn append_long(journal: &Journal, byte: u8) {
     let command = Command { version: 1, core: vec![byte; 600], parts: Vec::new() };
-    journal.append(Kind::Command, |out| command.encode(out)).unwrap()
+    journal.append(Kind::Command, |out| command.encode(out)).unwrap();
 }
 
 #[test]
@@ -185,7 +185,7 @@ fn after_a_failed_sync_the_entries_move_to_a_new_segment_in_a_new_term() {
 
 #[test]
 fn of_a_batch_of_many_groups_a_crash_leaves_all_or_nothing() {
-    let batch = |journal: &Journal| (1..=20).for_each(|byte| drop(append_long(journal, byte)));
+    let batch = |journal: &Journal| (1..=20).for_each(|byte| append_long(journal, byte));
     let mut outcomes = BTreeSet::new();
     for step in 0.. {
         let disk = MemoryDisk::default();
@@ -214,7 +214,7 @@ fn of_a_batch_of_many_groups_a_crash_leaves_all_or_nothing() {
 fn a_hole_in_a_batch_that_was_synced_is_damage_and_one_at_the_end_is_a_torn_tail() {
     let disk = MemoryDisk::default();
     let (journal, ..) = open(&disk, Sequence(0)).unwrap();
-    (1..=20).for_each(|byte| drop(append_long(&journal, byte)));
+    (1..=20).for_each(|byte| append_long(&journal, byte));
     journal.flush(UnixMillis(1)).unwrap();
     let image = disk.image();
     let (name, whole) = image.first_key_value().unwrap();
