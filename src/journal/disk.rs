@@ -13,11 +13,14 @@ pub trait Disk: Send + Sync + Debug {
     fn list(&self) -> io::Result<Vec<String>>;
     /// Opens a file for reading.
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
-    /// Makes a file of `len` zeros, with its space reserved if the file system can; it must not exist.
+    /// Makes a file of `len` zeros, with its space reserved if the file system can; it must not exist. It can be
+    /// read, too.
     fn create(&self, name: &str, len: u64) -> io::Result<Box<dyn DiskFile>>;
     /// Deletes a file.
     fn remove(&self, name: &str) -> io::Result<()>;
-    /// Makes creations and deletions survive a power loss.
+    /// Gives a file another name; a file that has that name already goes.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+    /// Makes creations, deletions and new names survive a power loss.
     fn sync_dir(&self) -> io::Result<()>;
 }
 
@@ -31,7 +34,7 @@ pub trait DiskFile: Send + Sync + Debug {
     }
     /// Fills `buffer` with the bytes at `offset`.
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
-    /// Writes all of `bytes` at `offset`.
+    /// Writes all of `bytes` at `offset`; beyond its end the file grows.
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
     /// Makes what was written survive a power loss.
     fn sync_data(&self) -> io::Result<()>;
@@ -88,6 +91,10 @@ impl Disk for Directory {
 
     fn remove(&self, name: &str) -> io::Result<()> {
         std::fs::remove_file(self.path.join(name))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        std::fs::rename(self.path.join(from), self.path.join(to))
     }
 
     fn sync_dir(&self) -> io::Result<()> {

@@ -1,7 +1,7 @@
 //! A disk in memory that keeps apart what is written and what would survive a power loss.
 //!
 //! A file has its live bytes, its durable bytes, and the writes between them; so has the directory. Every changing
-//! step (create, write, sync, remove, directory sync) is counted, and a fault can be set on the n-th. The image that
+//! step (create, write, sync, remove, rename, directory sync) is counted, and a fault can be set on the n-th. The image that
 //! a crash leaves has all that was synced, and of the rest any choice of 512-byte sectors, lengths and names.
 
 use super::disk::{Disk, DiskFile};
@@ -161,6 +161,15 @@ impl Disk for MemoryDisk {
         Ok(())
     }
 
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut state = self.0.lock();
+        state.step()?;
+        let id = state.id(from)?;
+        state.live.remove(from);
+        state.live.insert(to.to_owned(), id);
+        Ok(())
+    }
+
     fn sync_dir(&self) -> io::Result<()> {
         let mut state = self.0.lock();
         state.step()?;
@@ -192,6 +201,8 @@ impl DiskFile for MemoryFile {
         let mut state = self.disk.0.lock();
         let start = usize::try_from(offset).unwrap();
         let file = &mut state.files[self.id];
+        let len = file.live.len().max(start + bytes.len());
+        file.live.resize(len, 0);
         file.live[start..start + bytes.len()].copy_from_slice(bytes);
         file.unsynced.push((start, bytes.to_vec()));
         state.step()

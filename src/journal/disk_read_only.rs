@@ -47,6 +47,10 @@ impl Disk for ReadOnlyDirectory {
         Ok(())
     }
 
+    fn rename(&self, _from: &str, _to: &str) -> io::Result<()> {
+        Ok(())
+    }
+
     fn sync_dir(&self) -> io::Result<()> {
         Ok(())
     }
