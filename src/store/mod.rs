@@ -7,6 +7,7 @@ pub mod checkpoint;
 mod error;
 mod files;
 mod generation;
+pub mod ids;
 mod manifest;
 mod packed;
 mod piece;
