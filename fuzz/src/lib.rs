@@ -15,6 +15,7 @@ pub mod options;
 pub mod piece;
 pub mod segment;
 pub mod session;
+pub mod slice;
 pub mod timestamp;
 
 /// A target's name, and what is done with one input.
@@ -22,7 +23,7 @@ pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
 #[allow(dead_code, reason = "libFuzzer calls each by its own name")]
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 13] = [
     ("body", body::run),
     ("catalog", catalog::run),
     ("config", config::run),
@@ -34,5 +35,6 @@ pub const TARGETS: [Target; 12] = [
     ("piece", piece::run),
     ("segment", segment::run),
     ("session", session::run),
+    ("slice", slice::run),
     ("timestamp", timestamp::run),
 ];

@@ -6,13 +6,15 @@ use std::sync::OnceLock;
 use flate2::{Compression, write::GzEncoder};
 use tollgate::engine::request::{AuthRequest, Call, Credentials, Usage};
 use tollgate::journal::entry::Entry;
-use tollgate::journal::read_segment;
+use tollgate::journal::{Sequence, read_segment};
 use tollgate::listener::system_clock;
 use tollgate::model::alert::Reached;
 use tollgate::model::amount::Effect;
-use tollgate::model::id::{ApplicationId, MetricSlot};
-use tollgate::model::time::{Minute, Period};
+use tollgate::model::id::{ApplicationId, MetricSlot, ServiceId, TenantId};
+use tollgate::model::idempotency::{BodyHash, IdKey, IdKind, Known, Remembered};
+use tollgate::model::time::{Minute, Period, UnixMillis};
 use tollgate::node::{self, Node};
+use tollgate::store::ids::Slices;
 
 use crate::support::{self, Client};
 
@@ -43,6 +45,7 @@ pub(crate) fn of(name: &str) -> Vec<Vec<u8>> {
         "session" => sessions(),
         "segment" => journal().segments.clone(),
         "entry" => journal().entries.clone(),
+        "slice" => slices(),
         "catalog" => journal().catalogs.clone(),
         _ => pieces(),
     }
@@ -91,6 +94,23 @@ pub(crate) fn words(name: &str) -> &'static [&'static str] {
         ],
         _ => &[],
     }
+}
+
+/// A mark and the file of a slice, of some ids or of more than a block has; and records without one.
+fn slices() -> Vec<Vec<u8>> {
+    let slice = |ids: u64| {
+        let dir = tempfile::tempdir().unwrap();
+        let (slices, _) = Slices::open(dir.path(), [1; 16], UnixMillis(1)).unwrap();
+        let known = |id: u64| Known {
+            key: IdKey::new(TenantId(1), ServiceId(1), IdKind::Request, &id.to_le_bytes()),
+            remembered: Remembered { body: BodyHash(id), outcome: 0, at: UnixMillis(id) },
+        };
+        slices.add(Sequence(7), (0..ids).map(known).collect()).unwrap();
+        let file = std::fs::read_dir(dir.path()).unwrap().next().unwrap().unwrap().path();
+        std::fs::read(file).unwrap()
+    };
+    let mark = |slice: Vec<u8>| [vec![0], slice].concat();
+    vec![mark(slice(3)), mark(slice(150)), mark(slice(0)), slice(120)[4095..4096 + 4080].to_vec()]
 }
 
 const FORMS: &[&str] = &[

@@ -62,7 +62,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
-use crate::journal::{Directory, Disk, DiskFile, NodeId, Sequence};
+use crate::journal::{Directory, Disk, NodeId, Sequence};
 use crate::model::idempotency::{IdKey, Known, Remembered};
 use crate::model::time::UnixMillis;
 use format::{Identity, slice_name};
@@ -358,21 +358,4 @@ impl Slices {
         strays.clear();
         Ok(())
     }
-}
-
-/// Shows the ids of one slice, in order, all of it checked: for tools, and for fuzzing.
-///
-/// # Errors
-/// Storage errors, and the first damage that is found.
-pub fn read_slice(
-    name: &str,
-    file: Box<dyn DiskFile>,
-    mut visit: impl FnMut(&Known),
-) -> Result<(), IdsError> {
-    let slice = Slice::read(name, file)?;
-    let mut records = slice.records();
-    while let Some(known) = records.next()? {
-        visit(&known);
-    }
-    Ok(())
 }

@@ -35,11 +35,7 @@ pub(super) struct Slice {
 impl Slice {
     /// Opens the slice of that name. Its blocks are checked when they are read.
     pub(super) fn open(disk: &dyn Disk, name: &str) -> Result<Slice, IdsError> {
-        Slice::read(name, disk.open(name).map_err(IdsError::io("open", name))?)
-    }
-
-    /// As [`Slice::open`], from a file that is open.
-    pub(super) fn read(name: &str, file: Box<dyn DiskFile>) -> Result<Slice, IdsError> {
+        let file = disk.open(name).map_err(IdsError::io("open", name))?;
         let len = file.len().map_err(IdsError::io("inspect", name))?;
         let mut bytes = vec![0; HEADER_LEN];
         if len < HEADER_LEN as u64 {
