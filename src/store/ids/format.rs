@@ -75,11 +75,13 @@ fn put(bytes: &mut [u8], at: usize, value: &[u8]) {
 }
 
 /// The first 8 bytes of a key: what fences hold, and where in a slice the key lies.
+#[expect(clippy::big_endian_bytes, reason = "keys are ordered byte by byte, and so are their beginnings")]
 pub(super) fn prefix(key: &IdKey) -> u64 {
     u64::from_be_bytes(array_at(&key.0, 0))
 }
 
 /// The other 8 bytes of a key.
+#[expect(clippy::big_endian_bytes, reason = "keys are ordered byte by byte, and so are their beginnings")]
 pub(super) fn suffix(key: &IdKey) -> u64 {
     u64::from_be_bytes(array_at(&key.0, 8))
 }

@@ -14,8 +14,8 @@ pub(super) const NODE: NodeId = [9; 16];
 /// Keys of few beginnings, so that several blocks begin the same.
 pub(super) fn key(number: u64) -> IdKey {
     let mut key = [0; 16];
-    key[..8].copy_from_slice(&(number % 3).to_be_bytes());
-    key[8..].copy_from_slice(&number.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes());
+    key[..8].copy_from_slice(&(number % 3).to_le_bytes());
+    key[8..].copy_from_slice(&number.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_le_bytes());
     IdKey(key)
 }
 
