@@ -31,8 +31,9 @@ use std::time::Instant;
 use dashmap::DashMap;
 use floor::Floor;
 use siphasher::sip128::{Hasher128, SipHasher24};
+use smallvec::SmallVec;
 use tollgate::engine::request::{Answer, AuthRequest, Call, Credentials, Usage};
-use tollgate::engine::{BindRequest, BoundRequest, Engine, Handle, Recovery, Scope};
+use tollgate::engine::{BindRequest, BoundRequest, Engine, Handle, Recovery, Scope, WARM_MAX, Whom};
 use tollgate::journal::{Journal, Options, Sequence};
 use tollgate::listener::{Clock, system_clock};
 use tollgate::model::amount::Effect;
@@ -157,7 +158,12 @@ impl Subject {
         };
         for batch in order.chunks(BATCH) {
             let mut moment = self.engine.moment((self.clock)());
-            for handle in batch {
+            for (at, handle) in batch.iter().enumerate() {
+                if at % WARM_MAX == 0 {
+                    let next: SmallVec<[_; WARM_MAX]> =
+                        batch[at..].iter().take(WARM_MAX).map(|it| Whom::Bound(*it)).collect();
+                    moment.warm(&next);
+                }
                 let remaining = moment.bound(*handle, Scope::Service(self.service), &request, remaining);
                 assert_ne!(black_box(remaining), Ok(None));
             }
@@ -168,7 +174,15 @@ impl Subject {
         let usage: Vec<_> = self.names.iter().map(|name| (name.as_str(), Effect::Add(1))).collect();
         for batch in order.chunks(BATCH) {
             let mut moment = self.engine.moment((self.clock)());
-            for number in batch {
+            for (at, number) in batch.iter().enumerate() {
+                if at % WARM_MAX == 0 {
+                    let key = |number: &u32| Whom::UserKey {
+                        service: self.service,
+                        text: &self.keys[*number as usize],
+                    };
+                    let next: SmallVec<[_; WARM_MAX]> = batch[at..].iter().take(WARM_MAX).map(key).collect();
+                    moment.warm(&next);
+                }
                 let request = AuthRequest {
                     call: Call::Authrep,
                     oauth: false,

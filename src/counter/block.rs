@@ -101,6 +101,17 @@ impl Block {
         }
     }
 
+    /// Reads a word of the cell that is in the place.
+    pub(super) fn touch(&self) -> u32 {
+        self.first.slot.0
+    }
+
+    /// Reads a word of each of the first few cells that are not.
+    pub(super) fn touch_beyond(&self) -> u32 {
+        const FEW: usize = 8;
+        self.rest.iter().take(FEW).fold(0, |sum, cell| sum ^ cell.slot.0)
+    }
+
     /// Begins to fetch the cells that are not in the place: from here to their use other things are looked up.
     pub(super) fn fetch(&self) {
         let slot = |cell: &Cell| cell.slot;

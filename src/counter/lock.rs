@@ -19,6 +19,14 @@ impl<T> ShardLock<T> {
     }
 }
 
+impl<T> ShardLock<T> {
+    /// As [`ShardLock::lock`], unless somebody else holds it.
+    pub(super) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        yield_in_tests();
+        self.0.try_lock()
+    }
+}
+
 #[cfg(not(test))]
 #[inline(always)]
 fn yield_in_tests() {}

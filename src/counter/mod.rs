@@ -58,6 +58,7 @@ mod shard;
 pub mod snapshot;
 mod store;
 mod waiting;
+mod warm;
 
 pub use block::Counts;
 pub use facts::{Facts, Note};
@@ -65,6 +66,7 @@ pub use holds::Taken;
 pub use many::{Many, SUBJECTS_MAX};
 pub use pending::{Batch, PendingKind, PendingReservation, PendingUsage};
 pub use store::{Copied, Counters, Met, SHARDS, Stale, SubjectGuard, WAITING_MAX};
+pub use warm::WARM_MAX;
 
 #[cfg(test)]
 mod tests;

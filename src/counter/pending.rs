@@ -221,6 +221,11 @@ impl Batch {
         std::hint::black_box(self.records.get(record as usize).map(|record| record.terms));
     }
 
+    /// Reads a word of a record.
+    pub(super) fn touch(&self, record: u32) -> u32 {
+        self.records.get(record as usize).map_or(0, |record| record.terms)
+    }
+
     fn number_of(&mut self, terms: Terms) -> u32 {
         let known = self.terms.iter().rposition(|known| *known == terms);
         let number = known.unwrap_or_else(|| {

@@ -83,6 +83,18 @@ impl Shard {
         }
     }
 
+    /// Reads a word of each cache line of a place.
+    pub(super) fn touch(&self, place: u32) -> u32 {
+        self.places.get(place as usize).map_or(0, |it| it.pass ^ it.block.touch())
+    }
+
+    /// Reads a word of each cache line that a decision needs and that is not in the place.
+    pub(super) fn touch_beyond(&self, place: u32) -> u32 {
+        let Some(it) = self.places.get(place as usize) else { return 0 };
+        let record = if it.open_epoch == self.epoch { self.pending.touch(it.open) } else { 0 };
+        record ^ it.block.touch_beyond()
+    }
+
     /// Who the subject of that generation is.
     pub(super) fn application(&self, place: u32, generation: u32) -> Option<ApplicationId> {
         self.places.get(place as usize).filter(|it| it.generation == generation)?.application()

@@ -134,6 +134,11 @@ impl Counters {
         Ok(shard)
     }
 
+    /// A shard, unless somebody else holds it.
+    pub(super) fn try_lock_shard(&self, number: u32) -> Option<MutexGuard<'_, Shard>> {
+        self.shards[number as usize].try_lock()
+    }
+
     /// How many future-dated items wait, to be counted on.
     pub(super) fn waiting_total(&self) -> &AtomicUsize {
         &self.waiting

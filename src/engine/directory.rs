@@ -18,7 +18,9 @@ use std::hash::{BuildHasherDefault, Hasher};
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
 use siphasher::sip128::{Hash128, Hasher128, SipHasher24};
+use smallvec::SmallVec;
 
+use crate::counter::WARM_MAX;
 use crate::model::catalog::{Catalog, Change, Key};
 use crate::model::id::Subject;
 
@@ -148,6 +150,25 @@ impl Directory {
     /// Where a key of an application leads.
     pub(super) fn application(&self, key: Key<'_>) -> Option<Subject> {
         self.applications.get(&self.fingerprint(key)).map(|subject| *subject)
+    }
+
+    /// Looks at all of `keys` before it waits for any of them to come from memory, and appends where they lead. A hint:
+    /// a part of the map that is being written is left out.
+    pub(super) fn warm(&self, keys: &[Key<'_>], indices: &mut SmallVec<[u32; WARM_MAX]>) {
+        // Locks are barriers for the processor, so they come first.
+        let locked: SmallVec<[_; WARM_MAX]> = keys
+            .iter()
+            .filter_map(|key| {
+                let fingerprint = self.fingerprint(*key);
+                let hash = self.applications.hash_usize(&fingerprint);
+                let shard = &self.applications.shards()[self.applications.determine_shard(hash)];
+                Some((fingerprint, hash as u64, shard.try_read()?))
+            })
+            .collect();
+        for (fingerprint, hash, shard) in &locked {
+            let found = shard.get(*hash, |(known, _)| known == fingerprint);
+            indices.extend(found.map(|(_, subject)| subject.get().index));
+        }
     }
 
     /// The id of the record that any other key leads to.

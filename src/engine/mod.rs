@@ -94,9 +94,10 @@ pub use explain::{
 };
 pub use flush::{FLUSH_INTERVAL, FlushHealth, NotDurable, Ticket};
 pub use handle::{Handle, Scope};
-pub use moment::Moment;
+pub use moment::{Moment, Whom};
 pub use recover::{RecoverError, Recovery};
 
+pub use crate::counter::WARM_MAX;
 use crate::counter::snapshot::SubjectImage;
 use crate::counter::{Counters, SHARDS};
 use crate::journal::Journal;

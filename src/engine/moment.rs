@@ -4,11 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use arc_swap::Guard;
+use smallvec::SmallVec;
 
 use super::Engine;
+use super::handle::Handle;
 use super::resolve::Unresolved;
-use crate::counter::Met;
-use crate::model::catalog::Catalog;
+use crate::counter::{Met, WARM_MAX};
+use crate::model::catalog::{Catalog, Key};
+use crate::model::id::ServiceId;
 use crate::model::time::UnixMillis;
 
 /// Decides requests that came together. Made after they were read and kept no longer than it takes to decide them: a
@@ -19,6 +22,27 @@ pub struct Moment<'e> {
     /// What [`Engine::publishing`] was before `catalog` was loaded.
     seen: u64,
     catalog: Guard<Arc<Catalog>>,
+}
+
+/// By what a call names an application.
+#[derive(Clone, Copy)]
+pub enum Whom<'a> {
+    /// A handle.
+    Bound(Handle),
+    /// A key that stands for it.
+    UserKey {
+        /// Of this service.
+        service: ServiceId,
+        /// The key.
+        text: &'a str,
+    },
+    /// Its public id.
+    AppId {
+        /// Of this service.
+        service: ServiceId,
+        /// The id.
+        text: &'a str,
+    },
 }
 
 impl Engine {
@@ -40,6 +64,25 @@ impl Moment<'_> {
     #[must_use]
     pub fn catalog(&self) -> &Catalog {
         &self.catalog
+    }
+
+    /// Has what calls of these applications will need be fetched from memory all at once; of more than [`WARM_MAX`]
+    /// the first. Pays from a few calls on, and changes nothing.
+    pub fn warm(&self, whom: &[Whom<'_>]) {
+        let engine = self.engine;
+        let mut indices = SmallVec::<[u32; WARM_MAX]>::new();
+        let mut keys = SmallVec::<[Key<'_>; WARM_MAX]>::new();
+        for whom in whom.iter().take(WARM_MAX) {
+            match *whom {
+                Whom::Bound(handle) => indices.push(handle.index()),
+                Whom::UserKey { service, text } => keys.push(Key::UserKey { service, text }),
+                Whom::AppId { service, text } => keys.push(Key::AppId { service, text }),
+            }
+        }
+        if !keys.is_empty() {
+            engine.directory.warm(&keys, &mut indices);
+        }
+        engine.counters.warm(&indices);
     }
 
     /// Locks whoever is at `index`.

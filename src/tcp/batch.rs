@@ -1,9 +1,11 @@
 //! BATCH: several requests in one frame, decided in order; each sees what those before it counted.
 
+use super::ahead;
 use super::call::decide;
 use super::receipt::{report, settle};
 use super::refused::Refused;
 use super::session::Turn;
+use crate::engine::WARM_MAX;
 use crate::wire::{BatchAnswer, Call, Flags, Item, Items, Operation, Status, WireError};
 
 /// Decides all items, and appends the answer's body. Whether anything was counted.
@@ -12,7 +14,12 @@ pub(super) fn batch(turn: &mut Turn<'_>, items: Items<'_>, durable: bool, out: &
     let mut counted = false;
     // Bodies are written beside first: an item's head comes before it, and says how it fared.
     let mut body = Vec::with_capacity(128);
-    for item in items {
+    let mut left = items;
+    for at in 0.. {
+        if at % WARM_MAX == 0 {
+            ahead::items(turn, left);
+        }
+        let Some(item) = left.next() else { break };
         body.clear();
         let status = match one(turn, &item, durable, &mut body) {
             Ok(it) => {

@@ -50,6 +50,7 @@
 //! [`wire`]: crate::wire
 //! [`Moment`]: crate::engine::Moment
 
+mod ahead;
 mod batch;
 mod call;
 mod connection;

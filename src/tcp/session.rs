@@ -1,5 +1,6 @@
 //! One conversation as a function of bytes: what has come, what is answered. No socket, no timer, no waiting.
 
+use super::ahead;
 use super::batch::{batch, waits_by_itself};
 use super::call::{bind, decide};
 use super::greeting::{self, Access, Granted, Greeted, Greeting, Rejected, Room};
@@ -135,7 +136,11 @@ impl Session {
 
     /// Answers frames one after the other.
     fn converse(&mut self, turn: &mut Turn<'_>, input: &[u8], outbox: &mut Outbox, step: &mut Step) {
+        let mut seen = 0;
         while !self.is_over() {
+            if step.used >= seen {
+                seen = step.used + ahead::frames(turn, &input[step.used..], self.frame_max);
+            }
             if outbox.ready.len() >= READY_BYTES_MAX {
                 step.is_full = true;
                 return;

@@ -127,6 +127,44 @@ impl<'a> Call<'a> {
     }
 }
 
+/// Whom a call is about, as far as can be told without reading it whole.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Peek<'a> {
+    /// The handle; `None` if fields name the application.
+    pub handle: Option<u64>,
+    /// Id of the service.
+    pub service: Option<&'a str>,
+    /// Key that stands for the application.
+    pub user_key: Option<&'a str>,
+    /// Public id of the application.
+    pub app_id: Option<&'a str>,
+}
+
+impl<'a> Peek<'a> {
+    /// Looks into the body of an operation on one application; `None` if something is wrong with what it looks at.
+    #[must_use]
+    pub fn at(body: &'a [u8]) -> Option<Peek<'a>> {
+        let fixed = Reader::new(body, FIXED_LEN).ok()?;
+        let handle = fixed.u64(8);
+        if handle != 0 {
+            return Some(Peek { handle: Some(handle), ..Peek::default() });
+        }
+        let rows = usize::from(fixed.u8(2)) * ROW_LEN;
+        let mut fields = Fields::new(fixed.rest.get(rows..)?, body.len());
+        let mut peek = Peek::default();
+        while let Some((tag, value)) = fields.take().ok()? {
+            let place = match tag {
+                Tag::SERVICE => &mut peek.service,
+                Tag::USER_KEY => &mut peek.user_key,
+                Tag::APP_ID => &mut peek.app_id,
+                _ => continue,
+            };
+            *place = Some(text(tag, value).ok()?);
+        }
+        Some(peek)
+    }
+}
+
 /// The value of a USAGE field.
 fn usage(value: &[u8]) -> Result<(&str, Effect), WireError> {
     let wrong = WireError::FieldValue { tag: Tag::USAGE.0 };

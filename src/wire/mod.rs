@@ -20,7 +20,7 @@ mod tests;
 pub use answer::{Bound, Decision, Failure, Goodbye, Mark, Outcome, Pong, Receipt, Stats};
 pub use batch::{BatchAnswer, Item, ItemAnswer, Items, put_batch};
 pub use body::{Fields, Reader};
-pub use call::{Call, Row, Rows, UsageNames, put_bind, put_call};
+pub use call::{Call, Peek, Row, Rows, UsageNames, put_bind, put_call};
 pub use code::{Feature, Flags, Method, Operation, Reason, Status, Tag};
 pub use frame::{FRAME_MAX_DEFAULT, FRAME_MAX_GREATEST, FRAME_MAX_LEAST, Frame, HEADER_LEN, Header, split};
 pub use handshake::{
