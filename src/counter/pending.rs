@@ -188,32 +188,55 @@ impl Batch {
         usage: &Usage,
         effects: &[(MetricSlot, Effect)],
     ) -> u32 {
+        let is_set = |(_, effect): &&(MetricSlot, Effect)| matches!(effect, Effect::Set(_));
         let mut open = open.unwrap_or(NONE);
-        for kind in [PendingKind::Set, PendingKind::Add] {
-            let of_kind = |effect: &Effect| matches!(effect, Effect::Add(_)) == (kind == PendingKind::Add);
-            let mut some = effects.iter().filter(|(_, effect)| of_kind(effect)).peekable();
-            if some.peek().is_none() {
-                continue;
-            }
-            let Usage { application, contract, dated, counted } = *usage;
-            let terms = self.number_of(Terms { contract, dated, counted, kind });
-            let is_new = self.records.get(open as usize).is_none_or(|record| record.terms != terms);
-            if is_new {
-                open = self.add(application, terms);
-            }
-            let mut near = open;
-            for (slot, effect) in some {
-                let amount = effect.amount().min(COUNT_MAX);
-                // A request names each counter once, so a new record has none of them; and if another request was as
-                // this one, the next is where that one had it.
-                near = self
-                    .find(near, *slot)
-                    .or_else(|end| if is_new { Err(end) } else { self.find(open, *slot) })
-                    .unwrap_or_else(|end| self.room(end));
-                self.accumulate(near, *slot, amount, kind);
+        // Few requests set anything.
+        if effects.iter().any(|effect| is_set(&effect)) {
+            open = self.record_kind(open, usage, PendingKind::Set, effects.iter().filter(is_set));
+            if effects.iter().all(|effect| is_set(&effect)) {
+                return open;
             }
         }
+        self.record_kind(open, usage, PendingKind::Add, effects.iter().filter(|effect| !is_set(effect)))
+    }
+
+    fn record_kind<'e>(
+        &mut self,
+        mut open: u32,
+        usage: &Usage,
+        kind: PendingKind,
+        effects: impl Iterator<Item = &'e (MetricSlot, Effect)>,
+    ) -> u32 {
+        let Usage { application, contract, dated, counted } = *usage;
+        let terms = self.number_of(Terms { contract, dated, counted, kind });
+        let is_new = self.records.get(open as usize).is_none_or(|record| record.terms != terms);
+        if is_new {
+            open = self.add(application, terms);
+        }
+        let mut near = open;
+        for (slot, effect) in effects {
+            let amount = effect.amount().min(COUNT_MAX);
+            // If another request was as this one, the counter is where that one had it: behind the one before. A request
+            // names each counter once, so a new record has none of them.
+            let takes = is_new || near == open;
+            near = match self.accumulate(near, *slot, amount, kind, takes) {
+                Ok(at) => at,
+                Err(end) => self.accumulate_anywhere(if takes { end } else { open }, *slot, amount, kind),
+            };
+        }
         open
+    }
+
+    /// Counts in the record from `at` on that has the slot, or has room for it, or is made for it. Returns which.
+    fn accumulate_anywhere(&mut self, at: u32, slot: MetricSlot, amount: u64, kind: PendingKind) -> u32 {
+        self.accumulate(at, slot, amount, kind, true).unwrap_or_else(|end| {
+            let Some(application) = self.records.get(end as usize).map(|it| it.application) else {
+                return end;
+            };
+            let further = self.add(application, NONE);
+            self.records[end as usize].next = further;
+            self.accumulate(further, slot, amount, kind, true).unwrap_or(further)
+        })
     }
 
     /// Begins to fetch a record, for a little later.
@@ -241,42 +264,33 @@ impl Batch {
         u32::try_from(self.records.len() - 1).unwrap_or(NONE)
     }
 
-    /// The record, from `at` on, that has the slot; or the last one.
-    fn find(&self, mut at: u32, slot: MetricSlot) -> Result<u32, u32> {
+    /// Counts in the first record from `at` on that has the slot, or, with `takes`, has room for it. Returns which it was; if
+    /// there is none, the last.
+    fn accumulate(
+        &mut self,
+        mut at: u32,
+        slot: MetricSlot,
+        amount: u64,
+        kind: PendingKind,
+        takes: bool,
+    ) -> Result<u32, u32> {
         loop {
-            let Some(record) = self.records.get(at as usize) else { return Err(at) };
-            if record.slots.contains(&slot) {
-                return Ok(at);
+            let Some(record) = self.records.get_mut(at as usize) else { return Err(at) };
+            // Slots are taken in order: behind a vacant one there is none, and no further record.
+            for (known, total) in record.slots.iter_mut().zip(&mut record.amounts) {
+                if *known == slot || takes && *known == VACANT {
+                    *known = slot;
+                    *total = match kind {
+                        PendingKind::Add => (*total + amount).min(COUNT_MAX),
+                        PendingKind::Set => amount,
+                    };
+                    return Ok(at);
+                }
             }
             if record.next == NONE {
                 return Err(at);
             }
             at = record.next;
-        }
-    }
-
-    /// A record with room, at `end` or after it.
-    fn room(&mut self, end: u32) -> u32 {
-        let Some(record) = self.records.get(end as usize) else { return end };
-        if record.slots.contains(&VACANT) {
-            return end;
-        }
-        let further = self.add(record.application, NONE);
-        self.records[end as usize].next = further;
-        further
-    }
-
-    fn accumulate(&mut self, at: u32, slot: MetricSlot, amount: u64, kind: PendingKind) {
-        let Some(Record { slots, amounts, .. }) = self.records.get_mut(at as usize) else { return };
-        for (known, total) in slots.iter_mut().zip(amounts) {
-            if *known == slot || *known == VACANT {
-                *known = slot;
-                *total = match kind {
-                    PendingKind::Add => (*total + amount).min(COUNT_MAX),
-                    PendingKind::Set => amount,
-                };
-                return;
-            }
         }
     }
 }

@@ -12,27 +12,26 @@ use crate::wire::{BatchAnswer, Call, Flags, Item, Items, Operation, Status, Wire
 pub(super) fn batch(turn: &mut Turn<'_>, items: Items<'_>, durable: bool, out: &mut Vec<u8>) -> bool {
     let mut answers = BatchAnswer::begin(out);
     let mut counted = false;
-    // Bodies are written beside first: an item's head comes before it, and says how it fared.
-    let mut body = Vec::with_capacity(128);
     let mut left = items;
     for at in 0.. {
         if at % WARM_MAX == 0 {
             ahead::items(turn, left);
         }
         let Some(item) = left.next() else { break };
-        body.clear();
-        let status = match one(turn, &item, durable, &mut body) {
-            Ok(it) => {
-                counted |= it;
-                Status::OK
+        answers.item_as_it_fares(item.operation, |out| {
+            let begin = out.len();
+            match one(turn, &item, durable, out) {
+                Ok(it) => {
+                    counted |= it;
+                    Status::OK
+                }
+                Err(refused) => {
+                    out.truncate(begin);
+                    refused.put_item(out);
+                    refused.status
+                }
             }
-            Err(refused) => {
-                body.clear();
-                refused.put_item(&mut body);
-                refused.status
-            }
-        };
-        answers.item(item.operation, status, |out| out.extend_from_slice(&body));
+        });
     }
     answers.end(true);
     counted
@@ -64,6 +63,10 @@ fn one(turn: &mut Turn<'_>, item: &Item<'_>, durable: bool, out: &mut Vec<u8>) -
         Operation::COMMIT | Operation::CANCEL => {
             settle(turn, operation, flags, &Call::read_longer(body)?, durable, out).map(|()| true)
         }
-        _ => decide(turn, operation, flags, &Call::read(body)?, out),
+        _ => {
+            let mut call = Call::default();
+            call.fill(body)?;
+            decide(turn, operation, flags, &call, out)
+        }
     }
 }

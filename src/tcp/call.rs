@@ -4,7 +4,7 @@ use super::refused::Refused;
 use super::server::Server;
 use super::session::Turn;
 use super::telemetry::Tally;
-use super::usage::{application, asked, by_name, by_slot, service};
+use super::usage::{Slots, application, asked, by_name, put_slots, service};
 use crate::engine::request::{Answer, AuthRequest, Call as Asked, Credentials, UsageReport};
 use crate::engine::{BindRequest, BoundRequest, Handle};
 use crate::model::time::{Period, UnixMillis, Windows, window_secs};
@@ -28,7 +28,8 @@ pub(super) fn decide(
     let mut render =
         Rendering { what, operation, all_reports, degraded: turn.degraded, now: turn.moment.now(), out };
     let decided = if let Some(handle) = call.handle {
-        let usage = by_slot(turn, handle, call)?;
+        let mut usage = Slots::new();
+        put_slots(turn, handle, call, &mut usage)?;
         let request = BoundRequest {
             call: what,
             usage: &usage,

@@ -239,7 +239,9 @@ impl Session {
         let mut ticket = None;
         match operation {
             Operation::AUTHREP | Operation::AUTHORIZE | Operation::CHECK => {
-                let counted = decide(turn, operation, flags, &Call::read(body)?, out)?;
+                let mut call = Call::default();
+                call.fill(body)?;
+                let counted = decide(turn, operation, flags, &call, out)?;
                 ticket = (asked && counted).then(|| turn.server.engine.ticket());
             }
             Operation::REPORT => {

@@ -89,7 +89,19 @@ pub(super) fn asked<'r>(
 
 /// The usage of a call by handle: its rows, then what it names.
 pub(super) fn by_slot(turn: &mut Turn<'_>, handle: u64, call: &Call<'_>) -> Result<Slots, Refused> {
-    let mut slots: Slots = call.rows.iter().map(|(slot, effect)| (slot, bounded(effect))).collect();
+    let mut slots = Slots::new();
+    put_slots(turn, handle, call, &mut slots)?;
+    Ok(slots)
+}
+
+/// As [`by_slot`], where the slots are to be.
+pub(super) fn put_slots(
+    turn: &mut Turn<'_>,
+    handle: u64,
+    call: &Call<'_>,
+    slots: &mut Slots,
+) -> Result<(), Refused> {
+    slots.extend(call.rows.iter().map(|(slot, effect)| (slot, bounded(effect))));
     if !call.usage.is_empty() {
         let (_, service) = bound_to(turn, handle)?;
         let service = turn.moment.catalog().services.get(service.0).ok_or(Refused::STALE)?;
@@ -98,7 +110,7 @@ pub(super) fn by_slot(turn: &mut Turn<'_>, handle: u64, call: &Call<'_>) -> Resu
             slots.push((metric.slot, bounded(*effect)));
         }
     }
-    Ok(slots)
+    Ok(())
 }
 
 /// The usage of a call by fields: its rows under the names that `catalog` has for them, then what it names. Without rows

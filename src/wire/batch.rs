@@ -99,12 +99,20 @@ impl<'a> BatchAnswer<'a> {
 
     /// Writes the answer to an item; `body` appends its body.
     pub fn item(&mut self, to: Operation, status: Status, body: impl FnOnce(&mut Vec<u8>)) {
+        self.item_as_it_fares(to, |out| {
+            body(out);
+            status
+        });
+    }
+
+    /// Writes the answer to an item; `body` appends its body, and says then how it fared.
+    pub fn item_as_it_fares(&mut self, to: Operation, body: impl FnOnce(&mut Vec<u8>) -> Status) {
         let at = self.out.len();
-        let [s0, s1] = status.0.to_le_bytes();
-        self.out.extend_from_slice(&[0, 0, to.answer().0, 0, s0, s1, 0, 0]);
-        body(self.out);
+        self.out.extend_from_slice(&[0, 0, to.answer().0, 0, 0, 0, 0, 0]);
+        let status = body(self.out);
         let length = u16::try_from(self.out.len() - at).unwrap_or(u16::MAX);
         self.out[at..at + 2].copy_from_slice(&length.to_le_bytes());
+        self.out[at + 4..at + 6].copy_from_slice(&status.0.to_le_bytes());
         self.count += 1;
     }
 

@@ -18,7 +18,7 @@ const FIXED_LEN_LONGER: usize = 24;
 pub type Row = (MetricSlot, Effect);
 
 /// Usage by name, of small requests without an allocation.
-pub type UsageNames<'a> = SmallVec<[(&'a str, Effect); 8]>;
+pub type UsageNames<'a> = SmallVec<[(&'a str, Effect); 4]>;
 
 /// The body of AUTHORIZE, AUTHREP, CHECK, REPORT, RESERVE, COMMIT, CANCEL, QUERY and BIND.
 #[derive(Clone, Default, Debug)]
@@ -30,7 +30,7 @@ pub struct Call<'a> {
     /// Usage by name.
     pub usage: UsageNames<'a>,
     /// Metrics by name (BIND, QUERY).
-    pub metrics: SmallVec<[&'a str; 8]>,
+    pub metrics: Vec<&'a str>,
     /// Seconds to live (RESERVE).
     pub ttl_s: u32,
     /// Which reservation (COMMIT, CANCEL).
@@ -61,7 +61,18 @@ impl<'a> Call<'a> {
     /// # Errors
     /// It is not what the specification says.
     pub fn read(body: &'a [u8]) -> Result<Call<'a>, WireError> {
-        Call::of(body, FIXED_LEN)
+        let mut call = Call::default();
+        call.fill(body)?;
+        Ok(call)
+    }
+
+    /// As [`Call::read`], into a default call: it is a third of a kilobyte, and most of what a short call costs to read would be
+    /// handing it on.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn fill(&mut self, body: &'a [u8]) -> Result<(), WireError> {
+        self.fill_after(body, FIXED_LEN)
     }
 
     /// Reads the body of RESERVE, COMMIT or CANCEL: also time to live and reservation, whichever it is.
@@ -70,8 +81,9 @@ impl<'a> Call<'a> {
     /// It is not what the specification says.
     pub fn read_longer(body: &'a [u8]) -> Result<Call<'a>, WireError> {
         let fixed = Reader::new(body, FIXED_LEN_LONGER)?;
-        let call = Call::of(body, FIXED_LEN_LONGER)?;
-        Ok(Call { ttl_s: fixed.u32(16), reservation: fixed.u64(16), ..call })
+        let mut call = Call { ttl_s: fixed.u32(16), reservation: fixed.u64(16), ..Call::default() };
+        call.fill_after(body, FIXED_LEN_LONGER)?;
+        Ok(call)
     }
 
     /// Reads the body of BIND, which has fields only.
@@ -84,16 +96,13 @@ impl<'a> Call<'a> {
         Ok(call)
     }
 
-    fn of(body: &'a [u8], least: usize) -> Result<Call<'a>, WireError> {
+    fn fill_after(&mut self, body: &'a [u8], least: usize) -> Result<(), WireError> {
         let fixed = Reader::new(body, least)?;
         let rows = usize::from(fixed.u8(2)) * ROW_LEN;
         let (rows, fields) = fixed.rest.split_at_checked(rows).ok_or(WireError::Truncated)?;
-        let handle = Some(fixed.u64(8)).filter(|handle| *handle != 0);
-        let mut call = Call { handle, rows: Rows(rows), ..Call::default() };
-        if !fields.is_empty() {
-            call.fields(Fields::new(fields, body.len()))?;
-        }
-        Ok(call)
+        self.handle = Some(fixed.u64(8)).filter(|handle| *handle != 0);
+        self.rows = Rows(rows);
+        if fields.is_empty() { Ok(()) } else { self.fields(Fields::new(fields, body.len())) }
     }
 
     fn fields(&mut self, mut fields: Fields<'a>) -> Result<(), WireError> {
