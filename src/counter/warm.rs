@@ -38,3 +38,38 @@ impl Counters {
         black_box(read(|shard, place| shard.touch_beyond(place)));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::counter::Batch;
+    use crate::model::amount::Effect;
+    use crate::model::id::{ApplicationId, MetricSlot};
+    use crate::model::time::{Minute, Period};
+
+    #[test]
+    fn nothing_is_changed_or_waited_for_whoever_is_asked_for() {
+        let counters = Counters::default();
+        let subjects: Vec<_> = (1..=200).map(|id| counters.occupy(ApplicationId(id))).collect();
+        for subject in &subjects {
+            let mut subject = counters.lock(*subject, 0, Minute(9)).unwrap();
+            let effects: Vec<_> = (0..12).map(|slot| (MetricSlot(slot), Effect::Add(3))).collect();
+            subject.apply(None, &effects, 0);
+        }
+        // Twice the same, several of one shard, none that is there, too many.
+        for indices in
+            [&[0, 0, 64, 128, 5, 199][..], &[u32::MAX, 200, 1 << 20], &[], &(0..200).collect::<Vec<_>>()]
+        {
+            counters.warm(indices);
+        }
+        let pending: usize =
+            (0..SHARDS).map(|shard| counters.cut(shard, 0, Batch::default()).iter().count()).sum();
+        assert_eq!(pending, 200);
+        for subject in subjects {
+            let held = counters.lock(subject, 0, Minute(9)).unwrap();
+            // Its shard is held here.
+            counters.warm(&[subject.index, subject.index + SHARDS, 3]);
+            assert_eq!(held.count(MetricSlot(7), Period::Day), 3);
+        }
+    }
+}

@@ -76,6 +76,14 @@ impl Said {
     }
 }
 
+/// Whether a look into a body tells what reading it tells.
+fn is_peeked_at(body: &[u8], call: &Call<'_>) -> bool {
+    let by_fields =
+        Peek { handle: None, service: call.service, user_key: call.user_key, app_id: call.app_id };
+    let by_handle = Peek { handle: call.handle, ..Peek::default() };
+    Peek::at(body) == Some(if call.handle.is_some() { by_handle } else { by_fields })
+}
+
 proptest! {
     #[test]
     fn calls_are_read_as_they_were_written(said in said()) {
@@ -86,8 +94,11 @@ proptest! {
         prop_assert_eq!(call.rows.iter().collect::<Vec<_>>(), said.rows.clone());
         prop_assert_eq!(call.handle, said.handle);
 
+        prop_assert!(is_peeked_at(&bytes, &call));
+
         let mut longer = Vec::new();
         put_call(&mut longer, &said.call(), &said.rows, true);
+        prop_assert!(is_peeked_at(&longer, &call));
         let call = Call::read_longer(&longer).unwrap();
         said.is_read_by(&call);
         prop_assert_eq!(call.reservation, said.last);
@@ -120,7 +131,10 @@ proptest! {
         if let Ok(Some((header, body))) = split(&bytes, FRAME_MAX_DEFAULT) {
             prop_assert_eq!(header.length as usize, HEADER_LEN + body.len());
         }
-        let _ = (Call::read(&bytes), Call::read_longer(&bytes), Call::read_bind(&bytes));
+        if let Ok(call) = Call::read(&bytes) {
+            prop_assert!(is_peeked_at(&bytes, &call));
+        }
+        let _ = (Call::read_longer(&bytes), Call::read_bind(&bytes));
         let _ = (Hello::read(&bytes), Proof::read(&bytes), Challenge::read(&bytes), Welcome::read(&bytes));
         let _ = (Decision::read(&bytes).map(drop), Receipt::read(&bytes), Bound::read(&bytes));
         let _ = (Failure::read(&bytes), Pong::read(&bytes), Stats::read(&bytes), Goodbye::read(&bytes));
