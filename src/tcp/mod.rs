@@ -55,6 +55,7 @@ mod call;
 mod connection;
 mod greeting;
 mod outbox;
+mod promise;
 mod query;
 mod receipt;
 mod refused;
