@@ -122,8 +122,15 @@ fn catalog(catalog: &CatalogReport) -> String {
 fn service(service: &ServiceReport) -> String {
     let row = &service.row;
     let mut text = format!(
-        "\nService {} ({}) of tenant {}: {}, backend version {}, {} tokens (not shown), {} applications\n\n",
-        row.id, row.name, row.tenant, row.state, row.backend_version, row.tokens, row.applications
+        "\nService {} ({}) of tenant {}: {}, backend version {}{}, {} tokens (not shown), {} applications\n\n",
+        row.id,
+        row.name,
+        row.tenant,
+        row.state,
+        row.backend_version,
+        row.promise.as_ref().map_or_else(String::new, |promise| format!(", answers {promise}")),
+        row.tokens,
+        row.applications
     );
     let metrics = service.metric_list.iter();
     let rows: Vec<_> =

@@ -26,6 +26,15 @@ pub struct UnixUser {
     pub service: Option<String>,
 }
 
+/// What answers promise of what their calls count.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Promise {
+    /// It is on disk.
+    Durable,
+    /// It is on disk within 50 ms.
+    Interval,
+}
+
 /// What protects the listeners, and their limits.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Listeners {
@@ -35,6 +44,12 @@ pub struct Listeners {
     pub admin_tls: Option<Tls>,
     /// Certificate of the listener for the binary protocol.
     pub tcp_tls: Option<Tls>,
+    /// What answers of the Service Management API promise unless request or service say otherwise.
+    pub http_promise: Option<Promise>,
+    /// The same of the binary protocol by TCP.
+    pub tcp_promise: Option<Promise>,
+    /// The same of the binary protocol by the Unix socket.
+    pub unix_promise: Option<Promise>,
     /// Who may use the Unix socket besides the node's own user and root.
     pub unix_users: Vec<UnixUser>,
     /// The most connections of one address (of one /64 network by IPv6); loopback is not bounded by it.
@@ -53,6 +68,9 @@ impl Default for Listeners {
             http_tls: None,
             admin_tls: None,
             tcp_tls: None,
+            http_promise: None,
+            tcp_promise: None,
+            unix_promise: None,
             unix_users: Vec::new(),
             connections_per_peer_max: 512,
             head_timeout: Duration::from_secs(10),
@@ -148,6 +166,9 @@ pub(super) fn resolve(
     if !(1..=1_000_000).contains(&per_peer) {
         problems.push(format!("connections_per_peer_max: {per_peer} is not between 1 and 1000000"));
     }
+    let http_promise = promise("http_promise", settings.http_promise.take(), problems);
+    let tcp_promise = promise("tcp_promise", settings.tcp_promise.take(), problems);
+    let unix_promise = promise("unix_promise", settings.unix_promise.take(), problems);
     let default = Listeners::default();
     let mut timeout = |key: &str, written: Option<u64>, default: Duration| {
         let seconds = written.unwrap_or(default.as_secs());
@@ -164,6 +185,9 @@ pub(super) fn resolve(
         http_tls,
         admin_tls,
         tcp_tls,
+        http_promise,
+        tcp_promise,
+        unix_promise,
         unix_users,
         connections_per_peer_max: per_peer,
         head_timeout: timeout("head_timeout_s", settings.head_timeout_s, default.head_timeout),
@@ -171,6 +195,17 @@ pub(super) fn resolve(
         idle_timeout: timeout("idle_timeout_s", settings.idle_timeout_s, default.idle_timeout),
     };
     (Places { http, admin, tcp, unix }, listeners)
+}
+
+fn promise(key: &str, text: Option<String>, problems: &mut Vec<String>) -> Option<Promise> {
+    match text?.as_str() {
+        "durable" => Some(Promise::Durable),
+        "interval" => Some(Promise::Interval),
+        other => {
+            problems.push(format!("{key}: \"{other}\" is neither \"durable\" nor \"interval\""));
+            None
+        }
+    }
 }
 
 /// Whether two sockets cannot both be had: the same port of the same address, or of all addresses.
@@ -370,6 +405,27 @@ mod tests {
         for (len, good) in [(UNIX_PATH_BYTES_MAX, true), (UNIX_PATH_BYTES_MAX + 1, false)] {
             let unix = Some(PathBuf::from("u".repeat(len)));
             assert_eq!(load(Settings { unix, ..Settings::default() }).is_ok(), good, "{len}");
+        }
+    }
+
+    #[test]
+    fn a_listener_promises_what_it_is_set_to() {
+        let all = |text: &str| {
+            let promise = Some(text.to_owned());
+            load(Settings {
+                http_promise: promise.clone(),
+                tcp_promise: promise.clone(),
+                unix_promise: promise,
+                ..Settings::default()
+            })
+        };
+        for (text, promise) in [("durable", Promise::Durable), ("interval", Promise::Interval)] {
+            let set = all(text).unwrap().listeners;
+            assert_eq!([set.http_promise, set.tcp_promise, set.unix_promise], [Some(promise); 3]);
+        }
+        let problems = all("yes").unwrap_err();
+        for key in ["http_promise: \"yes\"", "tcp_promise: ", "unix_promise: "] {
+            assert!(problems.contains(key), "{problems}");
         }
     }
 

@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use listeners::{Listeners, Places, Tls, UnixUser};
+pub use listeners::{Listeners, Places, Promise, Tls, UnixUser};
 pub use login::{Login, Password};
 use origin::Origins;
 pub use origin::{Effective, Origin};
@@ -126,6 +126,9 @@ impl Config {
             tcp: Some(self.tcp.map_or_else(|| OFF.to_owned(), |address| address.to_string())),
             unix: None,
             unix_uids: None,
+            http_promise: None,
+            tcp_promise: None,
+            unix_promise: None,
             http_tls_cert: None,
             http_tls_key: None,
             http_tls_client_ca: None,

@@ -40,6 +40,19 @@ pub struct Settings {
     #[arg(long, value_name = "UIDS")]
     pub unix_uids: Option<String>,
 
+    /// What answers by --http promise unless request or service say otherwise: `durable` (on disk) or `interval` (within
+    /// 50 ms) [default: reports are durable, authreps interval]
+    #[arg(long, value_name = "PROMISE")]
+    pub http_promise: Option<String>,
+
+    /// The same of --tcp [default: reports and commits are durable, all else interval]
+    #[arg(long, value_name = "PROMISE")]
+    pub tcp_promise: Option<String>,
+
+    /// The same of --unix [default: as with --tcp]
+    #[arg(long, value_name = "PROMISE")]
+    pub unix_promise: Option<String>,
+
     /// TLS certificate chain (PEM) of --http; clients then need https
     #[arg(long, value_name = "FILE")]
     pub http_tls_cert: Option<PathBuf>,
@@ -150,6 +163,9 @@ impl Settings {
             tcp: self.tcp.or(other.tcp),
             unix: self.unix.or(other.unix),
             unix_uids: self.unix_uids.or(other.unix_uids),
+            http_promise: self.http_promise.or(other.http_promise),
+            tcp_promise: self.tcp_promise.or(other.tcp_promise),
+            unix_promise: self.unix_promise.or(other.unix_promise),
             http_tls_cert: self.http_tls_cert.or(other.http_tls_cert),
             http_tls_key: self.http_tls_key.or(other.http_tls_key),
             http_tls_client_ca: self.http_tls_client_ca.or(other.http_tls_client_ca),
@@ -194,6 +210,9 @@ pub(super) fn from_variables(
             "TCP" => settings.tcp = Some(value),
             "UNIX" => settings.unix = Some(value.into()),
             "UNIX_UIDS" => settings.unix_uids = Some(value),
+            "HTTP_PROMISE" => settings.http_promise = Some(value),
+            "TCP_PROMISE" => settings.tcp_promise = Some(value),
+            "UNIX_PROMISE" => settings.unix_promise = Some(value),
             "HTTP_TLS_CERT" => settings.http_tls_cert = Some(value.into()),
             "HTTP_TLS_KEY" => settings.http_tls_key = Some(value.into()),
             "HTTP_TLS_CLIENT_CA" => settings.http_tls_client_ca = Some(value.into()),

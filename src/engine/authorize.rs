@@ -104,6 +104,7 @@ impl Moment<'_> {
         }
         let AuthRequest { call, log_code, no_body, .. } = *request;
         let ask = Ask { call, log_code, all_reports: !no_body, now: self.now() };
+        self.promise(call, service).map_err(Unresolved::Final)?;
         let decided = settle(&ask, &case, denial, subject, scratch).map_err(Unresolved::Final)?;
         Ok((case, decided))
     }

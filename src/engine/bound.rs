@@ -79,6 +79,7 @@ impl Moment<'_> {
         };
         let BoundRequest { call, log_code, all_reports, .. } = *request;
         let ask = Ask { call, log_code, all_reports, now: self.now() };
+        self.promise(call, service).map_err(Unresolved::Final)?;
         let decided = settle(&ask, &case, denial, subject, scratch).map_err(Unresolved::Final)?;
         Ok((case, decided))
     }

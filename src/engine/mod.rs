@@ -65,6 +65,7 @@ mod flush;
 mod handle;
 mod limits;
 mod moment;
+mod promise;
 mod recover;
 mod report;
 pub mod request;
@@ -95,6 +96,7 @@ pub use explain::{
 pub use flush::{FLUSH_INTERVAL, FlushHealth, NotDurable, Ticket};
 pub use handle::{Handle, Scope};
 pub use moment::{Moment, Whom};
+pub use promise::Reported;
 pub use recover::{RecoverError, Recovery};
 
 pub use crate::counter::WARM_MAX;

@@ -1,5 +1,6 @@
 //! A moment: one look at clock and catalog for all requests that were read together.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -12,6 +13,7 @@ use super::resolve::Unresolved;
 use crate::counter::{Met, WARM_MAX};
 use crate::model::catalog::{Catalog, Key};
 use crate::model::id::ServiceId;
+use crate::model::promise::{Promise, Terms};
 use crate::model::time::UnixMillis;
 
 /// Decides requests that came together. Made after they were read and kept no longer than it takes to decide them: a
@@ -22,6 +24,10 @@ pub struct Moment<'e> {
     /// What [`Engine::publishing`] was before `catalog` was loaded.
     seen: u64,
     catalog: Guard<Arc<Catalog>>,
+    /// Of the requests that come.
+    pub(super) terms: Terms,
+    /// The strongest that was settled for them.
+    pub(super) promised: Cell<Promise>,
 }
 
 /// By what a call names an application.
@@ -49,7 +55,8 @@ impl Engine {
     /// The moment at which the caller's clock is `wall`.
     pub fn moment(&self, wall: UnixMillis) -> Moment<'_> {
         let seen = self.publishing.load(Ordering::Acquire);
-        Moment { engine: self, now: self.now(wall), seen, catalog: self.catalog.load() }
+        let (terms, promised) = (Terms::DECISION, Cell::new(Promise::Interval));
+        Moment { engine: self, now: self.now(wall), seen, catalog: self.catalog.load(), terms, promised }
     }
 }
 

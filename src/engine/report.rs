@@ -8,7 +8,7 @@ use super::authorize::counted;
 use super::limits::{Reports, reach, read_reports};
 use super::request::{ReportError, ReportRequest, Transaction};
 use super::resolve::{Unresolved, named_effects};
-use super::{Engine, Ticket};
+use super::{Engine, Reported, Ticket};
 use crate::model::catalog::Catalog;
 use crate::model::decision::{REPORT_AGE_MAX_S, REPORT_AHEAD_MAX_S, Refusal};
 use crate::model::id::Subject;
@@ -35,7 +35,7 @@ type Batch = SmallVec<[Resolved; 2]>;
 
 impl Engine {
     /// Counts all transactions of a report or none. They are in the next answer; they are on disk when
-    /// [`Engine::durable`] says so for the ticket.
+    /// [`Engine::durable`] says so for the ticket, which a durable answer waits for.
     ///
     /// # Errors
     /// [`ReportError`]; nothing was counted.
@@ -43,10 +43,7 @@ impl Engine {
         &self,
         request: &ReportRequest<'r>,
         wall: UnixMillis,
-    ) -> Result<Ticket, ReportError<'r>> {
-        if self.is_stalled() {
-            return Err(ReportError::Refused(Refusal::StorageUnavailable));
-        }
+    ) -> Result<Reported, ReportError<'r>> {
         let now = self.now(wall);
         loop {
             let seen = self.publishing.load(Ordering::Acquire);
@@ -58,12 +55,13 @@ impl Engine {
                     continue;
                 }
             };
+            let promise = self.promised(request.terms, service).map_err(ReportError::Refused)?;
             let claimed = batch.iter().map(|it| it.claims(now)).sum();
             if !self.counters.reserve_waiting(claimed) {
                 return Err(ReportError::Refused(Refusal::TooMuchFutureUsage));
             }
             if let Some(ticket) = self.count(&catalog, &service.alert_limits, &batch, now) {
-                return Ok(ticket);
+                return Ok(Reported { ticket, promise });
             }
             self.counters.release_waiting(claimed);
         }

@@ -7,6 +7,7 @@ use crate::model::amount::Effect;
 use crate::model::catalog::Catalog;
 use crate::model::decision::{Denial, Refusal};
 use crate::model::id::{ApplicationId, ServiceId};
+use crate::model::promise::Terms;
 use crate::model::record::{Application, Limit, Plan, Secret, Service};
 use crate::model::reservation::ReservationId;
 use crate::model::time::{UnixMillis, Windows};
@@ -260,6 +261,8 @@ pub struct ReportRequest<'a> {
     pub transactions: &'a [Transaction<'a>],
     /// Count the named metrics only, not their ancestors.
     pub flat_usage: bool,
+    /// On what terms it is answered; usually [`Terms::REPORT`].
+    pub terms: Terms,
 }
 
 /// Why a report counted nothing.
@@ -284,7 +287,12 @@ mod tests {
             Credentials { provider_key: key, service_token: key, service_id: Some("7"), service: None };
         let auth = AuthRequest { user_key: key, app_key: key, credentials, ..request(None, &[]) };
         let transactions = [Transaction { user_key: key, app_id: Some("a"), ..Transaction::default() }];
-        let report = ReportRequest { credentials, transactions: &transactions, flat_usage: false };
+        let report = ReportRequest {
+            credentials,
+            transactions: &transactions,
+            flat_usage: false,
+            terms: Terms::REPORT,
+        };
         let printed = format!("{auth:?} {report:?}");
         assert!(!printed.contains("s3cret"), "{printed}");
         for part in ["app_key: Some(Secret(..))", "service_id: Some(\"7\")", "app_id: Some(\"a\")"] {

@@ -9,6 +9,7 @@ use crate::journal::{Journal, Options, Sequence};
 use crate::model::decision::{Denial, Refusal};
 use crate::model::draft::{Draft, NewApplication, NewService};
 use crate::model::id::{ApplicationId, MetricId, MetricSlot, PlanId, ServiceId};
+use crate::model::promise::Terms;
 use crate::model::record::{ApplicationState, BackendVersion, Secret};
 use crate::model::time::{Period, UnixMillis};
 
@@ -117,13 +118,17 @@ pub(super) fn authrep<'r>(
     })
 }
 
+/// As it comes over HTTP without any options.
+pub(super) fn report_of<'r>(transactions: &'r [Transaction<'r>]) -> ReportRequest<'r> {
+    ReportRequest { credentials: credentials(), transactions, flat_usage: false, terms: Terms::REPORT }
+}
+
 fn report(engine: &Engine, user_keys: &[&str], usage: &[UsageParameter<'_>]) {
     let transactions: Vec<_> = user_keys
         .iter()
         .map(|key| Transaction { user_key: Some(key), usage: Usage::Texts(usage), ..Transaction::default() })
         .collect();
-    let request =
-        ReportRequest { credentials: credentials(), transactions: &transactions, flat_usage: false };
+    let request = report_of(&transactions);
     engine.report(&request, NOW).unwrap();
 }
 
@@ -286,8 +291,8 @@ fn sets_and_future_usage_survive_a_restart_in_order() {
         log_code: Some("404"),
         ..Transaction::default()
     };
-    let request =
-        ReportRequest { credentials: credentials(), transactions: &[transaction], flat_usage: false };
+    let transactions = [transaction];
+    let request = report_of(&transactions);
     world.engine.report(&request, NOW).unwrap();
     let world = world.reopen();
     assert_eq!((world.count(0, 1, Period::Hour), world.count(0, 0, Period::Hour)), (3, 7));

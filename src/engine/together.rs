@@ -207,6 +207,9 @@ impl Moment<'_> {
             }
             Part::Bound(..) => service.referrer_filters_required && part.call() != Call::Check,
         };
+        if let Err(refusal) = self.promise(part.call(), service) {
+            return Ok(Err(refusal));
+        }
         let case = Case::of(catalog, service, facts, reads_application).ok_or(Again)?;
         let mut effects = Effects::new();
         let named = match part {

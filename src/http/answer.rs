@@ -13,6 +13,7 @@ use super::xml;
 use crate::engine::request::LimitStatus;
 use crate::listener::guesses::Wait;
 use crate::model::decision::Refusal;
+use crate::model::promise::Promise;
 
 /// An answer; its body is complete and small.
 pub type Response = hyper::Response<Full<Bytes>>;
@@ -20,6 +21,7 @@ pub type Response = hyper::Response<Full<Bytes>>;
 const XML: HeaderValue = HeaderValue::from_static("application/vnd.3scale-v2.0+xml");
 const REJECTION_REASON: HeaderName = HeaderName::from_static("3scale-rejection-reason");
 const WOULD_DENY: HeaderName = HeaderName::from_static("3scale-would-deny");
+const DURABILITY: HeaderName = HeaderName::from_static("tollgate-durability");
 const LIMIT_REMAINING: HeaderName = HeaderName::from_static("3scale-limit-remaining");
 const LIMIT_RESET: HeaderName = HeaderName::from_static("3scale-limit-reset");
 const LIMIT_MAX_VALUE: HeaderName = HeaderName::from_static("3scale-limit-max-value");
@@ -85,7 +87,7 @@ pub(super) fn refused(refusal: &Refusal<'_>, no_body: bool) -> Response {
     response
 }
 
-/// The answer while the disk takes no writes: nothing was acknowledged.
+/// The answer when the disk does not take what was counted: it stands in memory, and nothing was acknowledged.
 pub(super) fn not_durable() -> Response {
     let mut response = empty(StatusCode::SERVICE_UNAVAILABLE);
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
@@ -114,6 +116,11 @@ pub(super) fn add_rejection_reason(headers: &mut HeaderMap, code: &'static str) 
 /// Names the reason why an authorized call would have been denied. Ours; only where something is in shadow.
 pub(super) fn add_would_deny(headers: &mut HeaderMap, code: &'static str) {
     headers.insert(WOULD_DENY, HeaderValue::from_static(code));
+}
+
+/// Says what is promised of what was counted. Ours; only where the caller named the option.
+pub(super) fn add_durability(headers: &mut HeaderMap, promise: Promise) {
+    headers.insert(DURABILITY, HeaderValue::from_static(promise.name()));
 }
 
 /// Tells what is left of the tightest limit; -1 is "without bound" or "never".

@@ -1,20 +1,25 @@
 //! authorize and authrep, and their OAuth forms.
 
+use std::sync::Arc;
+
 use hyper::header::HeaderMap;
 use hyper::{StatusCode, Uri};
 use smallvec::SmallVec;
 
 use super::answer::{self, Response};
-use super::dialect::{Dialect, attempt, options};
+use super::dialect::{Begun, Dialect, attempt, options};
+use super::durable::Held;
 use super::fields::Fields;
 use super::form::{Form, FormError, Value};
 use super::options::Options;
 use super::xml::{self, Shown};
 use super::{ratelimit, telemetry};
+use crate::engine::Ticket;
 use crate::engine::request::{Answer, AuthRequest, Call, Redirect, Usage, UsageParameter};
 use crate::listener::Peer;
 use crate::listener::guesses::Wait;
 use crate::model::decision::{Denial, Refusal};
+use crate::model::promise::{Promise, Terms};
 
 /// Answers a call. The checks come in the order of the reference: what can be read, who asks, what is asked.
 pub(super) fn answer(
@@ -23,14 +28,19 @@ pub(super) fn answer(
     peer: Peer,
     uri: &Uri,
     headers: &HeaderMap,
-) -> Response {
+) -> Begun {
     let options = options(headers);
+    let mut ticket = None;
     let (result, response) = match Form::parse(uri.query().unwrap_or_default().as_bytes()) {
-        Ok(form) => decide(dialect, call, peer, &form, options),
+        Ok(form) => decide(dialect, call, peer, &form, options, &mut ticket),
         Err(error) => unreadable(&error, options),
     };
+    if let Some(ticket) = ticket {
+        let (engine, telemetry) = (Arc::clone(&dialect.engine), Arc::clone(&dialect.telemetry));
+        return Begun::Held(Box::new(Held { engine, telemetry, call, result, response, ticket }));
+    }
     dialect.telemetry.decided(call, result);
-    response
+    Begun::Done(response)
 }
 
 /// What the call is counted as, and its answer.
@@ -52,7 +62,15 @@ pub(super) fn slow_down(wait: Wait) -> Outcome {
     ("too_many_wrong_credentials", answer::wait(wait))
 }
 
-fn decide(dialect: &Dialect, call: telemetry::Call, peer: Peer, form: &Form, options: Options) -> Outcome {
+/// Decides, and says in `ticket` what the answer waits for.
+fn decide(
+    dialect: &Dialect,
+    call: telemetry::Call,
+    peer: Peer,
+    form: &Form,
+    options: Options,
+    ticket: &mut Option<Ticket>,
+) -> Outcome {
     let mut fields = Fields::default();
     fields.read(form);
     let no_body = options.no_body.unwrap_or(fields.no_body);
@@ -67,11 +85,20 @@ fn decide(dialect: &Dialect, call: telemetry::Call, peer: Peer, form: &Form, opt
         }
         let (oauth, redirect_uri) = (request.oauth, matches!(request.redirect, Some(Redirect::Uri(_))));
         let shown = Shown { oauth, redirect_uri, options };
-        let wall = (dialect.clock)();
-        let decided = dialect.engine.authorize(request, wall, |answer| {
+        let mut moment = dialect.engine.moment((dialect.clock)());
+        moment.on(Terms::DECISION.asked(options.durable, dialect.promise));
+        let mut counted = false;
+        let mut decided = moment.authorize(request, |answer| {
             dialect.telemetry.answered(call, answer);
+            counted = request.call == Call::Authrep && answer.denial.is_none();
             render(answer, shown, no_body)
         });
+        if counted {
+            if let (Ok((_, response)), Some(_)) = (&mut decided, options.durable) {
+                answer::add_durability(response.headers_mut(), moment.promised());
+            }
+            *ticket = (moment.promised() == Promise::Durable).then(|| dialect.engine.ticket());
+        }
         dialect.learn(attempt.as_ref(), decided.as_ref().err());
         decided.unwrap_or_else(|refusal| {
             dialect.note(&request.credentials, &refusal);

@@ -12,6 +12,7 @@ use hyper::{Method, Request, StatusCode};
 
 use super::answer::{self, Response};
 use super::bodies::Bodies;
+use super::durable::Held;
 use super::options::Options;
 use super::telemetry::{Call, Telemetry};
 use super::{auth, report};
@@ -20,6 +21,7 @@ use crate::engine::request::Credentials;
 use crate::listener::guesses::{Attempt, Guesses, Target as Opens};
 use crate::listener::{Clock, Peer};
 use crate::model::decision::Refusal;
+use crate::model::promise::Promise;
 use crate::plugin::errors::IntegrationErrors;
 
 /// The version of the API that is spoken here: that of the 3scale backend whose behaviour it is.
@@ -36,7 +38,18 @@ pub struct Dialect {
     pub(super) body_timeout: Duration,
     pub(super) bodies: Arc<Bodies>,
     pub(super) guesses: Arc<Guesses>,
+    /// What the listener is set to.
+    pub(super) promise: Option<Promise>,
     errors: Option<Arc<IntegrationErrors>>,
+}
+
+/// How far a request is.
+pub(super) enum Begun {
+    Done(Response),
+    /// It has counted something that must be on disk first.
+    Held(Box<Held>),
+    /// It is a report, whose body is to be read.
+    Report,
 }
 
 enum Target {
@@ -80,13 +93,19 @@ impl Dialect {
         body_timeout: Duration,
     ) -> Dialect {
         let (bodies, guesses) = (Arc::new(Bodies::default()), Arc::new(Guesses::new(false)));
-        Dialect { engine, clock, telemetry, body_timeout, bodies, guesses, errors: None }
+        Dialect { engine, clock, telemetry, body_timeout, bodies, guesses, promise: None, errors: None }
     }
 
     /// The same with budgets that it shares with others: what bodies take, and wrong credentials.
     #[must_use]
     pub fn with_budgets(self, bodies: Arc<Bodies>, guesses: Arc<Guesses>) -> Dialect {
         Dialect { bodies, guesses, ..self }
+    }
+
+    /// The same with a promise that holds unless request or service say otherwise.
+    #[must_use]
+    pub fn promising(self, promise: Option<Promise>) -> Dialect {
+        Dialect { promise, ..self }
     }
 
     /// Keeps in `errors` what goes wrong with calls of known services.
@@ -102,15 +121,15 @@ impl Dialect {
         }
     }
 
-    /// Answers a request that needs neither its body nor the disk: all but reports. `None` for a report.
+    /// Carries out a request that does not need its body: all but reports.
     ///
-    /// Nearly all requests are of this kind, and are spared what a future costs.
-    pub(super) fn answer_now<B>(&self, request: &Request<B>, peer: Peer) -> Option<Response> {
-        Some(match target(request.method(), request.uri().path()) {
+    /// Nearly all requests are answered at once, and are spared what a future costs.
+    pub(super) fn begin<B>(&self, request: &Request<B>, peer: Peer) -> Begun {
+        Begun::Done(match target(request.method(), request.uri().path()) {
             Target::Auth(call) => {
-                self.timed(call, || auth::answer(self, call, peer, request.uri(), request.headers()))
+                return self.timed(call, || auth::answer(self, call, peer, request.uri(), request.headers()));
             }
-            Target::Report => return None,
+            Target::Report => return Begun::Report,
             Target::Status => {
                 let status = format!("{{\"status\":\"ok\",\"version\":{{\"backend\":\"{API_VERSION}\"}}}}");
                 answer::typed("application/json", &status)

@@ -23,6 +23,7 @@ pub mod bodies;
 pub mod body;
 mod connection;
 mod dialect;
+mod durable;
 mod explain;
 mod fields;
 pub mod form;

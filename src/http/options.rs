@@ -3,6 +3,7 @@
 use memchr::{memchr, memchr_iter, memchr2, memchr3};
 
 use super::form::{Form, PARAMETERS_MAX, Value};
+use crate::model::promise::Promise;
 
 /// What a caller asked for. By default nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -22,6 +23,9 @@ pub struct Options {
     pub flat_usage: bool,
     /// Tell of the limits that bind in the fields that gateways pass on to clients: see `http::ratelimit`. Ours.
     pub ratelimit_headers: bool,
+    /// What the answer is to promise of what is counted: `1` asks for durable, `0` for interval, anything else for nothing.
+    /// Ours.
+    pub durable: Option<Promise>,
 }
 
 impl Options {
@@ -66,6 +70,13 @@ impl Options {
             b"hierarchy" => self.hierarchy = on,
             b"flat_usage" => self.flat_usage = on,
             b"ratelimit_headers" => self.ratelimit_headers = on,
+            b"durable" => {
+                self.durable = match value {
+                    Some(b"1") => Some(Promise::Durable),
+                    Some(b"0") => Some(Promise::Interval),
+                    _ => None,
+                }
+            }
             _ => {}
         }
     }
@@ -120,14 +131,32 @@ mod tests {
     }
 
     #[test]
+    fn a_promise_is_asked_for_by_one_and_waived_by_zero() {
+        let (durable, interval) = (Some(Promise::Durable), Some(Promise::Interval));
+        for (header, promise) in [
+            ("", None),
+            ("durable=1", durable),
+            ("durable=0", interval),
+            ("durable%3D1=1&durable=%31", durable),
+            ("durable=1&durable=0", interval),
+            ("durable", None),
+            ("durable=", None),
+            ("durable=true", None),
+            ("durable[x]=1", None),
+        ] {
+            assert_eq!(Options::parse(header.as_bytes()).durable, promise, "{header}");
+        }
+    }
+
+    #[test]
     fn all_options_are_independent() {
         let all =
             b"no_body=1&rejection_reason_header=1&limit_headers=1&list_app_keys=1&hierarchy=1&flat_usage=1\
-                    &ratelimit_headers=1";
+                    &ratelimit_headers=1&durable=1";
         let options = Options::parse(all);
         assert!(options.rejection_reason_header && options.limit_headers && options.list_app_keys);
         assert!(options.hierarchy && options.flat_usage && options.no_body == Some(true));
-        assert!(options.ratelimit_headers);
+        assert!(options.ratelimit_headers && options.durable.is_some());
         assert_eq!(Options::parse(b"x=1&=&&"), Options::default());
     }
 
@@ -138,7 +167,7 @@ mod tests {
         }
 
         #[test]
-        fn reading_in_place_and_as_a_form_agree(header in "(no_body|limit_headers|flat_usage|x|=|&|0|1){0,12}") {
+        fn reading_in_place_and_as_a_form_agree(header in "(no_body|limit_headers|flat_usage|durable|x|=|&|0|1){0,12}") {
             let escaped: String = header.replace('_', "%5f");
             prop_assert_eq!(Options::parse(header.as_bytes()), Options::parse(escaped.as_bytes()));
         }

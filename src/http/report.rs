@@ -1,9 +1,7 @@
 //! `POST /transactions.xml`: count what already happened.
 //!
-//! The answer comes when the usage is on disk. A transaction that is wrong drops the whole report, but the
+//! The answer comes when the usage is on disk, unless less was asked for. A transaction that is wrong drops the whole report, but the
 //! caller is answered 202 all the same, as the original does: it finds such errors only later.
-
-use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::StatusCode;
@@ -14,43 +12,54 @@ use super::answer::{self, Response};
 use super::auth::{refuse, slow_down, unreadable};
 use super::body::{self, BodyError};
 use super::dialect::{Dialect, attempt, options};
+use super::durable::{NOT_DURABLE, is_durable};
 use super::fields::{Fields, code_of, not_blank};
 use super::form::{Entries, Form, FormError, Value};
 use super::options::Options;
 use super::telemetry::Call;
 use super::timestamp;
-use crate::engine::Ticket;
+use crate::engine::Reported;
 use crate::engine::request::{ReportError, ReportRequest, Transaction, Usage, UsageParameter};
 use crate::listener::Peer;
 use crate::model::decision::Refusal;
+use crate::model::promise::{Promise, Terms};
 
 /// What a call that counts nothing is counted as, and its answer. Boxed: most reports have none.
 type Refused = Box<(&'static str, Response)>;
-
-/// How long a report waits for the disk. A disk that hangs longer must not keep connections: decisions need them.
-const DURABLE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Answers a report.
 pub(super) async fn answer<B>(dialect: &Dialect, peer: Peer, head: &Parts, body: B) -> Response
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    let (result, response) = match accept(dialect, peer, head, body).await {
-        Ok(ticket) => match tokio::time::timeout(DURABLE_TIMEOUT, dialect.engine.durable(ticket)).await {
-            Ok(Ok(())) => ("accepted", answer::empty(StatusCode::ACCEPTED)),
-            Ok(Err(_)) | Err(_) => ("not_durable", answer::not_durable()),
-        },
+    let options = options(&head.headers);
+    let (result, response) = match accept(dialect, peer, head, body, options).await {
+        Ok(Reported { ticket, promise })
+            if promise == Promise::Interval || is_durable(&dialect.engine, ticket).await =>
+        {
+            let mut response = answer::empty(StatusCode::ACCEPTED);
+            if options.durable.is_some() {
+                answer::add_durability(response.headers_mut(), promise);
+            }
+            ("accepted", response)
+        }
+        Ok(_) => (NOT_DURABLE, answer::not_durable()),
         Err(refused) => *refused,
     };
     dialect.telemetry.decided(Call::Report, result);
     response
 }
 
-async fn accept<B>(dialect: &Dialect, peer: Peer, head: &Parts, body: B) -> Result<Ticket, Refused>
+async fn accept<B>(
+    dialect: &Dialect,
+    peer: Peer,
+    head: &Parts,
+    body: B,
+    options: Options,
+) -> Result<Reported, Refused>
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    let options = options(&head.headers);
     let kind = body::kind(&head.headers).map_err(|content_type| {
         let refusal = Refusal::ContentTypeInvalid { content_type: &content_type };
         Box::new(refuse(&refusal, options.no_body == Some(true)))
@@ -85,7 +94,7 @@ fn count(
     query: &Form,
     body: &Form,
     options: Options,
-) -> Result<Ticket, Refused> {
+) -> Result<Reported, Refused> {
     let mut fields = Fields::default();
     fields.read(query);
     fields.read(body);
@@ -109,7 +118,9 @@ fn count(
     let mut usage = Vec::new();
     let parts: Vec<_> = entries.map(|(_, value)| Part::read(value, &mut usage)).collect();
     let transactions: Vec<_> = parts.iter().map(|part| part.transaction(&usage)).collect();
-    let request = ReportRequest { credentials, transactions: &transactions, flat_usage: options.flat_usage };
+    let terms = Terms::REPORT.asked(options.durable, dialect.promise);
+    let request =
+        ReportRequest { credentials, transactions: &transactions, flat_usage: options.flat_usage, terms };
     let counted = dialect.engine.report(&request, (dialect.clock)());
     dialect.learn(
         attempt.as_ref(),

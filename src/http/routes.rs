@@ -13,7 +13,7 @@ use hyper::header::HOST;
 use hyper::{Request, StatusCode, Version};
 
 use super::answer::{self, Response};
-use super::dialect::Dialect;
+use super::dialect::{Begun, Dialect};
 use super::health::Health;
 use crate::listener::Peer;
 use crate::plugin::errors::IntegrationErrors;
@@ -85,12 +85,14 @@ impl Routes {
             extension = self.extensions.iter().position(|extension| extension.owns(path));
         }
         if extension.is_none() {
-            let answered = match &self.dialect {
-                Some(dialect) => dialect.answer_now(&request, peer),
-                None => Some(answer::text(StatusCode::NOT_FOUND, "not found\n")),
+            let begun = match &self.dialect {
+                Some(dialect) => dialect.begin(&request, peer),
+                None => Begun::Done(answer::text(StatusCode::NOT_FOUND, "not found\n")),
             };
-            if let Some(response) = answered {
-                return Reply::now(response);
+            match begun {
+                Begun::Done(response) => return Reply::now(response),
+                Begun::Held(held) => return Reply::Later(Box::pin(held.settle())),
+                Begun::Report => {}
             }
         }
         let routes = Arc::clone(self);

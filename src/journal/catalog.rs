@@ -13,7 +13,7 @@
 //! Service      1 id, 2 tenant, 3 external id, 4 name, 5 state (0 active, 1 suspended, 2 retired),
 //!              6 backend version (1 user key, 2 app id, 3 oauth), 7 referrer filters required, 8 tokens,
 //!              9 metrics, 10 slots given out, 11 alert limits (percent), 12 stats erasure (0: none),
-//!              20 shadow, 21 RateLimit headers
+//!              20 shadow, 21 RateLimit headers, 22 promise (0: none, 1 durable, 2 interval)
 //! Metric       1 id, 2 slot, 3 name, 4 slot of the parent plus one (0: none), 5 external id
 //! Plan         1 id, 2 service, 3 external id, 4 name, 5 limits
 //! Limit        1 id, 2 metric, 3 slot, 4 period (0 eternity .. 6 minute), 5 max, 10 shadow
@@ -31,6 +31,7 @@ use crate::model::id::{
     AccountId, ApplicationId, LimitId, MetricId, MetricSlot, PlanId, ServiceId, Subject, TenantId,
 };
 use crate::model::metric::{Metric, MetricTree, TreeError};
+use crate::model::promise::Promise;
 use crate::model::record::{
     Account, Application, ApplicationState, BackendVersion, Limit, Plan, Secret, Service, ServiceState,
     Tenant,
@@ -160,6 +161,8 @@ struct ServiceRecord {
     shadow: bool,
     #[prost(bool, tag = "21")]
     ratelimit_headers: bool,
+    #[prost(uint32, tag = "22")]
+    promise: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -291,6 +294,11 @@ fn service_record(service: &Service) -> ServiceRecord {
         stats_erasure: service.stats_erasure.unwrap_or(0),
         shadow: service.shadow,
         ratelimit_headers: service.ratelimit_headers,
+        promise: match service.promise {
+            None => 0,
+            Some(Promise::Durable) => 1,
+            Some(Promise::Interval) => 2,
+        },
     }
 }
 
@@ -387,6 +395,12 @@ fn service_of(record: ServiceRecord) -> Result<Service, CatalogError> {
         stats_erasure: (record.stats_erasure != 0).then_some(record.stats_erasure),
         shadow: record.shadow,
         ratelimit_headers: record.ratelimit_headers,
+        promise: match record.promise {
+            0 => None,
+            1 => Some(Promise::Durable),
+            2 => Some(Promise::Interval),
+            number => return Err(CatalogError::Unknown { what: "promise", number }),
+        },
         edition: 0,
     })
 }

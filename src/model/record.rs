@@ -10,6 +10,7 @@ use super::id::{
     AccountId, ApplicationId, LimitId, MetricId, MetricSlot, PlanId, ServiceId, Subject, TenantId,
 };
 use super::metric::MetricTree;
+use super::promise::Promise;
 use super::time::Period;
 
 /// A credential kept in the clear because the contracts show it again: compared in constant time, never printed.
@@ -158,6 +159,8 @@ pub struct Service {
     pub shadow: bool,
     /// Every decision is answered with the `RateLimit` fields, whether or not the caller asks for them.
     pub ratelimit_headers: bool,
+    /// What answers promise of what its calls count; `None` leaves it to listener and kind of call.
+    pub promise: Option<Promise>,
     /// Raised when what callers have looked up in the service may lead elsewhere: see `engine::handle`. Belongs to the
     /// running node, not to the record: neither written nor compared across restarts.
     pub edition: u32,

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use super::{NodeError, telemetry};
-use crate::config::{Config, Listeners, Tls};
+use crate::config::{self, Config, Listeners, Tls};
 use crate::http;
 use crate::listener::tls::{Certificates, TlsFiles};
 use crate::listener::{Departure, Limits};
+use crate::model::promise::Promise;
 use crate::tcp::{self, Opens, UnixUser};
 
 /// What is spoken by TLS on the HTTP listeners.
@@ -76,8 +77,18 @@ pub(super) fn tcp_limits(config: &Config) -> tcp::Config {
         greeting_timeout: config.listeners.head_timeout,
         idle_timeout: config.listeners.idle_timeout,
         behind_after: telemetry::UNFLUSHED_AGE_MAX,
+        tcp_promise: promise(config.listeners.tcp_promise),
+        unix_promise: promise(config.listeners.unix_promise),
         unix_users: own.into_iter().chain(others).collect(),
     }
+}
+
+/// What a listener is set to.
+pub(super) fn promise(set: Option<config::Promise>) -> Option<Promise> {
+    set.map(|it| match it {
+        config::Promise::Durable => Promise::Durable,
+        config::Promise::Interval => Promise::Interval,
+    })
 }
 
 /// The users who can read the data directory, node secret and all: the node's own, and root.

@@ -14,7 +14,7 @@ use super::control::server::{self as control_server, Control};
 use super::data_dir::DataDir;
 use super::front::{self, Front, Role, Socket, Sockets};
 use super::hand_over::Successor;
-use super::listeners::{Shown, http_limits, limits, tcp_limits};
+use super::listeners::{Shown, http_limits, limits, promise, tcp_limits};
 use super::plugins::Plugins;
 use super::writers::Writers;
 use super::{Node, NodeError, recovery, sample, secret, telemetry};
@@ -137,7 +137,8 @@ impl Parts<'_> {
         let (bodies, guesses) = (Arc::new(Bodies::default()), Arc::clone(&self.guesses));
         let (engine, clock, layer) = (Arc::clone(&self.engine), self.clock.clone(), Arc::clone(&self.layer));
         let dialect = Dialect::new(engine, clock, layer, self.config.listeners.body_timeout)
-            .with_budgets(Arc::clone(&bodies), Arc::clone(&guesses));
+            .with_budgets(Arc::clone(&bodies), Arc::clone(&guesses))
+            .promising(promise(self.config.listeners.http_promise));
         let health = Health::new(telemetry::readiness(Arc::clone(&self.engine), self.shutdown.clone()));
         let with_metrics = health.clone().with_metrics(self.metrics.clone(), Arc::clone(&self.layer));
         let health_of_data = if has_admin { health } else { with_metrics.clone() };

@@ -6,12 +6,13 @@ use super::receipt::{report, settle};
 use super::refused::Refused;
 use super::session::Turn;
 use crate::engine::WARM_MAX;
+use crate::model::promise::Promise;
 use crate::wire::{BatchAnswer, Call, Flags, Item, Items, Operation, Status, WireError};
 
-/// Decides all items, and appends the answer's body. Whether anything was counted.
-pub(super) fn batch(turn: &mut Turn<'_>, items: Items<'_>, durable: bool, out: &mut Vec<u8>) -> bool {
+/// Decides all items, and appends the answer's body. What is promised if anything was counted.
+pub(super) fn batch(turn: &mut Turn<'_>, items: Items<'_>, out: &mut Vec<u8>) -> Option<Promise> {
     let mut answers = BatchAnswer::begin(out);
-    let mut counted = false;
+    let mut promised = None;
     let mut left = items;
     for at in 0.. {
         if at % WARM_MAX == 0 {
@@ -20,9 +21,9 @@ pub(super) fn batch(turn: &mut Turn<'_>, items: Items<'_>, durable: bool, out: &
         let Some(item) = left.next() else { break };
         answers.item_as_it_fares(item.operation, |out| {
             let begin = out.len();
-            match one(turn, &item, durable, out) {
+            match one(turn, &item, out) {
                 Ok(it) => {
-                    counted |= it;
+                    promised = promised.max(it);
                     Status::OK
                 }
                 Err(refused) => {
@@ -34,12 +35,7 @@ pub(super) fn batch(turn: &mut Turn<'_>, items: Items<'_>, durable: bool, out: &
         });
     }
     answers.end(true);
-    counted
-}
-
-/// Whether the answer to a batch waits for the disk unless it says otherwise: if it has an item that would.
-pub(super) fn waits_by_itself(items: Items<'_>) -> bool {
-    items.into_iter().any(|item| [Operation::REPORT, Operation::COMMIT].contains(&item.operation))
+    promised
 }
 
 /// Whether an item is one that a batch may have.
@@ -54,19 +50,22 @@ pub(super) fn check(item: &Item<'_>) -> Result<(), Refused> {
     }
 }
 
-fn one(turn: &mut Turn<'_>, item: &Item<'_>, durable: bool, out: &mut Vec<u8>) -> Result<bool, Refused> {
+/// Decides an item; what is promised if it counted anything.
+fn one(turn: &mut Turn<'_>, item: &Item<'_>, out: &mut Vec<u8>) -> Result<Option<Promise>, Refused> {
     let Item { operation, flags, body } = *item;
     check(item)?;
-    match operation {
-        Operation::REPORT => report(turn, flags, &Call::read(body)?, durable, out).map(|_| true),
-        Operation::RESERVE => decide(turn, operation, flags, &Call::read_longer(body)?, out),
+    let counted = match operation {
+        Operation::REPORT => return report(turn, flags, &Call::read(body)?, out).map(Some),
+        Operation::RESERVE => decide(turn, operation, flags, &Call::read_longer(body)?, out)?,
         Operation::COMMIT | Operation::CANCEL => {
-            settle(turn, operation, flags, &Call::read_longer(body)?, durable, out).map(|()| true)
+            settle(turn, operation, flags, &Call::read_longer(body)?, out)?;
+            true
         }
         _ => {
             let mut call = Call::default();
             call.fill(body)?;
-            decide(turn, operation, flags, &call, out)
+            decide(turn, operation, flags, &call, out)?
         }
-    }
+    };
+    Ok(counted.then(|| turn.moment.promised()))
 }

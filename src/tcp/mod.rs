@@ -56,6 +56,7 @@ mod call;
 mod connection;
 mod greeting;
 mod outbox;
+mod promise;
 mod query;
 mod receipt;
 mod refused;

@@ -6,18 +6,19 @@ use super::usage::{Slots, application, asked, by_name, by_slot, service};
 use crate::engine::request::{
     AuthRequest, Call as Asked, Credentials, ReportError, ReportRequest, Transaction, Usage,
 };
-use crate::engine::{BoundRequest, Handle, Ticket};
+use crate::engine::{BoundRequest, Handle};
+use crate::model::promise::Promise;
 use crate::model::reservation::{Cancelled, Committed, ReservationId};
 use crate::wire::{Call, Flags, Mark, Operation, Outcome, Receipt};
 
-/// Counts a report, and appends the receipt, which says that it is on disk if `durable`: then it must wait until that is so.
+/// Counts a report, and appends the receipt. It says that it is on disk if that is promised: then it must wait until it
+/// is so.
 pub(super) fn report(
     turn: &mut Turn<'_>,
     flags: Flags,
     call: &Call<'_>,
-    durable: bool,
     out: &mut Vec<u8>,
-) -> Result<Ticket, Refused> {
+) -> Result<Promise, Refused> {
     let catalog;
     let app_id;
     let (service, transaction) = if call.handle.is_some() {
@@ -42,22 +43,22 @@ pub(super) fn report(
         credentials: Credentials { service: Some(service), ..Credentials::default() },
         transactions: &transactions,
         flat_usage: flags.has(Flags::FLAT),
+        terms: turn.moment.terms(),
     };
-    let ticket = turn.server.engine.report(&request, turn.wall).map_err(|error| match error {
+    let reported = turn.server.engine.report(&request, turn.wall).map_err(|error| match error {
         ReportError::Refused(refusal) | ReportError::Dropped(refusal) => Refused::from(refusal),
     })?;
     turn.tally.reported();
-    put(turn, Outcome::Done, durable, out);
-    Ok(ticket)
+    put(turn, Outcome::Done, reported.promise, out);
+    Ok(reported.promise)
 }
 
-/// Commits or cancels a reservation, and appends the receipt, which says that it is on disk if `durable`.
+/// Commits or cancels a reservation, and appends the receipt, which says that it is on disk if that is promised.
 pub(super) fn settle(
     turn: &mut Turn<'_>,
     operation: Operation,
     flags: Flags,
     call: &Call<'_>,
-    durable: bool,
     out: &mut Vec<u8>,
 ) -> Result<(), Refused> {
     let id = ReservationId(call.reservation);
@@ -93,7 +94,7 @@ pub(super) fn settle(
     if is_commit {
         turn.tally.reported();
     }
-    put(turn, outcome, durable, out);
+    put(turn, outcome, turn.moment.promised(), out);
     Ok(())
 }
 
@@ -112,7 +113,8 @@ fn cancelled(how: Cancelled) -> Outcome {
     }
 }
 
-fn put(turn: &Turn<'_>, outcome: Outcome, durable: bool, out: &mut Vec<u8>) {
+fn put(turn: &Turn<'_>, outcome: Outcome, promise: Promise, out: &mut Vec<u8>) {
+    let durable = promise == Promise::Durable;
     let marks = Mark::default().with(Mark::ON_DISK, durable).with(Mark::DEGRADED, turn.degraded);
     Receipt { outcome, marks, catalog_version: turn.moment.catalog().version }.put(out);
 }

@@ -12,6 +12,7 @@ use super::telemetry::Telemetry;
 use crate::engine::Engine;
 use crate::listener::guesses::Guesses;
 use crate::listener::{self, Clock, End, Guest, Host, Limits, Listener, Stream};
+use crate::model::promise::Promise;
 use crate::wire::Goodbye;
 
 /// What a user's processes may call for over a Unix socket.
@@ -41,6 +42,10 @@ pub struct Config {
     pub idle_timeout: Duration,
     /// Usage that is older and not on disk means that the node is behind.
     pub behind_after: Duration,
+    /// What answers by TCP promise unless request or service say otherwise.
+    pub tcp_promise: Option<Promise>,
+    /// The same of those by the Unix socket.
+    pub unix_promise: Option<Promise>,
     /// Who need not prove who they are.
     pub unix_users: Vec<UnixUser>,
 }
@@ -51,6 +56,8 @@ impl Default for Config {
             greeting_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
             behind_after: Duration::from_millis(200),
+            tcp_promise: None,
+            unix_promise: None,
             unix_users: Vec::new(),
         }
     }

@@ -1,10 +1,11 @@
 //! One conversation as a function of bytes: what has come, what is answered. No socket, no timer, no waiting.
 
 use super::ahead;
-use super::batch::{batch, waits_by_itself};
+use super::batch::batch;
 use super::call::{bind, decide};
 use super::greeting::{self, Access, Granted, Greeted, Greeting, Rejected, Room};
 use super::outbox::Outbox;
+use super::promise;
 use super::query::{pong, query, stats};
 use super::receipt::{report, settle};
 use super::refused::{Refused, put_failure};
@@ -12,7 +13,8 @@ use super::server::Server;
 use super::telemetry::Tally;
 use super::together::together;
 use crate::engine::{Moment, Scope, Ticket};
-use crate::listener::Guest;
+use crate::listener::{Guest, Link};
+use crate::model::promise::Promise;
 use crate::model::time::UnixMillis;
 use crate::wire::{
     Call, Challenge, FRAME_MAX_DEFAULT, Flags, Frame, Goodbye, Header, Hello, Items, OPENING, Operation,
@@ -75,6 +77,8 @@ pub(super) struct Turn<'s> {
     pub(super) scope: Scope,
     /// Of the connection.
     pub(super) frame_max: u32,
+    /// What the listener is set to.
+    pub(super) listener: Option<Promise>,
     /// The node is behind in writing to disk.
     pub(super) degraded: bool,
     pub(super) tally: Tally,
@@ -127,8 +131,12 @@ impl Session {
         let wall = (server.clock)();
         let degraded = server.engine.flush_health().unflushed_age > server.config.behind_after;
         let moment = server.engine.moment(wall);
+        let listener = match self.guest.link {
+            Link::Unix { .. } => server.config.unix_promise,
+            Link::Plain | Link::Tls => server.config.tcp_promise,
+        };
         let (frame_max, tally) = (self.frame_max, Tally::new());
-        let mut turn = Turn { server, moment, wall, scope, frame_max, degraded, tally };
+        let mut turn = Turn { server, moment, wall, scope, frame_max, listener, degraded, tally };
         self.converse(&mut turn, input, outbox, &mut step);
         server.telemetry.add(&turn.tally);
         step
@@ -213,57 +221,38 @@ impl Session {
             return Err(UNKNOWN);
         }
         flags.check(operation)?;
-        let mut asked = flags.has(Flags::DURABLE);
-        let items = match operation {
-            Operation::REPORT | Operation::COMMIT => {
-                asked |= !flags.has(Flags::INTERVAL);
-                None
-            }
-            Operation::BATCH => {
-                let items = self.items(body)?;
-                asked |= !flags.has(Flags::INTERVAL) && waits_by_itself(items);
-                Some(items)
-            }
-            _ => None,
-        };
-        if asked {
-            if turn.server.engine.flush_health().failing {
-                return Err(Refused::STORAGE);
-            }
-            if !outbox.has_room_to_wait() {
-                return Err(Refused::BUSY);
-            }
-        }
+        let items = if operation == Operation::BATCH { Some(self.items(body)?) } else { None };
+        let terms = promise::terms(turn, operation, flags, items);
+        promise::admit(turn, operation, terms, outbox)?;
+        turn.moment.on(terms);
         let mut frame = Frame::answer(&mut outbox.ready, operation, Status::OK, id);
         let out = frame.body();
-        let mut ticket = None;
+        let mut promised = None;
         match operation {
             Operation::AUTHREP | Operation::AUTHORIZE | Operation::CHECK => {
                 let mut call = Call::default();
                 call.fill(body)?;
                 let counted = decide(turn, operation, flags, &call, out)?;
-                ticket = (asked && counted).then(|| turn.server.engine.ticket());
+                promised = counted.then(|| turn.moment.promised());
             }
-            Operation::REPORT => {
-                let counted = report(turn, flags, &Call::read(body)?, asked, out)?;
-                ticket = asked.then_some(counted);
-            }
+            Operation::REPORT => promised = Some(report(turn, flags, &Call::read(body)?, out)?),
             Operation::BIND => bind(turn, &Call::read_bind(body)?, out)?,
             Operation::BATCH => {
                 if let Some(items) = items {
-                    let all = flags.has(Flags::ALL);
-                    let counted =
-                        if all { together(turn, items, out)? } else { batch(turn, items, asked, out) };
-                    ticket = (asked && counted).then(|| turn.server.engine.ticket());
+                    promised = if flags.has(Flags::ALL) {
+                        together(turn, items, out)?.then(|| turn.moment.promised())
+                    } else {
+                        batch(turn, items, out)
+                    };
                 }
             }
             Operation::RESERVE => {
                 let held = decide(turn, operation, flags, &Call::read_longer(body)?, out)?;
-                ticket = (asked && held).then(|| turn.server.engine.ticket());
+                promised = held.then(|| turn.moment.promised());
             }
             Operation::COMMIT | Operation::CANCEL => {
-                settle(turn, operation, flags, &Call::read_longer(body)?, asked, out)?;
-                ticket = asked.then(|| turn.server.engine.ticket());
+                settle(turn, operation, flags, &Call::read_longer(body)?, out)?;
+                promised = Some(turn.moment.promised());
             }
             Operation::QUERY => query(turn, &Call::read(body)?, out)?,
             Operation::PING => pong(turn, out),
@@ -277,7 +266,7 @@ impl Session {
             // Only the limits that a decision shows can be so many; one that counts has looked before.
             return Err(Refused::TOO_LARGE);
         }
-        Ok(ticket)
+        Ok((promised == Some(Promise::Durable)).then(|| turn.server.engine.ticket()))
     }
 
     fn items<'a>(&self, body: &'a [u8]) -> Result<Items<'a>, Refused> {

@@ -85,6 +85,9 @@ pub struct ServiceExplained {
     /// `1`, `2` or `oauth`.
     pub backend_version: String,
     pub shadow: bool,
+    /// `durable` or `interval`, if the service says which.
+    #[serde(default)]
+    pub promise: Option<String>,
     /// What the caller proved to be allowed with: `provider_key` or `service_token`.
     pub known_by: String,
 }
@@ -313,6 +316,7 @@ impl ServiceExplained {
             state: service.state.name().to_owned(),
             backend_version: service.backend_version.name().to_owned(),
             shadow: service.shadow,
+            promise: service.promise.map(|it| it.name().to_owned()),
             known_by: if by_key { "provider_key" } else { "service_token" }.to_owned(),
         }
     }

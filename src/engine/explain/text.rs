@@ -38,14 +38,15 @@ impl Explanation {
         if let Some(it) = &self.service {
             let id = it.external_id.clone().unwrap_or_else(|| it.id.to_string());
             let text = format!(
-                "{id} ({}, id {}, tenant {}): {}, backend version {}, known by {}{}",
+                "{id} ({}, id {}, tenant {}): {}, backend version {}, known by {}{}{}",
                 it.name,
                 it.id,
                 it.tenant,
                 it.state,
                 it.backend_version,
                 it.known_by,
-                shadow(it.shadow)
+                shadow(it.shadow),
+                it.promise.as_ref().map_or_else(String::new, |promise| format!(", answers {promise}"))
             );
             line(f, "Service", &text)?;
         }

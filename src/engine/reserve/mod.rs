@@ -121,6 +121,7 @@ impl Moment<'_> {
         id: ReservationId,
     ) -> Result<Committed, Unresolved<Refusal<'r>>> {
         let (service, found) = self.engine.whose(self.catalog(), request)?;
+        self.promise_change(service).map_err(Unresolved::Final)?;
         let tree = &service.metrics;
         let mut effects = Effects::new();
         named_effects(&mut effects, &request.usage, tree)?;
@@ -157,6 +158,7 @@ impl Moment<'_> {
         id: ReservationId,
     ) -> Result<Committed, Unresolved<Refusal<'r>>> {
         let (service, met) = self.meet_bound(handle, scope)?;
+        self.promise_change(service).map_err(Unresolved::Final)?;
         let mut effects = Effects::new();
         slot_effects(&mut effects, request.usage, &service.metrics).map_err(Unresolved::Final)?;
         propagate(&mut effects, &service.metrics, request.flat_usage);
@@ -200,7 +202,8 @@ impl Moment<'_> {
         request: &AuthRequest<'r>,
         id: ReservationId,
     ) -> Result<Cancelled, Unresolved<Refusal<'r>>> {
-        let (_, found) = self.engine.whose(self.catalog(), request)?;
+        let (service, found) = self.engine.whose(self.catalog(), request)?;
+        self.promise_change(service).map_err(Unresolved::Final)?;
         let mut met = self.meet(found.index)?.ok_or(Unresolved::Stale)?;
         cancel(&mut met.subject, id, self.now()).map_err(Unresolved::Final)
     }
@@ -216,14 +219,22 @@ impl Moment<'_> {
         id: ReservationId,
     ) -> Result<Cancelled, Refusal<'static>> {
         loop {
-            let tried = self
-                .meet_bound(handle, scope)
-                .and_then(|(_, mut met)| cancel(&mut met.subject, id, self.now()).map_err(Unresolved::Final));
-            match tried {
+            match self.try_cancel_bound(handle, scope, id) {
                 Ok(cancelled) => return Ok(cancelled),
                 Err(unresolved) => self.start_again(unresolved)?,
             }
         }
+    }
+
+    fn try_cancel_bound(
+        &self,
+        handle: Handle,
+        scope: Scope,
+        id: ReservationId,
+    ) -> Result<Cancelled, Unresolved<Refusal<'static>>> {
+        let (service, mut met) = self.meet_bound(handle, scope)?;
+        self.promise_change(service).map_err(Unresolved::Final)?;
+        cancel(&mut met.subject, id, self.now()).map_err(Unresolved::Final)
     }
 }
 

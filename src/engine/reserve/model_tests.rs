@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::super::request::{Call, ReportRequest, Transaction, Usage};
-use super::super::tests::{NOW, World, credentials};
+use super::super::request::{Call, Transaction, Usage};
+use super::super::tests::{NOW, World, report_of};
 use super::super::{Engine, Recovery};
 use super::tests::{HITS, SEARCH, call, cancel, commit, image};
 use crate::counter::snapshot::SubjectImage;
@@ -299,9 +299,7 @@ impl Run {
         let usage = [(["hits", "search"][metric], Effect::Add(amount))];
         let transactions =
             [Transaction { user_key: Some("key0"), usage: Usage::Amounts(&usage), ..Transaction::default() }];
-        let report =
-            ReportRequest { credentials: credentials(), transactions: &transactions, flat_usage: false };
-        self.world.engine.report(&report, self.now).unwrap();
+        self.world.engine.report(&report_of(&transactions), self.now).unwrap();
         self.model.add(propagated(metric, amount), self.now);
     }
 

@@ -37,7 +37,9 @@
 //! # What is not the original's
 //! Bodies take more than the original knows, and answers show it where it is in use (see the engine's documentation):
 //! - `"shadow": true` in a service, application or usage limit puts it into shadow, `false` takes it out;
-//! - `"ratelimit_headers": true` in a service gives every decision the `RateLimit` fields.
+//! - `"ratelimit_headers": true` in a service gives every decision the `RateLimit` fields;
+//! - `"promise": "durable"` or `"interval"` in a service says what answers promise of what its calls count (see
+//!   [`promise`](crate::model::promise)), `"usual"` takes that back.
 //!
 //! # The files
 //! | File | What it holds |

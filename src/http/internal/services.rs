@@ -10,6 +10,7 @@ use super::records::{Records, show_flag};
 use crate::model::catalog::Key;
 use crate::model::draft::{Draft, NewService};
 use crate::model::id::{ServiceId, TenantId};
+use crate::model::promise::Promise;
 use crate::model::record::{BackendVersion, Service, ServiceState};
 
 /// `POST /services/`.
@@ -53,6 +54,9 @@ pub(super) fn answer(api: &Api, call: &Call, id: &str) -> Outcome {
     }
 }
 
+/// Takes back what a service says of promises: listener and kind of call decide again.
+const PROMISE_USUAL: &str = "usual";
+
 /// What a body says of a service; absent attributes stay as they are.
 struct Attributes {
     provider_key: Option<String>,
@@ -60,9 +64,11 @@ struct Attributes {
     referrer_filters_required: Option<bool>,
     default_service: Option<bool>,
     state: Option<ServiceState>,
-    /// Ours, as the next.
+    /// Ours, as those that follow.
     shadow: Option<bool>,
     ratelimit_headers: Option<bool>,
+    /// `Some(None)` takes back what the service says.
+    promise: Option<Option<Promise>>,
 }
 
 impl Attributes {
@@ -70,6 +76,13 @@ impl Attributes {
         let backend_version = |name: String| {
             let unfit = || JsonError::Unfit { name: "backend_version".to_owned(), wanted: "1, 2 or oauth" };
             BackendVersion::parse(&name).ok_or_else(unfit)
+        };
+        let promise = |name: String| match Promise::parse(&name) {
+            Some(promise) => Ok(Some(promise)),
+            None if name == PROMISE_USUAL => Ok(None),
+            None => {
+                Err(JsonError::Unfit { name: "promise".to_owned(), wanted: "durable, interval or usual" })
+            }
         };
         Ok(Attributes {
             backend_version: body.text("backend_version")?.map(backend_version).transpose()?,
@@ -83,6 +96,7 @@ impl Attributes {
             }),
             shadow: body.flag("shadow")?,
             ratelimit_headers: body.flag("ratelimit_headers")?,
+            promise: body.text("promise")?.map(promise).transpose()?,
         })
     }
 }
@@ -99,6 +113,7 @@ fn save(draft: &mut Draft<'_>, text: &str, attributes: &Attributes) -> Result<Se
             attributes.referrer_filters_required.unwrap_or(service.referrer_filters_required);
         service.shadow = attributes.shadow.unwrap_or(service.shadow);
         service.ratelimit_headers = attributes.ratelimit_headers.unwrap_or(service.ratelimit_headers);
+        service.promise = attributes.promise.unwrap_or(service.promise);
     })?;
     if attributes.default_service == Some(true) {
         let tenant = Records::service(draft, text)?.tenant;
@@ -167,5 +182,8 @@ fn shown(records: &impl Records, id: ServiceId) -> Result<Value, Refusal> {
     });
     show_flag(&mut shown, "shadow", service.shadow);
     show_flag(&mut shown, "ratelimit_headers", service.ratelimit_headers);
+    if let (Some(promise), Value::Object(values)) = (service.promise, &mut shown) {
+        values.insert("promise".to_owned(), promise.name().into());
+    }
     Ok(shown)
 }

@@ -36,8 +36,10 @@ fn sample() -> (Vec<Change>, u64) {
     let edit = |it: &mut Service| {
         (it.state, it.stats_erasure) = (ServiceState::Suspended, Some(9));
         (it.shadow, it.ratelimit_headers) = (true, true);
+        it.promise = Some(Promise::Durable);
     };
     draft.edit_service(service, edit).unwrap();
+    draft.edit_service(service, |it| it.promise = Some(Promise::Interval)).unwrap();
     draft.delete_service(service).unwrap();
     draft.into_changes()
 }

@@ -163,6 +163,7 @@ impl<'i> Draft<'i> {
             stats_erasure: None,
             shadow: false,
             ratelimit_headers: false,
+            promise: None,
             edition: 0,
         }))?;
         if default_service.is_none() {

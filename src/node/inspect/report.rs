@@ -89,6 +89,9 @@ pub struct ServiceRow {
     pub name: String,
     pub state: String,
     pub backend_version: String,
+    /// `durable` or `interval`, if the service says which.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promise: Option<String>,
     /// How many service tokens it has.
     pub tokens: usize,
     pub metrics: usize,
@@ -301,6 +304,7 @@ fn row(service: &Service, plans: &Numbers, applications: &Numbers) -> ServiceRow
         name: service.name.clone(),
         state: service.state.name().to_owned(),
         backend_version: service.backend_version.name().to_owned(),
+        promise: service.promise.map(|it| it.name().to_owned()),
         tokens: service.tokens.len(),
         metrics: service.metrics.iter().count(),
         plans: plans.get(&service.id).copied().unwrap_or(0),
