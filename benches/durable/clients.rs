@@ -175,7 +175,8 @@ impl Connection {
         } else {
             let mut client = Binary::open(server.tcp, &Greeting::token("bench", "token"));
             if shape.batch == 0 {
-                handles = (0..REQUESTS * shape.depth).map(|_| client.bind(&key(draw()), &["search"])).collect();
+                handles =
+                    (0..REQUESTS * shape.depth).map(|_| client.bind(&key(draw()), &["search"])).collect();
             }
             client.stream
         };
@@ -199,7 +200,15 @@ impl Connection {
         let requests = requests.collect();
         let counts = shape.batch.max(shape.depth) as u64;
         let is_http = shape.is_http;
-        Connection { stream, requests, next: 0, is_http, frames: shape.depth, counts, input: vec![0; 64 << 10] }
+        Connection {
+            stream,
+            requests,
+            next: 0,
+            is_http,
+            frames: shape.depth,
+            counts,
+            input: vec![0; 64 << 10],
+        }
     }
 
     /// Sends the next request and waits for its answer; how much that was.

@@ -193,7 +193,9 @@ fn walk(name: &str, value: Value<'_>) {
 
 fn measure_interval(scale: &Scale, shapes: &[&Shape]) {
     println!("\ninterval mode: CPU per authrep, against no journal and against one that is not written");
-    println!("                     journal/none     bar   journal/dropped   us journal  us dropped  us none   per s");
+    println!(
+        "                     journal/none     bar   journal/dropped   us journal  us dropped  us none   per s"
+    );
     let kinds = [Kind::Journal, Kind::Dropped, Kind::None];
     let mut servers = kinds.map(|kind| Server::start(kind, scale.applications));
     for shape in shapes {

@@ -98,6 +98,11 @@ impl Disk for Switched<dyn Disk> {
         self.inner.remove(name)
     }
 
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.switch.write()?;
+        self.inner.rename(from, to)
+    }
+
     fn sync_dir(&self) -> io::Result<()> {
         self.switch.sync()?;
         self.inner.sync_dir()
