@@ -8,6 +8,7 @@
 //! checkpoints/  see `store`
 //! node-secret   see `secret`
 //! shelves/      see `store::shelf`: a file for each plugin
+//! repaired/     what an operator has given up; see `repair`
 //! ```
 
 use std::fs::{File, OpenOptions, Permissions, TryLockError};
@@ -130,7 +131,7 @@ impl DataDir {
 
     /// Where a plugin's shelf lies.
     pub(super) fn shelf(&self, plugin: &str) -> Result<PathBuf, DataDirError> {
-        let shelves = self.path.join("shelves");
+        let shelves = shelves(&self.path);
         let create = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&shelves);
         create.map_err(|source| DataDirError::Unusable {
             path: self.path.clone(),
@@ -153,6 +154,26 @@ pub(super) fn journal(path: &Path) -> PathBuf {
 /// Where a data directory's node secret lies.
 pub(super) fn secret_file(path: &Path) -> PathBuf {
     path.join("node-secret")
+}
+
+/// Where a data directory's plugins have their shelves.
+pub(super) fn shelves(path: &Path) -> PathBuf {
+    path.join("shelves")
+}
+
+/// The names of the shelves that there are, in order.
+pub(super) fn shelf_names(path: &Path) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    match std::fs::read_dir(shelves(path)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(names),
+        entries => {
+            for entry in entries? {
+                names.extend(entry?.file_name().into_string().ok());
+            }
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
 }
 
 /// Where a data directory's checkpoints lie.

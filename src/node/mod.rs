@@ -13,10 +13,13 @@ pub mod inspect;
 mod listeners;
 mod plugins;
 mod recovery;
+pub mod repair;
 mod sample;
+mod scratch;
 pub mod secret;
 mod start;
 mod telemetry;
+pub mod verify;
 mod writers;
 
 use std::net::SocketAddr;

@@ -19,7 +19,7 @@ use crate::counter::snapshot::SubjectImage;
 use crate::journal::Sequence;
 use std::path::{Path, PathBuf};
 
-const CURRENT: &str = "CURRENT";
+pub(super) const CURRENT: &str = "CURRENT";
 const MANIFEST: &str = "MANIFEST";
 const DATABASE: &str = "sled";
 const READING: &str = "reading";
@@ -188,6 +188,18 @@ pub fn open_latest(root: &Path) -> Result<Option<Checkpoint>, StoreError> {
 /// # Errors
 /// As there.
 pub fn open_latest_in(root: &Path, reading: &Path) -> Result<Option<Checkpoint>, StoreError> {
+    open_latest_without(root, reading, &[])
+}
+
+/// As [`open_latest_in`], as if the generations in `without` were not there.
+///
+/// # Errors
+/// As there.
+pub fn open_latest_without(
+    root: &Path,
+    reading: &Path,
+    without: &[u64],
+) -> Result<Option<Checkpoint>, StoreError> {
     if !root.is_dir() {
         return Ok(None);
     }
@@ -216,7 +228,7 @@ pub fn open_latest_in(root: &Path, reading: &Path) -> Result<Option<Checkpoint>,
             candidates.push((generation, None));
         }
     }
-    for (generation, crc) in candidates {
+    for (generation, crc) in candidates.into_iter().filter(|(it, _)| !without.contains(it)) {
         match open(root, generation, crc, reading) {
             Ok((manifest, db)) => return Ok(Some(Checkpoint { manifest, passed_over, db: Some(db) })),
             // What cannot be read is damaged; this is the copy that cannot be written, whatever it is a copy of.
@@ -230,6 +242,23 @@ pub fn open_latest_in(root: &Path, reading: &Path) -> Result<Option<Checkpoint>,
             Err(StoreError::NoneWhole { directory: root.display().to_string(), newest: Box::new(error) })
         }
     }
+}
+
+/// Opens one generation, whatever `CURRENT` names, with the copy at `reading`; `crc` is what `CURRENT` says of its
+/// manifest.
+pub(super) fn open_generation(
+    root: &Path,
+    generation: u64,
+    crc: Option<u32>,
+    reading: &Path,
+) -> Result<Checkpoint, StoreError> {
+    let (manifest, db) = open(root, generation, crc, reading)?;
+    Ok(Checkpoint { manifest, passed_over: Vec::new(), db: Some(db) })
+}
+
+/// Whether a generation was ever finished.
+pub(super) fn is_finished(root: &Path, generation: u64) -> bool {
+    generation::path_of(root, generation).join(MANIFEST).exists()
 }
 
 /// Reads a manifest; its bytes' sum beside it.

@@ -12,11 +12,18 @@ mod manifest;
 mod packed;
 mod piece;
 pub mod shelf;
+mod survey;
 #[cfg(test)]
 mod tests;
 
-pub use checkpoint::{Checkpoint, CheckpointWriter, Finished, PassedOver, open_latest, open_latest_in};
+pub use checkpoint::{
+    Checkpoint, CheckpointWriter, Finished, PassedOver, open_latest, open_latest_in, open_latest_without,
+};
 pub use error::StoreError;
+pub use generation::path_of as generation_path;
 pub use manifest::Meta;
 pub use piece::{PIECE_BYTES_MAX, Piece, PieceError, decode_piece};
 pub use shelf::{Shelf, ShelfError, Table};
+pub use survey::{
+    CheckpointSurvey, GenerationState, GenerationSurvey, ShelfSurvey, survey_checkpoints, survey_shelf,
+};

@@ -21,6 +21,7 @@ pub use report::{
     Report, ReservationRow, ServiceReport, ServiceRow, Totals,
 };
 pub use stopped::inspect;
+pub(super) use stopped::names;
 
 /// What is to be shown. Without anything, the catalog's summary.
 #[derive(Clone, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -1,0 +1,461 @@
+//! Ending a journal earlier than it does, on an operator's word: what that takes away, and what is left.
+//!
+//! The journal is cut at a sequence S, which is the first of a group, as groups count as a whole. From each file goes
+//! what is of S or later, superseded or not: a superseded group that came back to life would say what was never so.
+//! A file that begins at S or later goes as a whole. The highest term stays taken by an empty file of its name
+//! ([`Shortening::mark`]), as an opening counts the names of files: else the next one would begin a term that has given
+//! out S already, and (term, sequence) would name two entries. The next opening but one has removed it.
+//!
+//! Here nothing is changed: [`Shortening::plan`] says what would go, and [`Shortening::disk`] shows the journal as it
+//! would be, to be opened for a trial.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+
+use super::Sequence;
+use super::disk::{Disk, DiskFile};
+use super::entry::{Entry, Kind};
+use super::format::{
+    GROUP_HEADER_LEN, GroupHeader, SEGMENT_HEADER_LEN, SegmentHeader, parse_segment_name, segment_name,
+};
+use super::segment::Group;
+use super::survey::{read_whole, segment_names};
+use crate::model::id::ApplicationId;
+use crate::model::time::UnixMillis;
+
+/// Where to end.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum EndAt {
+    /// Before the group at this place, or around it.
+    Place {
+        /// A segment's name.
+        file: String,
+        /// Bytes from its beginning.
+        offset: u64,
+    },
+    /// Before the group that has this sequence.
+    Sequence(Sequence),
+}
+
+/// Why a journal cannot be ended there.
+#[derive(Debug, thiserror::Error)]
+pub enum ShortenError {
+    /// The directory or a file cannot be read.
+    #[error("journal: {0}")]
+    Io(#[from] io::Error),
+    /// No such file.
+    #[error("journal: there is no segment {0}")]
+    NoSuchFile(String),
+    /// The journal ends before that.
+    #[error("journal: nothing is to be found at sequence {0} or after it")]
+    NothingThere(Sequence),
+}
+
+/// What goes when a journal is ended earlier.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Shortening {
+    /// The first sequence that goes.
+    pub from: Sequence,
+    /// The files that go as a whole, latest first.
+    pub whole: Vec<String>,
+    /// The files of which the beginning stays, and how many bytes that is; the rest becomes zeros.
+    pub partly: Vec<(String, u64)>,
+    /// The name of the empty file that keeps the highest term taken.
+    pub mark: String,
+    /// What is in what goes.
+    pub lost: Lost,
+}
+
+/// What is in what goes, as far as it can be read.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Lost {
+    /// How many entries can be read.
+    pub entries: u64,
+    /// How many of each kind.
+    pub kinds: BTreeMap<String, u64>,
+    /// Whose counters they change.
+    pub applications: BTreeSet<ApplicationId>,
+    /// The engine's clock at the first and the last of them.
+    pub times: Option<(UnixMillis, UnixMillis)>,
+    /// Bytes other than zero that are not part of any whole group.
+    pub unreadable_bytes: u64,
+    /// The last sequence that any file says was on disk for good, whether or not it can be read.
+    pub synced: Sequence,
+}
+
+/// One file, as far as it can be read.
+struct Segment {
+    name: String,
+    term: u64,
+    first: Sequence,
+    bytes: Vec<u8>,
+    /// Where its groups begin, one after the other without a gap, with where the last one ends.
+    chain: Vec<(usize, GroupHeader)>,
+    end: usize,
+    /// Whole groups after a hole.
+    strays: Vec<(usize, GroupHeader)>,
+}
+
+impl Segment {
+    fn read(disk: &dyn Disk, name: &str) -> Result<Segment, ShortenError> {
+        let bytes = read_whole(disk, name)?;
+        let (term, first) = parse_segment_name(name).unwrap_or_default();
+        let mut segment = Segment {
+            name: name.to_owned(),
+            term,
+            first,
+            bytes,
+            chain: Vec::new(),
+            end: 0,
+            strays: Vec::new(),
+        };
+        if let Ok((header, crc)) = SegmentHeader::decode(&segment.bytes) {
+            segment.find_groups(header.first, crc);
+        }
+        Ok(segment)
+    }
+
+    fn find_groups(&mut self, first: Sequence, crc: u32) {
+        let whole = |at: usize| {
+            let rest = self.bytes.get(at..)?;
+            let header = GroupHeader::decode(crc, rest)?;
+            header.body(rest).map(|body| (header, at + GROUP_HEADER_LEN + body.len()))
+        };
+        let (mut at, mut next) = (SEGMENT_HEADER_LEN, first);
+        while let Some((header, end)) =
+            whole(at).filter(|(header, _)| header.first == next && header.count > 0)
+        {
+            self.chain.push((at, header));
+            (at, next) = (end, header.last().next());
+        }
+        self.end = at;
+        while at < self.bytes.len() {
+            at = match whole(at) {
+                Some((header, end)) => {
+                    self.strays.push((at, header));
+                    end
+                }
+                None => at + 8,
+            };
+        }
+    }
+
+    /// The sequence after its last group that is not behind a hole.
+    fn next(&self) -> Sequence {
+        self.chain.last().map_or(self.first, |(_, header)| header.last().next())
+    }
+
+    /// How many bytes stay if the journal ends before `from`; `None` if all do.
+    fn kept(&self, from: Sequence) -> Option<usize> {
+        let cut = self.chain.iter().find(|(_, header)| header.last() >= from).map(|(at, _)| *at);
+        let rest = || self.bytes[self.end.min(self.bytes.len())..].iter().any(|byte| *byte != 0);
+        cut.or_else(|| (self.next() == from && rest()).then_some(self.end))
+    }
+}
+
+impl Shortening {
+    /// What would go of the journal on `disk` if it ended there. Changes nothing.
+    ///
+    /// # Errors
+    /// [`ShortenError`].
+    pub fn plan(disk: &dyn Disk, at: &EndAt) -> Result<Shortening, ShortenError> {
+        let names = segment_names(disk)?;
+        let segments =
+            names.iter().map(|name| Segment::read(disk, name)).collect::<Result<Vec<_>, ShortenError>>()?;
+        let from = first_to_go(&segments, at)?;
+        let term = segments.iter().map(|segment| segment.term).max().unwrap_or(0);
+        let mut plan = Shortening {
+            from,
+            whole: Vec::new(),
+            partly: Vec::new(),
+            mark: segment_name(term, from),
+            lost: Lost::default(),
+        };
+        let mut entries = BTreeMap::new();
+        for segment in &segments {
+            plan.lost.note_synced(segment);
+            if segment.first >= from {
+                plan.whole.push(segment.name.clone());
+                plan.lost.take(segment, 0, &mut entries);
+            } else if let Some(kept) = segment.kept(from) {
+                plan.partly.push((segment.name.clone(), kept as u64));
+                plan.lost.take(segment, kept, &mut entries);
+            }
+        }
+        plan.whole.reverse();
+        plan.lost.count(entries);
+        if plan.whole.is_empty() && plan.partly.is_empty() {
+            return Err(ShortenError::NothingThere(from));
+        }
+        Ok(plan)
+    }
+
+    /// The journal on `inner` as it would be; for reading.
+    #[must_use]
+    pub fn disk(&self, inner: Box<dyn Disk>) -> Box<dyn Disk> {
+        Box::new(Shortened { inner, plan: self.clone() })
+    }
+}
+
+fn first_to_go(segments: &[Segment], at: &EndAt) -> Result<Sequence, ShortenError> {
+    match at {
+        EndAt::Place { file, offset } => {
+            let segment = segments.iter().find(|segment| segment.name == *file);
+            let segment = segment.ok_or_else(|| ShortenError::NoSuchFile(file.clone()))?;
+            if *offset < SEGMENT_HEADER_LEN as u64 {
+                return Ok(segment.first);
+            }
+            let ends = segment.chain.iter().map(|(at, _)| *at).skip(1).chain([segment.end]);
+            let around = segment.chain.iter().zip(ends).find(|(_, end)| *end as u64 > *offset);
+            Ok(around.map_or(segment.next(), |((_, header), _)| header.first))
+        }
+        EndAt::Sequence(sequence) => {
+            // The latest file that has it is the one that counts.
+            let of = |segment: &Segment| {
+                let mut groups = segment.chain.iter().map(|(_, header)| header);
+                let group = groups.find(|group| group.first <= *sequence && *sequence <= group.last());
+                group.map(|group| group.first)
+            };
+            let found = segments.iter().rev().find_map(of);
+            // It may be lost in a hole: then the journal ends before the hole, or as a file begins.
+            let is_next = || segments.iter().any(|it| it.next() == *sequence || it.first == *sequence);
+            found.or_else(|| is_next().then_some(*sequence)).ok_or(ShortenError::NothingThere(*sequence))
+        }
+    }
+}
+
+/// What an entry that goes was.
+type Gone = (u8, UnixMillis, BTreeSet<ApplicationId>);
+
+impl Lost {
+    fn note_synced(&mut self, segment: &Segment) {
+        let groups = segment.chain.iter().chain(&segment.strays);
+        let said = groups.map(|(_, header)| header.synced).max().unwrap_or_default();
+        self.synced = self.synced.max(said).max(if segment.chain.is_empty() && segment.end == 0 {
+            Sequence(0)
+        } else {
+            segment.first.previous()
+        });
+    }
+
+    /// Takes in what is at `kept` or after it in a file. A later file's word on a sequence counts.
+    fn take(&mut self, segment: &Segment, kept: usize, entries: &mut BTreeMap<Sequence, Gone>) {
+        let mut read = 0;
+        for (at, header) in segment.chain.iter().chain(&segment.strays).filter(|(at, _)| *at >= kept) {
+            let Some(body) = header.body(&segment.bytes[*at..]) else { continue };
+            read += GROUP_HEADER_LEN + body.len();
+            let group = Group { header: *header, offset: *at, body };
+            for (offset, raw) in group.entries(&segment.name).unwrap_or_default() {
+                let whose = raw.open(&segment.name, offset).map(|entry| applications(&entry));
+                entries.insert(raw.sequence, (raw.kind, header.engine_time, whose.unwrap_or_default()));
+            }
+        }
+        let begin = kept.max(SEGMENT_HEADER_LEN).min(segment.bytes.len());
+        let last = segment.bytes[begin..].iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        self.unreadable_bytes += last.saturating_sub(read) as u64;
+    }
+
+    fn count(&mut self, entries: BTreeMap<Sequence, Gone>) {
+        for (kind, time, whose) in entries.into_values() {
+            self.entries += 1;
+            let name = Kind::from_number(kind)
+                .map_or_else(|| format!("kind {kind}"), |kind| format!("{kind:?}").to_lowercase());
+            *self.kinds.entry(name).or_default() += 1;
+            self.applications.extend(whose);
+            self.times = Some((self.times.map_or(time, |(from, _)| from), time));
+        }
+    }
+}
+
+/// Whose counters or reservations an entry is about.
+fn applications(entry: &Entry) -> BTreeSet<ApplicationId> {
+    match entry {
+        Entry::Usage(usage) => usage.items.iter().map(|item| item.application).collect(),
+        Entry::Set(set) => [set.application].into(),
+        Entry::Reservation(all) => all.items.iter().map(|item| item.application).collect(),
+        _ => BTreeSet::new(),
+    }
+}
+
+/// A journal without what goes.
+#[derive(Debug)]
+struct Shortened {
+    inner: Box<dyn Disk>,
+    plan: Shortening,
+}
+
+impl Disk for Shortened {
+    fn list(&self) -> io::Result<Vec<String>> {
+        let mut names = self.inner.list()?;
+        names.retain(|name| !self.plan.whole.contains(name));
+        Ok(names)
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        let file = self.inner.open(name)?;
+        match self.plan.partly.iter().find(|(partly, _)| partly == name) {
+            Some((_, kept)) => Ok(Box::new(Beginning { file, kept: *kept })),
+            None => Ok(file),
+        }
+    }
+
+    fn create(&self, name: &str, len: u64) -> io::Result<Box<dyn DiskFile>> {
+        self.inner.create(name, len)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.inner.remove(name)
+    }
+
+    fn sync_dir(&self) -> io::Result<()> {
+        self.inner.sync_dir()
+    }
+}
+
+/// A file whose first bytes count, with zeros after them.
+#[derive(Debug)]
+struct Beginning {
+    file: Box<dyn DiskFile>,
+    kept: u64,
+}
+
+impl DiskFile for Beginning {
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.file.read_at(offset, buffer)?;
+        let kept = usize::try_from(self.kept.saturating_sub(offset)).unwrap_or(usize::MAX);
+        if let Some(gone) = buffer.get_mut(kept..) {
+            gone.fill(0);
+        }
+        Ok(())
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_at(offset, bytes)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::disk_memory::{Fault, MemoryDisk};
+    use crate::journal::entry::Command;
+    use crate::journal::error::JournalError;
+    use crate::journal::{Journal, Options};
+    use proptest::prelude::*;
+
+    fn snapshot(disk: &MemoryDisk) -> MemoryDisk {
+        MemoryDisk::from_image(disk.image())
+    }
+
+    fn open(disk: Box<dyn Disk>) -> Result<(Journal, Vec<(u64, u64)>), String> {
+        let mut seen = Vec::new();
+        let options = Options { segment_bytes: 4096, group_bytes_max: 1024, ..Options::default() };
+        let visit = |sequence: Sequence, _, entry| {
+            if let Entry::Command(command) = entry {
+                seen.push((sequence.0, command.version));
+            }
+            Ok::<_, JournalError>(())
+        };
+        let (journal, _) =
+            Journal::open_on(disk, options, Sequence(0), visit).map_err(|error| error.to_string())?;
+        Ok((journal, seen))
+    }
+
+    /// Applies a plan to a disk, as an operator's command does to a directory.
+    fn apply(disk: &MemoryDisk, plan: &Shortening) {
+        for (name, kept) in &plan.partly {
+            let bytes = read_whole(disk, name).unwrap();
+            disk.remove(name).unwrap();
+            let file = disk.create(name, bytes.len() as u64).unwrap();
+            file.write_at(0, &bytes[..usize::try_from(*kept).unwrap()]).unwrap();
+            file.sync_data().unwrap();
+        }
+        plan.whole.iter().for_each(|name| disk.remove(name).unwrap());
+        disk.create(&plan.mark, 0).unwrap();
+        disk.sync_dir().unwrap();
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn what_is_before_the_cut_stays_and_no_term_gives_a_sequence_out_twice(
+            steps in prop::collection::vec((1..30_u64, 0..700_usize), 1..12),
+            fault in prop::option::of(0..40_u64),
+            reopen_at in 0..12_usize,
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let mut disk = MemoryDisk::default();
+            let (mut journal, _) = open(Box::new(disk.clone())).unwrap();
+            disk = disk.with_fault(fault.map(Fault::Once));
+            let mut number = 0;
+            for (at, (count, len)) in steps.into_iter().enumerate() {
+                for _ in 0..count {
+                    number += 1;
+                    let command = Command { version: number, core: vec![7; len], parts: Vec::new() };
+                    journal.append(Kind::Command, |out| command.encode(out)).unwrap();
+                }
+                while journal.flush(UnixMillis(number)).is_err() {}
+                if at == reopen_at {
+                    journal = open(Box::new(disk.clone())).or_else(|_| open(Box::new(disk.clone()))).unwrap().0;
+                }
+            }
+            let term = journal.term();
+            drop(journal);
+            let wanted = Sequence(cut.index(usize::try_from(number).unwrap()) as u64 + 1);
+            let plan = Shortening::plan(&disk, &EndAt::Sequence(wanted)).unwrap();
+            prop_assert!(plan.from <= wanted);
+            prop_assert_eq!(plan.lost.entries, number + 1 - plan.from.0);
+            let expected: Vec<_> = (1..plan.from.0).map(|number| (number, number)).collect();
+            let disk = disk.with_fault(None);
+            let trial = open(plan.disk(Box::new(snapshot(&disk)))).unwrap();
+            prop_assert_eq!(&trial.1, &expected);
+            apply(&disk, &plan);
+            let (journal, seen) = open(Box::new(disk.clone())).unwrap();
+            prop_assert_eq!(seen, expected);
+            prop_assert!(journal.term() > term);
+        }
+    }
+
+    #[test]
+    fn a_hole_is_cut_where_it_begins_and_what_follows_it_is_counted_as_lost() {
+        let disk = MemoryDisk::default();
+        let (journal, _) = open(Box::new(disk.clone())).unwrap();
+        for number in 1..=10 {
+            let command = Command { version: number, core: vec![7; 200], parts: Vec::new() };
+            journal.append(Kind::Command, |out| command.encode(out)).unwrap();
+            journal.flush(UnixMillis(number)).unwrap();
+        }
+        drop(journal);
+        let name = segment_names(&disk).unwrap().remove(0);
+        let bytes = read_whole(&disk, &name).unwrap();
+        let segment = Segment::read(&disk, &name).unwrap();
+        let hole = segment.chain[4].0;
+        disk.open(&name).unwrap().write_at(hole as u64 + 70, &[bytes[hole + 70] ^ 1]).unwrap();
+        let error = open(Box::new(snapshot(&disk))).unwrap_err();
+        assert_damage(&error, &name, hole);
+        let at = EndAt::Place { file: name.clone(), offset: hole as u64 };
+        let plan = Shortening::plan(&disk, &at).unwrap();
+        assert_eq!(
+            (plan.from, &plan.partly, &plan.whole),
+            (Sequence(5), &vec![(name, hole as u64)], &vec![])
+        );
+        // One group of the ten cannot be read.
+        assert_eq!((plan.lost.entries, plan.lost.synced), (5, Sequence(9)));
+        assert!(plan.lost.unreadable_bytes > 200);
+        apply(&disk, &plan);
+        assert_eq!(open(Box::new(disk)).unwrap().1.len(), 4);
+    }
+
+    fn assert_damage(error: &str, name: &str, hole: usize) {
+        assert!(error.contains(&format!("{name} is damaged at offset {hole}")), "{error}");
+    }
+}
