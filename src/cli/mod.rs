@@ -1,6 +1,8 @@
 //! The command line.
 
+mod backup;
 mod check;
+mod counters;
 mod explain;
 mod inspect;
 pub mod load;
@@ -88,6 +90,15 @@ enum Command {
     /// it with --apply
     #[command(after_help = repair::AFTER_HELP)]
     Repair(repair::Repair),
+    /// Copy everything a node holds, running or stopped, as of one moment
+    #[command(after_help = backup::BACKUP_HELP)]
+    Backup(backup::Backup),
+    /// Make a data directory of a backup
+    #[command(after_help = backup::RESTORE_HELP)]
+    Restore(backup::Restore),
+    /// Write what was counted as JSON lines, or set counters to it
+    #[command(after_help = counters::AFTER_HELP)]
+    Counters(counters::Counters),
     /// Measure how fast a node answers: one of its own, or one that runs
     Load(load::Load),
     /// Change the secret by which clients of the binary protocol may call for all services
@@ -123,6 +134,9 @@ pub fn run() -> ExitCode {
         Some(Command::Explain(explain)) => explain::run(explain),
         Some(Command::Verify(verify)) => verify::run(verify),
         Some(Command::Repair(repair)) => repair::run(repair),
+        Some(Command::Backup(it)) => backup::run_backup(it),
+        Some(Command::Restore(it)) => backup::run_restore(it),
+        Some(Command::Counters(it)) => counters::run(it),
         Some(Command::Load(load)) => load::run(load),
         Some(Command::Secret(secret)) => secret::run(secret),
         None => serve::run(arguments.serve),

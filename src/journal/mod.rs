@@ -41,6 +41,7 @@
 //!   written once more, as one batch to the new segment, and synced, before the journal is open. It supersedes them.
 //! - Segments that hold nothing any more are removed after that, so restarts do not pile up files.
 
+mod adopt;
 mod batch;
 pub mod catalog;
 mod disk;
@@ -67,6 +68,7 @@ mod crash_tests;
 #[cfg(test)]
 mod damage_tests;
 
+pub use adopt::{as_written_by, beginning};
 use batch::{Batch, GroupShape};
 pub use disk::{Directory, Disk, DiskFile};
 pub use disk_read_only::ReadOnlyDirectory;

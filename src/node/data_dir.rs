@@ -8,6 +8,7 @@
 //! checkpoints/  see `store`
 //! node-secret   see `secret`
 //! shelves/      see `store::shelf`: a file for each plugin
+//! backup/       what a backup in the making copies from; see `backup`
 //! repaired/     what an operator has given up; see `repair`
 //! ```
 
@@ -18,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// The layout this version writes, and the newest it reads.
-const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 1;
 
 /// How long a lock may be held by who only looks whether it is free ([`is_held`]).
 const LOOK: Duration = Duration::from_millis(200);
@@ -225,7 +226,7 @@ pub(super) fn check_format(path: &Path) -> Result<bool, DataDirError> {
 }
 
 /// Writes FORMAT beside its place and moves it there: it is whole or absent.
-fn write_format(path: &Path) -> io::Result<()> {
+pub(super) fn write_format(path: &Path) -> io::Result<()> {
     let beside = path.join("FORMAT.new");
     let mut file = File::create(&beside)?;
     writeln!(file, "{FORMAT}")?;

@@ -20,7 +20,7 @@ use crate::journal::Sequence;
 use std::path::{Path, PathBuf};
 
 pub(super) const CURRENT: &str = "CURRENT";
-const MANIFEST: &str = "MANIFEST";
+pub(super) const MANIFEST: &str = "MANIFEST";
 const DATABASE: &str = "sled";
 const READING: &str = "reading";
 

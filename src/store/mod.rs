@@ -3,6 +3,7 @@
 //!
 //! Only this module names sled and redb.
 
+mod adopt;
 pub mod checkpoint;
 mod error;
 mod files;
@@ -16,6 +17,7 @@ mod survey;
 #[cfg(test)]
 mod tests;
 
+pub use adopt::adopt_checkpoints;
 pub use checkpoint::{
     Checkpoint, CheckpointWriter, Finished, PassedOver, open_latest, open_latest_in, open_latest_without,
 };

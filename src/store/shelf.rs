@@ -95,7 +95,16 @@ fn open_database(path: &Path) -> Result<Database, redb::Error> {
     Ok(Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(FileBackend::new(file)?)?)
 }
 
+/// A new file for its owner's eyes only.
+pub(super) fn create_file(path: &Path) -> std::io::Result<std::fs::File> {
+    OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
+}
+
 impl Shelf {
+    pub(super) fn database(&self) -> &Database {
+        &self.database
+    }
+
     /// Opens the shelf at `path`, a file that is made if it is missing, for its owner's eyes only.
     ///
     /// # Errors

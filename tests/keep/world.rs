@@ -74,11 +74,16 @@ pub(crate) fn prepare(dir: &Path, checkpoints: u64) {
     }
     reserve(&node);
     let mut number = 0;
+    // A group each.
+    while number < 6 {
+        number += 1;
+        change(&node, |draft| draft.create_tenant(&number.to_string(), &number.to_string()).map(drop));
+    }
     let began = Instant::now();
     while newest_checkpoint(dir) < checkpoints {
         number += 1;
         change(&node, |draft| {
-            let name = format!("{number}-{}", "x".repeat(400));
+            let name = format!("{number}-{}", "x".repeat(200));
             draft.create_tenant(&name, &name).map(drop)
         });
         assert!(began.elapsed() < Duration::from_secs(120), "no checkpoint");

@@ -89,7 +89,7 @@ pub enum InspectError {
 }
 
 /// The service that `text` names: a decimal id first, since an external id may look like one.
-fn find_service(catalog: &Catalog, text: &str) -> Result<ServiceId, InspectError> {
+pub(super) fn find_service(catalog: &Catalog, text: &str) -> Result<ServiceId, InspectError> {
     if let Some(service) = text.parse().ok().and_then(|id| catalog.services.get(id)) {
         return Ok(service.id);
     }
