@@ -3,7 +3,7 @@
 //! On the control socket: the request; the answer `{"ok":null}`; then line by line, each answered by what came of it.
 //! When the client has sent its last, what was carried over is flushed, and a last answer says that it is on disk.
 
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream as Client;
 use std::path::Path;
@@ -76,7 +76,7 @@ pub fn import(data_dir: &Path, apply: bool, from: &mut impl BufRead) -> Result<I
     for number in 1.. {
         line.clear();
         // One byte more than there may be, to tell a line of the greatest length from a longer one.
-        let read = from.by_ref().take(LINE_BYTES_MAX as u64 + 1).read_until(b'\n', &mut line);
+        let read = (&mut *from).take(LINE_BYTES_MAX as u64 + 1).read_until(b'\n', &mut line);
         if read.map_err(system("read the lines"))? == 0 {
             break;
         }

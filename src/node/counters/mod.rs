@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use export::export;
-pub(super) use export::{Exported, send_lines};
+pub(super) use export::send_lines;
 pub(super) use import::receive_lines;
 pub use import::{Imported, import};
 
