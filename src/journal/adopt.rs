@@ -18,12 +18,16 @@ pub fn beginning(name: &str, bytes: &[u8], last: Sequence) -> usize {
     if header.first > last {
         return 0;
     }
-    let mut end = SEGMENT_HEADER_LEN;
-    while let Some(rest) = bytes.get(end..)
+    // A batch that is not whole counts for nothing.
+    let (mut end, mut at) = (SEGMENT_HEADER_LEN, SEGMENT_HEADER_LEN);
+    while let Some(rest) = bytes.get(at..)
         && let Some(group) = GroupHeader::decode(crc, rest).filter(|group| group.last() <= last)
         && let Some(body) = group.body(rest)
     {
-        end += GROUP_HEADER_LEN + body.len();
+        at += GROUP_HEADER_LEN + body.len();
+        if !group.goes_on() {
+            end = at;
+        }
     }
     end
 }

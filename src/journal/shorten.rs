@@ -1,6 +1,6 @@
 //! Ending a journal earlier than it does, on an operator's word: what that takes away, and what is left.
 //!
-//! The journal is cut at a sequence S, which is the first of a group, as groups count as a whole. From each file goes
+//! The journal is cut at a sequence S, which is the first of a batch, as batches count as a whole. From each file goes
 //! what is of S or later, superseded or not: a superseded group that came back to life would say what was never so.
 //! A file that begins at S or later goes as a whole. The highest term stays taken by an empty file of its name
 //! ([`Shortening::mark`]), as an opening counts the names of files: else the next one would begin a term that has given
@@ -26,14 +26,14 @@ use crate::model::time::UnixMillis;
 /// Where to end.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum EndAt {
-    /// Before the group at this place, or around it.
+    /// Before the batch at this place, or around it.
     Place {
         /// A segment's name.
         file: String,
         /// Bytes from its beginning.
         offset: u64,
     },
-    /// Before the group that has this sequence.
+    /// Before the batch that has this sequence.
     Sequence(Sequence),
 }
 
@@ -89,11 +89,20 @@ struct Segment {
     term: u64,
     first: Sequence,
     bytes: Vec<u8>,
-    /// Where its groups begin, one after the other without a gap, with where the last one ends.
-    chain: Vec<(usize, GroupHeader)>,
+    /// Its whole batches, one after the other without a gap, and where the last one ends.
+    chain: Vec<Batch>,
     end: usize,
-    /// Whole groups after a hole.
+    /// Whole groups after that.
     strays: Vec<(usize, GroupHeader)>,
+}
+
+/// A whole batch.
+struct Batch {
+    at: usize,
+    end: usize,
+    first: Sequence,
+    last: Sequence,
+    groups: Vec<(usize, GroupHeader)>,
 }
 
 impl Segment {
@@ -122,32 +131,45 @@ impl Segment {
             header.body(rest).map(|body| (header, at + GROUP_HEADER_LEN + body.len()))
         };
         let (mut at, mut next) = (SEGMENT_HEADER_LEN, first);
+        let (mut chain, mut groups, mut begin) = (Vec::new(), Vec::new(), (at, first));
         while let Some((header, end)) =
             whole(at).filter(|(header, _)| header.first == next && header.count > 0)
         {
-            self.chain.push((at, header));
+            groups.push((at, header));
             (at, next) = (end, header.last().next());
+            if !header.goes_on() {
+                let groups = std::mem::take(&mut groups);
+                chain.push(Batch { at: begin.0, end, first: begin.1, last: header.last(), groups });
+                begin = (at, next);
+            }
         }
-        self.end = at;
+        let (mut at, mut strays) = (begin.0, Vec::new());
+        let end = at;
         while at < self.bytes.len() {
             at = match whole(at) {
                 Some((header, end)) => {
-                    self.strays.push((at, header));
+                    strays.push((at, header));
                     end
                 }
                 None => at + 8,
             };
         }
+        (self.chain, self.end, self.strays) = (chain, end, strays);
     }
 
-    /// The sequence after its last group that is not behind a hole.
+    /// Its whole groups, those of whole batches first.
+    fn groups(&self) -> impl Iterator<Item = &(usize, GroupHeader)> {
+        self.chain.iter().flat_map(|batch| &batch.groups).chain(&self.strays)
+    }
+
+    /// The sequence after its last whole batch that is not behind a hole.
     fn next(&self) -> Sequence {
-        self.chain.last().map_or(self.first, |(_, header)| header.last().next())
+        self.chain.last().map_or(self.first, |batch| batch.last.next())
     }
 
     /// How many bytes stay if the journal ends before `from`; `None` if all do.
     fn kept(&self, from: Sequence) -> Option<usize> {
-        let cut = self.chain.iter().find(|(_, header)| header.last() >= from).map(|(at, _)| *at);
+        let cut = self.chain.iter().find(|batch| batch.last >= from).map(|batch| batch.at);
         let rest = || self.bytes[self.end.min(self.bytes.len())..].iter().any(|byte| *byte != 0);
         cut.or_else(|| (self.next() == from && rest()).then_some(self.end))
     }
@@ -205,16 +227,15 @@ fn first_to_go(segments: &[Segment], at: &EndAt) -> Result<Sequence, ShortenErro
             if *offset < SEGMENT_HEADER_LEN as u64 {
                 return Ok(segment.first);
             }
-            let ends = segment.chain.iter().map(|(at, _)| *at).skip(1).chain([segment.end]);
-            let around = segment.chain.iter().zip(ends).find(|(_, end)| *end as u64 > *offset);
-            Ok(around.map_or(segment.next(), |((_, header), _)| header.first))
+            let around = segment.chain.iter().find(|batch| batch.end as u64 > *offset);
+            Ok(around.map_or(segment.next(), |batch| batch.first))
         }
         EndAt::Sequence(sequence) => {
             // The latest file that has it is the one that counts.
             let of = |segment: &Segment| {
-                let mut groups = segment.chain.iter().map(|(_, header)| header);
-                let group = groups.find(|group| group.first <= *sequence && *sequence <= group.last());
-                group.map(|group| group.first)
+                let mut batches = segment.chain.iter();
+                let batch = batches.find(|batch| batch.first <= *sequence && *sequence <= batch.last);
+                batch.map(|batch| batch.first)
             };
             let found = segments.iter().rev().find_map(of);
             // It may be lost in a hole: then the journal ends before the hole, or as a file begins.
@@ -229,8 +250,7 @@ type Gone = (u8, UnixMillis, BTreeSet<ApplicationId>);
 
 impl Lost {
     fn note_synced(&mut self, segment: &Segment) {
-        let groups = segment.chain.iter().chain(&segment.strays);
-        let said = groups.map(|(_, header)| header.synced).max().unwrap_or_default();
+        let said = segment.groups().map(|(_, header)| header.synced).max().unwrap_or_default();
         self.synced = self.synced.max(said).max(if segment.chain.is_empty() && segment.end == 0 {
             Sequence(0)
         } else {
@@ -241,10 +261,10 @@ impl Lost {
     /// Takes in what is at `kept` or after it in a file. A later file's word on a sequence counts.
     fn take(&mut self, segment: &Segment, kept: usize, entries: &mut BTreeMap<Sequence, Gone>) {
         let mut read = 0;
-        for (at, header) in segment.chain.iter().chain(&segment.strays).filter(|(at, _)| *at >= kept) {
+        for (at, header) in segment.groups().filter(|(at, _)| *at >= kept) {
             let Some(body) = header.body(&segment.bytes[*at..]) else { continue };
             read += GROUP_HEADER_LEN + body.len();
-            let group = Group { header: *header, offset: *at, body };
+            let group = Group { header: *header, offset: *at, body, batch: header.first };
             for (offset, raw) in group.entries(&segment.name).unwrap_or_default() {
                 let whose = raw.open(&segment.name, offset).map(|entry| applications(&entry));
                 entries.insert(raw.sequence, (raw.kind, header.engine_time, whose.unwrap_or_default()));
@@ -305,6 +325,10 @@ impl Disk for Shortened {
 
     fn remove(&self, name: &str) -> io::Result<()> {
         self.inner.remove(name)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.inner.rename(from, to)
     }
 
     fn sync_dir(&self) -> io::Result<()> {
@@ -438,7 +462,7 @@ mod tests {
         let name = segment_names(&disk).unwrap().remove(0);
         let bytes = read_whole(&disk, &name).unwrap();
         let segment = Segment::read(&disk, &name).unwrap();
-        let hole = segment.chain[4].0;
+        let hole = segment.chain[4].at;
         disk.open(&name).unwrap().write_at(hole as u64 + 70, &[bytes[hole + 70] ^ 1]).unwrap();
         let error = open(Box::new(snapshot(&disk))).unwrap_err();
         assert_damage(&error, &name, hole);

@@ -162,6 +162,11 @@ pub(super) fn shelves(path: &Path) -> PathBuf {
     path.join("shelves")
 }
 
+/// Where a data directory's slices of idempotency ids lie.
+pub(super) fn ids(path: &Path) -> PathBuf {
+    path.join("ids")
+}
+
 /// The names of the shelves that there are, in order.
 pub(super) fn shelf_names(path: &Path) -> io::Result<Vec<String>> {
     let mut names = Vec::new();

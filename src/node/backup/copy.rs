@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use super::super::data_dir::{self, DataDir, DataDirError};
 use super::hold::{self, Hold};
 use super::restore::Source;
-use super::{BACKUP, BackupError, FileRow, Manifest, VERSION, put_together, system, tar};
+use super::{BACKUP, BackupError, FileRow, Manifest, VERSION, hex, put_together, system, tar};
 use crate::journal::{ReadOnlyDirectory, Sequence, beginning, read_whole, segment_names};
 use crate::listener::Clock;
+use crate::store::ids::slice_ends;
 
 /// Backs `data_dir` up, of a running or a stopped node, to `to`: a tar file if its name ends in `.tar`, else a directory.
 /// What it returns was read back and put together.
@@ -50,7 +51,8 @@ fn beside(to: &Path, ending: &str) -> PathBuf {
 fn make(data_dir: &Path, to: &Path, partial: &Path, clock: &Clock) -> Result<Manifest, BackupError> {
     let files = copy(data_dir, partial)?;
     let Copied { files, running, sequence, created_ms } = files;
-    let last = put_together(partial, clock)?.last.0;
+    let (found, node_id) = put_together(partial, clock)?;
+    let last = found.last.0;
     let not_whole = |reason: String| BackupError::NotWhole { path: partial.to_owned(), reason };
     if sequence.is_some_and(|sequence| sequence != last) {
         return Err(not_whole(format!(
@@ -63,6 +65,7 @@ fn make(data_dir: &Path, to: &Path, partial: &Path, clock: &Clock) -> Result<Man
         format: data_dir::FORMAT,
         created_ms: created_ms.unwrap_or_else(|| clock().0),
         running,
+        node_id: hex(node_id),
         sequence: last,
         files,
     };
@@ -128,6 +131,7 @@ impl Copying<'_> {
         }
         self.tree(&data_dir::checkpoints(self.from), "checkpoints", true)?;
         self.journal(last)?;
+        self.ids(last)?;
         self.tree(shelves, "shelves", false)
     }
 
@@ -145,6 +149,23 @@ impl Copying<'_> {
                 self.file(&from, &path)?;
             } else if !is_checkpoints || from.join("MANIFEST").exists() {
                 self.tree(&from, &path, false)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The slices of ids that do not go beyond `last`: the journal has those of later entries.
+    fn ids(&mut self, last: Sequence) -> Result<(), BackupError> {
+        let from = data_dir::ids(self.from);
+        if !from.exists() {
+            return Ok(());
+        }
+        self.folder("ids")?;
+        for entry in std::fs::read_dir(&from).map_err(system("list", &from))? {
+            let entry = entry.map_err(system("list", &from))?;
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            if slice_ends(&name).is_some_and(|end| end <= last) {
+                self.file(&entry.path(), &format!("ids/{name}"))?;
             }
         }
         Ok(())

@@ -8,6 +8,7 @@
 //! node-secret          as in the data directory
 //! checkpoints/...      the finished generations and CURRENT
 //! journal/...          the segments, up to and with the backup's sequence
+//! ids/...              the slices of idempotency ids, as far as the sequence
 //! shelves/...          a copy of each plugin's shelf, derived no further than that
 //! ```
 //!
@@ -39,6 +40,7 @@ mod tar;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -46,8 +48,10 @@ use super::RecoveryError;
 use super::data_dir::{self, DataDirError};
 use super::recovery;
 use super::scratch::Scratch;
-use crate::journal::{JournalError, ReadOnlyDirectory, Recovery};
+use crate::journal::{JournalError, NodeId, ReadOnlyDirectory, Recovery};
 use crate::listener::Clock;
+use crate::model::time::UnixMillis;
+use crate::store::ids::{IdsError, Slices};
 use crate::store::{StoreError, open_latest_in};
 
 pub use copy::backup;
@@ -72,6 +76,8 @@ pub struct Manifest {
     pub created_ms: u64,
     /// Whether the node ran.
     pub running: bool,
+    /// The node's id, in hex.
+    pub node_id: String,
     /// The last sequence in it.
     pub sequence: u64,
     /// Every file.
@@ -167,10 +173,35 @@ fn system(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> BackupEr
     move |source| BackupError::System { what, path: path.to_owned(), source }
 }
 
-/// Puts together what lies in `root`, in memory, as a start would.
-fn put_together(root: &Path, clock: &Clock) -> Result<Recovery, BackupError> {
+/// Puts together what lies in `root`, in memory, as a start would; what it found, and whose it is.
+fn put_together(root: &Path, clock: &Clock) -> Result<(Recovery, NodeId), BackupError> {
     let scratch = Scratch::new().map_err(system("make", &std::env::temp_dir()))?;
     let checkpoint = open_latest_in(&data_dir::checkpoints(root), &scratch.join("checkpoint"))?;
     let disk = Box::new(ReadOnlyDirectory::new(&data_dir::journal(root)));
-    Ok(recovery::replay(checkpoint, disk, clock())?.found().clone())
+    let replayed = recovery::replay(checkpoint, disk, clock())?;
+    let found = replayed.found().clone();
+    let node_id = replayed.finish()?.journal().node_id();
+    if let Some(slices) = slices(&data_dir::ids(root), node_id, found.engine_time)? {
+        slices.verify().map_err(|error| ids_error(root, &error))?;
+    }
+    Ok((found, node_id))
+}
+
+/// The slices of ids at `path`, for reading; `None` if there are none.
+fn slices(path: &Path, node_id: NodeId, now: UnixMillis) -> Result<Option<Slices>, BackupError> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let opened = Slices::open_on(Arc::new(ReadOnlyDirectory::new(path)), node_id, now);
+    let (slices, _) = opened.map_err(|error| ids_error(path, &error))?;
+    Ok(Some(slices))
+}
+
+fn ids_error(path: &Path, error: &IdsError) -> BackupError {
+    BackupError::NotWhole { path: path.to_owned(), reason: error.to_string() }
+}
+
+/// A node id in hex.
+fn hex(node_id: NodeId) -> String {
+    node_id.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -8,9 +8,13 @@ use std::path::{Component, Path, PathBuf};
 
 use super::super::data_dir;
 use super::copy::{create, pour, sync_tree};
-use super::{BACKUP, BackupError, FileRow, Manifest, Restored, VERSION, put_together, system, tar};
+use super::{
+    BACKUP, BackupError, FileRow, Manifest, Restored, VERSION, hex, ids_error, put_together, slices, system,
+    tar,
+};
 use crate::journal::{NodeId, as_written_by};
 use crate::listener::Clock;
+use crate::model::time::UnixMillis;
 use crate::store::adopt_checkpoints;
 
 /// The most bytes that a description of a backup has: hundreds of thousands of files.
@@ -33,7 +37,8 @@ pub fn restore(from: &Path, data_dir: &Path, clock: &Clock) -> Result<Restored, 
         source.put(row, data_dir, node_id)?;
     }
     adopt_checkpoints(&data_dir::checkpoints(data_dir), node_id)?;
-    let state = put_together(data_dir, clock)?;
+    adopt_ids(&source, data_dir, node_id)?;
+    let (state, _) = put_together(data_dir, clock)?;
     if state.last.0 != source.manifest.sequence {
         return Err(source.not_whole(format!("it ends with sequence {}", state.last)));
     }
@@ -43,9 +48,32 @@ pub fn restore(from: &Path, data_dir: &Path, clock: &Clock) -> Result<Restored, 
     Ok(Restored {
         sequence: state.last.0,
         next_term: state.term,
-        node_id: node_id.iter().map(|byte| format!("{byte:02x}")).collect(),
+        node_id: hex(node_id),
         created_ms: source.manifest.created_ms,
     })
+}
+
+/// Writes the slices of ids as the new node's.
+fn adopt_ids(source: &Source, data_dir: &Path, node_id: NodeId) -> Result<(), BackupError> {
+    let (ids, old) = (data_dir::ids(data_dir), data_dir.join("ids.old"));
+    if !ids.exists() {
+        return Ok(());
+    }
+    std::fs::rename(&ids, &old).map_err(system("rename", &ids))?;
+    let whose = unhex(&source.manifest.node_id);
+    let whose = whose.ok_or_else(|| source.not_whole("its node id is not one".to_owned()))?;
+    if let Some(slices) = slices(&old, whose, UnixMillis(source.manifest.created_ms))? {
+        slices.copy_as(&ids, node_id).map_err(|error| ids_error(&old, &error))?;
+    }
+    std::fs::remove_dir_all(&old).map_err(system("remove", &old))
+}
+
+fn unhex(text: &str) -> Option<NodeId> {
+    let mut node_id = NodeId::default();
+    for (at, byte) in node_id.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok()?;
+    }
+    (text.len() == 2 * node_id.len()).then_some(node_id)
 }
 
 fn random_node_id() -> io::Result<NodeId> {
@@ -78,6 +106,7 @@ impl Source {
             format: 0,
             created_ms: 0,
             running: false,
+            node_id: String::new(),
             sequence: 0,
             files: Vec::new(),
         };
@@ -163,7 +192,7 @@ impl Source {
 fn is_ours(path: &str) -> bool {
     let mut parts = Path::new(path).components();
     let Some(Component::Normal(first)) = parts.next() else { return false };
-    let is_below = first == "checkpoints" || first == "journal" || first == "shelves";
+    let is_below = first == "checkpoints" || first == "journal" || first == "shelves" || first == "ids";
     let mut rest = 0;
     for part in parts {
         if !matches!(part, Component::Normal(_)) {

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::data_dir;
@@ -11,9 +12,12 @@ use super::super::scratch::Scratch;
 use super::super::secret;
 use super::{CheckpointRow, Problem, SegmentRow, ShelfRow, StateRow, Verdict, Verification, VerifyError};
 use crate::journal::{
-    JournalError, ReadOnlyDirectory, SegmentState, SegmentSurvey, read_whole, segment_names, survey_segment,
+    JournalError, NodeId, ReadOnlyDirectory, SegmentState, SegmentSurvey, read_whole, segment_names,
+    survey_segment,
 };
 use crate::listener::Clock;
+use crate::model::time::UnixMillis;
+use crate::store::ids::Slices;
 use crate::store::{CheckpointSurvey, GenerationState, open_latest_in, survey_checkpoints, survey_shelf};
 
 /// How often it is tried while a node starts or ends.
@@ -260,12 +264,15 @@ impl<'d> Look<'d> {
     /// Puts checkpoint and journal together, as a start would.
     fn state(&mut self, clock: &Clock) {
         match self.put_together(clock) {
-            Ok(state) => self.found.state = Some(state),
+            Ok((state, node_id)) => {
+                self.ids(node_id, UnixMillis(state.engine_time_ms));
+                self.found.state = Some(state);
+            }
             Err(error) => self.not_put_together(&error),
         }
     }
 
-    fn put_together(&self, clock: &Clock) -> Result<StateRow, RecoveryError> {
+    fn put_together(&self, clock: &Clock) -> Result<(StateRow, NodeId), RecoveryError> {
         let checkpoint =
             open_latest_in(&data_dir::checkpoints(self.data_dir), &self.scratch.join("checkpoint"))?;
         let disk = Box::new(ReadOnlyDirectory::new(&data_dir::journal(self.data_dir)));
@@ -273,7 +280,7 @@ impl<'d> Look<'d> {
         let (found, checkpoint) = (replayed.found().clone(), replayed.checkpoint());
         let engine = replayed.finish()?;
         let catalog = engine.catalog();
-        Ok(StateRow {
+        let state = StateRow {
             checkpoint: checkpoint.map(|(generation, _)| generation),
             entries: found.entries,
             first: found.first.0,
@@ -283,8 +290,26 @@ impl<'d> Look<'d> {
             services: catalog.services.len(),
             applications: catalog.applications.len(),
             open_reservations: engine.open_reservations(),
-            engine_time_ms: engine.now(crate::model::time::UnixMillis(0)).0,
-        })
+            engine_time_ms: engine.now(UnixMillis(0)).0,
+        };
+        Ok((state, engine.journal().node_id()))
+    }
+
+    /// Reads every block of the slices of ids.
+    fn ids(&mut self, node_id: NodeId, now: UnixMillis) {
+        let path = data_dir::ids(self.data_dir);
+        if !path.exists() {
+            return;
+        }
+        let opened = Slices::open_on(Arc::new(ReadOnlyDirectory::new(&path)), node_id, now);
+        match opened.and_then(|(slices, old)| Ok((slices.verify()?, slices.covered(), old))) {
+            Ok((ids, covered, old)) => {
+                self.found.notes.push(format!("{ids} idempotency ids are kept, up to sequence {covered}"));
+                let old = old.iter().map(|error| format!("{error}; its ids are forgotten by now"));
+                self.found.notes.extend(old);
+            }
+            Err(error) => self.problem("ids", None, error.to_string(), None),
+        }
     }
 
     fn not_put_together(&mut self, error: &RecoveryError) {
