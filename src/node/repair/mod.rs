@@ -126,6 +126,17 @@ pub enum RepairError {
     /// What is left is of no use. Nothing was changed.
     #[error("nothing was changed: without that, the state still cannot be put together: {0}")]
     NotEnough(RecoveryError),
+    /// What is left has a hole at its end. Nothing was changed.
+    #[error(
+        "nothing was changed: without that, the state would end with sequence {last} and not {expected}: neither \
+         checkpoint nor journal reaches as far"
+    )]
+    TooShort {
+        /// Where it would end.
+        last: u64,
+        /// Where it should.
+        expected: u64,
+    },
     /// The system refuses.
     #[error("cannot {what}: {source}")]
     System {
@@ -192,6 +203,10 @@ fn plan(data_dir: &Path, what: &GiveUp, clock: &Clock) -> Result<(Plan, Option<S
         None => journal(),
     };
     let after = put_together(checkpoint, disk, clock).map_err(RepairError::NotEnough)?;
+    let expected = shortening.as_ref().map_or(after.last, |shortening| shortening.from.previous().0);
+    if after.last != expected {
+        return Err(RepairError::TooShort { last: after.last, expected });
+    }
     let shelves = match &shortening {
         Some(shortening) => shelves_beyond(data_dir, &scratch, shortening.from)?,
         None => Vec::new(),
