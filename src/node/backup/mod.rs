@@ -20,7 +20,7 @@
 //! Segments are mostly zeros: their length is kept, the zeros are not (holes in a directory, left out in a tar file).
 //!
 //! # Of a running node
-//! The control socket is asked to hold still ([`hold`]): no checkpoint is made and so nothing is pruned or removed until
+//! The control socket is asked to hold still (see `hold`): no checkpoint is made and so nothing is pruned or removed until
 //! the copy is done; decisions and flushes go on. The node copies its shelves, flushes, and names the last sequence that
 //! is on disk then. So everything that was acknowledged before the backup began is in it, and nothing that was sent
 //! after it ended. The extra disk is the shelves' copy, and the journal that grows meanwhile. A backup that takes longer
