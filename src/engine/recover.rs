@@ -1,6 +1,7 @@
 //! Recovery: from a checkpoint and the journal to a running engine.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use arc_swap::ArcSwap;
@@ -8,6 +9,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::Engine;
 use super::cut::{Gate, Sequencer};
+use super::dedup::{Ids, Past};
 use super::directory::{Directory, Leads};
 use super::flush::FlushState;
 use super::handle::Passes;
@@ -50,6 +52,7 @@ pub struct Recovery {
     /// Commands up to here are in `catalog` already.
     catalog_sequence: Sequence,
     counters: Counters,
+    ids: Ids,
     /// Up to where the checkpoint's counters of a subject go, by application.
     stamps: HashMap<ApplicationId, Sequence>,
     now: UnixMillis,
@@ -61,6 +64,7 @@ impl Default for Recovery {
             catalog: Catalog::new(),
             catalog_sequence: Sequence(0),
             counters: Counters::default(),
+            ids: Ids::default(),
             stamps: HashMap::new(),
             now: UnixMillis(0),
         }
@@ -78,6 +82,12 @@ impl Recovery {
         self.catalog.version = version;
         self.catalog_sequence = at;
         Ok(())
+    }
+
+    /// Takes idempotency ids that are in the journal up to `covered` from `past`, and remembers `max` at most, in all.
+    /// Before the first entry.
+    pub fn past(&mut self, past: Arc<dyn Past>, covered: Sequence, max: u64) {
+        self.ids.open(past, covered, max);
     }
 
     /// Raises the id sequence to what the checkpoint remembers: deleted records' ids are not used again.
@@ -142,6 +152,10 @@ impl Recovery {
                     set.values.iter().map(|(slot, value)| (*slot, Effect::Set(*value))).collect();
                 self.usage(at, set.application, set.minute, set.counted, &effects)
             }
+            Entry::Ids(all) => {
+                all.ids.iter().for_each(|known| self.ids.replay(at, known));
+                Ok(())
+            }
             Entry::Reservation(all) => all.items.iter().try_for_each(|item| self.reservation(at, item)),
         }
     }
@@ -168,6 +182,7 @@ impl Recovery {
         Engine {
             directory,
             counters: self.counters,
+            ids: self.ids,
             journal,
             sequencer: Mutex::new(Sequencer::new(passes)),
             gate: RwLock::new(Gate { floor: catalog.version, cuts: 0 }),

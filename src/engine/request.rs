@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::Ticket;
 use super::limits::status;
 use crate::model::amount::Effect;
 use crate::model::catalog::Catalog;
@@ -153,6 +154,8 @@ pub struct Answer<'a> {
     pub would_deny: Option<Denial<'a>>,
     /// What was reserved, if that was asked for and authorized.
     pub reservation: Option<ReservationId>,
+    /// Whether the call carried the id of one that was counted before, and was not counted again.
+    pub replayed: bool,
     /// The service that was asked for.
     pub service: &'a Service,
     /// The application's plan.
@@ -263,6 +266,38 @@ pub struct ReportRequest<'a> {
     pub flat_usage: bool,
     /// On what terms it is answered; usually [`Terms::REPORT`].
     pub terms: Terms,
+}
+
+/// What a report and its transactions are known by.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct ReportIds<'a> {
+    /// Of the whole report.
+    pub request: Option<&'a [u8]>,
+    /// Of each transaction, in their order; what is missing has none.
+    pub transactions: &'a [Option<&'a [u8]>],
+}
+
+impl<'a> ReportIds<'a> {
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.request.is_none() && self.transactions.iter().all(Option::is_none)
+    }
+
+    pub(super) fn of(&self, number: usize) -> Option<&'a [u8]> {
+        self.transactions.get(number).copied().flatten()
+    }
+}
+
+/// What came of a report with ids.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Reported {
+    /// Stands for all of it, repetitions too.
+    pub ticket: Ticket,
+    /// How many transactions were counted before, and not again.
+    pub duplicates: usize,
+    /// Whether all of them were, so that nothing was counted.
+    pub replayed: bool,
 }
 
 /// Why a report counted nothing.
