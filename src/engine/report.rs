@@ -74,7 +74,7 @@ impl Engine {
                 return Err(ReportError::Refused(Refusal::TooMuchFutureUsage));
             }
             if let Some(ticket) = self.count(&catalog, &service.alert_limits, &batch, now) {
-                return Ok(Reported { ticket, promise });
+                return Ok(Reported { ticket, promise, duplicates: 0, replayed: false });
             }
             self.counters.release_waiting(claimed);
         }

@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use super::Ticket;
 use super::limits::status;
 use crate::model::amount::Effect;
 use crate::model::catalog::Catalog;
@@ -287,17 +286,6 @@ impl<'a> ReportIds<'a> {
     pub(super) fn of(&self, number: usize) -> Option<&'a [u8]> {
         self.transactions.get(number).copied().flatten()
     }
-}
-
-/// What came of a report with ids.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Reported {
-    /// Stands for all of it, repetitions too.
-    pub ticket: Ticket,
-    /// How many transactions were counted before, and not again.
-    pub duplicates: usize,
-    /// Whether all of them were, so that nothing was counted.
-    pub replayed: bool,
 }
 
 /// Why a report counted nothing.

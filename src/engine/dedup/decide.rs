@@ -205,6 +205,7 @@ impl Moment<'_> {
             }
             Asking::Bound(handle, scope, _) => self.meet_bound(handle, scope)?,
         };
+        self.promise(asking.call(), service).map_err(Unresolved::Final)?;
         let Met { mut subject, facts, .. } = met;
         let case = Case::of(self.catalog(), service, facts, false).ok_or(Unresolved::Stale)?;
         propagate(&mut scratch.effects, &service.metrics, asking.flat_usage());

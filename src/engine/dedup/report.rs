@@ -11,13 +11,14 @@ use smallvec::SmallVec;
 
 use super::body::whole_body;
 use super::{Claim, Locked, Verdict};
-use crate::engine::Engine;
 use crate::engine::report::{Batch, Bodies};
-use crate::engine::request::{ReportError, ReportIds, ReportRequest, Reported};
+use crate::engine::request::{ReportError, ReportIds, ReportRequest};
 use crate::engine::resolve::Unresolved;
+use crate::engine::{Engine, Reported};
 use crate::model::catalog::Catalog;
 use crate::model::decision::Refusal;
 use crate::model::idempotency::{BodyHash, IdKey, IdKind};
+use crate::model::promise::Promise;
 use crate::model::record::Service;
 use crate::model::time::UnixMillis;
 
@@ -27,6 +28,7 @@ struct Resolved<'c, 'r> {
     batch: Batch,
     claims: Claims<'r>,
     undatable: Vec<(usize, Refusal<'static>)>,
+    promise: Promise,
 }
 
 /// What a report claims to be.
@@ -118,11 +120,7 @@ impl Engine {
         wall: UnixMillis,
     ) -> Result<Reported, ReportError<'r>> {
         if ids.is_empty() {
-            let ticket = self.report(request, wall)?;
-            return Ok(Reported { ticket, duplicates: 0, replayed: false });
-        }
-        if self.is_stalled() {
-            return Err(ReportError::Refused(Refusal::StorageUnavailable));
+            return self.report(request, wall);
         }
         let now = self.now(wall);
         loop {
@@ -133,7 +131,9 @@ impl Engine {
                 Ok((service, batch)) => {
                     let Bodies { all, undatable } = bodies;
                     let claims = Claims::of(service, ids, &all);
-                    match self.count_once(&catalog, &Resolved { service, batch, claims, undatable }, now) {
+                    let promise = self.promised(request.terms, service).map_err(ReportError::Refused)?;
+                    let resolved = Resolved { service, batch, claims, undatable, promise };
+                    match self.count_once(&catalog, &resolved, now) {
                         Ok(reported) => return Ok(reported),
                         Err(unresolved) => unresolved,
                     }
@@ -150,7 +150,9 @@ impl Engine {
         report: &Resolved<'_, 'r>,
         now: UnixMillis,
     ) -> Result<Reported, Unresolved<ReportError<'r>>> {
-        let Resolved { service, batch, claims, undatable } = report;
+        let Resolved { service, batch, claims, undatable, promise } = report;
+        let reported =
+            |ticket, duplicates, replayed| Reported { ticket, promise: *promise, duplicates, replayed };
         let refused = |refusal| Unresolved::Final(ReportError::Refused(refusal));
         let looked = self.ids.look_back(&claims.all, now).map_err(|error| {
             tracing::error!(%error, "it cannot be found out whether a report is a repetition");
@@ -164,7 +166,7 @@ impl Engine {
         let plan = claims.judge(&locked).map_err(refused)?;
         if plan.is_repeated {
             locked.tell(1, 0);
-            return Ok(Reported { ticket: gate.next_ticket(), duplicates: batch.len(), replayed: true });
+            return Ok(reported(gate.next_ticket(), batch.len(), true));
         }
         let is_new = |number: &usize| plan.left_out.binary_search(number).is_err();
         if let Some((_, refusal)) = undatable.iter().find(|(number, _)| is_new(number)) {
@@ -181,6 +183,6 @@ impl Engine {
         plan.new.iter().for_each(|number| locked.remember(*number, 0));
         let duplicates = plan.left_out.len();
         locked.tell(duplicates, 0);
-        Ok(Reported { ticket, duplicates, replayed: duplicates > 0 && duplicates == batch.len() })
+        Ok(reported(ticket, duplicates, duplicates > 0 && duplicates == batch.len()))
     }
 }

@@ -11,11 +11,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 use super::{Past, PastError};
-use crate::engine::request::{
-    AuthRequest, Call, ReportError, ReportIds, ReportRequest, Reported, Transaction, Usage,
-};
-use crate::engine::tests::{World, credentials, request};
-use crate::engine::{Engine, Recovery};
+use crate::engine::request::{AuthRequest, Call, ReportError, ReportIds, Transaction, Usage};
+use crate::engine::tests::{World, credentials, report_of, request};
+use crate::engine::{Engine, Recovery, Reported};
 use crate::journal::{Journal, Options, Sequence};
 use crate::model::amount::Effect;
 use crate::model::decision::{Denial, Refusal};
@@ -156,8 +154,7 @@ fn report_once<R>(
         });
     }
     let ids: Vec<_> = rows.iter().map(|(id, ..)| id.map(str::as_bytes)).collect();
-    let request =
-        ReportRequest { credentials: credentials(), transactions: &transactions, flat_usage: false };
+    let request = report_of(&transactions);
     let ids = ReportIds { request: whole.map(str::as_bytes), transactions: &ids };
     read(engine.report_once(&request, &ids, now))
 }
