@@ -22,6 +22,7 @@ use crate::journal::{Journal, Sequence};
 use crate::model::amount::Effect;
 use crate::model::catalog::{Catalog, Change};
 use crate::model::id::{ApplicationId, MetricSlot, Subject};
+use crate::model::idempotency::Known;
 use crate::model::time::{Minute, UnixMillis};
 
 /// Why what the disk holds cannot be put together again.
@@ -53,6 +54,8 @@ pub struct Recovery {
     catalog_sequence: Sequence,
     counters: Counters,
     ids: Ids,
+    /// Ids of the journal, of which the past may have some.
+    replayed: Vec<(Sequence, Vec<Known>)>,
     /// Up to where the checkpoint's counters of a subject go, by application.
     stamps: HashMap<ApplicationId, Sequence>,
     now: UnixMillis,
@@ -65,6 +68,7 @@ impl Default for Recovery {
             catalog_sequence: Sequence(0),
             counters: Counters::default(),
             ids: Ids::default(),
+            replayed: Vec::new(),
             stamps: HashMap::new(),
             now: UnixMillis(0),
         }
@@ -85,7 +89,6 @@ impl Recovery {
     }
 
     /// Takes idempotency ids that are in the journal up to `covered` from `past`, and remembers `max` at most, in all.
-    /// Before the first entry.
     pub fn past(&mut self, past: Arc<dyn Past>, covered: Sequence, max: u64) {
         self.ids.open(past, covered, max);
     }
@@ -153,7 +156,7 @@ impl Recovery {
                 self.usage(at, set.application, set.minute, set.counted, &effects)
             }
             Entry::Ids(all) => {
-                all.ids.iter().for_each(|known| self.ids.replay(at, known));
+                self.replayed.push((at, all.ids.clone()));
                 Ok(())
             }
             Entry::Reservation(all) => all.items.iter().try_for_each(|item| self.reservation(at, item)),
@@ -179,6 +182,9 @@ impl Recovery {
             self.counters.note(&Note { subject: application.subject, facts, pass: Some(passes.draw()) });
         }
         self.counters.open(catalog.version);
+        for (at, known) in self.replayed.iter().flat_map(|(at, all)| all.iter().map(move |it| (*at, it))) {
+            self.ids.replay(at, known, self.now);
+        }
         Engine {
             directory,
             counters: self.counters,

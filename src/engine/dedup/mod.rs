@@ -150,9 +150,10 @@ impl Ids {
         self.sealed.store(covered.0, Ordering::Relaxed);
     }
 
-    /// Takes an id of the journal back, unless the past has it.
-    pub(super) fn replay(&self, at: Sequence, known: &Known) {
-        if at.0 > self.sealed.load(Ordering::Relaxed) && self.shard_of(&known.key).lock().put(known) {
+    /// Takes an id of the journal back, unless the past has it or it is forgotten.
+    pub(super) fn replay(&self, at: Sequence, known: &Known, now: UnixMillis) {
+        let is_hot = at.0 > self.sealed.load(Ordering::Relaxed) && !known.remembered.is_forgotten(now);
+        if is_hot && self.shard_of(&known.key).lock().put(known) {
             self.held.fetch_add(1, Ordering::Relaxed);
             self.hot.fetch_add(1, Ordering::Relaxed);
         }
