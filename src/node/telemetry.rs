@@ -167,12 +167,21 @@ impl IdGauges {
     }
 }
 
-/// Why the node should get no traffic.
+/// Whether the node should get traffic.
 pub(super) fn readiness(engine: Arc<Engine>, shutdown: CancellationToken) -> Arc<dyn Readiness> {
-    Arc::new(move || {
-        let health = engine.flush_health();
+    Arc::new(NodeReadiness { engine, shutdown })
+}
+
+struct NodeReadiness {
+    engine: Arc<Engine>,
+    shutdown: CancellationToken,
+}
+
+impl Readiness for NodeReadiness {
+    fn reasons(&self) -> Vec<String> {
+        let health = self.engine.flush_health();
         let mut reasons = Vec::new();
-        if shutdown.is_cancelled() {
+        if self.shutdown.is_cancelled() {
             reasons.push("stopping".to_owned());
         }
         if health.failing {
@@ -183,7 +192,14 @@ pub(super) fn readiness(engine: Arc<Engine>, shutdown: CancellationToken) -> Arc
             reasons.push(format!("the disk hangs: nothing has been written for {age_s} s"));
         }
         reasons
-    })
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let numbers = self.engine.id_numbers();
+        let is_full = numbers.held >= numbers.max;
+        let note = || format!("{} ids of requests are remembered: new ones are refused", numbers.held);
+        is_full.then(note).into_iter().collect()
+    }
 }
 
 #[cfg(test)]

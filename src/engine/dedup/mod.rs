@@ -32,7 +32,8 @@
 //! # The bound
 //! Hot, frozen and past together hold at most so many ids as are configured. A new id beyond that is refused before anything
 //! is counted: it could not be remembered, or another would have to be forgotten. While ids are being sealed they may be
-//! counted twice, so the bound holds a little early then, never late.
+//! counted twice, so the bound holds a little early then, never late. Ids that are not sealed yet are bounded apart, by
+//! [`MEMORY_MAX`]: while a disk takes no writes decisions go on, and what they leave in memory must not grow with traffic.
 //!
 //! # Locks
 //! `sequencer` > `gate` > these shards, ascending > the counters' shards. The past is asked without any of them.
@@ -63,6 +64,9 @@ use crate::model::time::UnixMillis;
 
 /// How many locks the ids in memory lie behind.
 const SHARDS: usize = 64;
+
+/// How many ids are hot or frozen at most: 500 MB. Four times as many as are usually sealed at.
+pub const MEMORY_MAX: u64 = 4 << 20;
 
 /// How many ids a node remembers unless it is told otherwise.
 pub const IDS_MAX_DEFAULT: u64 = 50_000_000;
@@ -108,6 +112,7 @@ pub(super) struct Ids {
     /// Hot and frozen, and those that a request has been promised room for.
     held: AtomicU64,
     max: u64,
+    memory_max: u64,
     /// Accepted since the last cut; a cut that finds none spares itself the shards.
     uncut: AtomicU64,
     hot: AtomicU64,
@@ -126,6 +131,7 @@ impl Default for Ids {
             past: Arc::new(past::Nothing),
             held: zero(),
             max: IDS_MAX_DEFAULT,
+            memory_max: MEMORY_MAX,
             uncut: zero(),
             hot: zero(),
             duplicates: zero(),
@@ -255,7 +261,7 @@ impl Locked<'_> {
         let count = count as u64;
         let held = self.ids.held.fetch_add(count, Ordering::AcqRel) + count;
         self.promised += count;
-        let fits = held.saturating_add(self.ids.past.len()) <= self.ids.max;
+        let fits = held <= self.ids.memory_max && held.saturating_add(self.ids.past.len()) <= self.ids.max;
         if !fits {
             self.ids.refused.fetch_add(count, Ordering::Relaxed);
         }

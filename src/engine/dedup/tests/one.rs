@@ -201,6 +201,25 @@ fn the_last_id_that_fits_is_taken_and_the_next_is_refused_but_repetitions_are_kn
 }
 
 #[test]
+fn what_cannot_be_sealed_is_bounded_apart() {
+    let mut place = Place::new(1, 100);
+    place.world.engine.ids.memory_max = 2;
+    let engine = place.engine();
+    for id in ["a", "b"] {
+        assert_eq!(use_once(engine, AUTHREP, "key0", id, 1, NOW), Ok(Said::Yes(None)));
+    }
+    assert_eq!(use_once(engine, AUTHREP, "key0", "c", 1, NOW), Err(Refusal::IdempotencyFull));
+    drop(engine.freeze_ids(NOW));
+    assert_eq!(
+        use_once(engine, AUTHREP, "key0", "c", 1, NOW),
+        Err(Refusal::IdempotencyFull),
+        "frozen counts"
+    );
+    place.seal(NOW);
+    assert_eq!(use_once(engine, AUTHREP, "key0", "c", 1, NOW), Ok(Said::Yes(None)));
+}
+
+#[test]
 fn a_past_that_cannot_be_read_refuses_what_has_an_id_and_nothing_else() {
     let place = Place::new(1, 100);
     let engine = place.engine();
