@@ -1,8 +1,8 @@
 //! Idempotency: requests that carry an id are counted once, however often they are sent.
 //!
 //! # Places of an id, newest first
-//! 1. *Hot*: in one of [`SHARDS`] maps, each behind its lock. What was accepted since the last cut is listed beside them.
-//! 2. *Frozen*: taken from the hot maps by [`Engine::freeze_ids`], in memory until whoever seals them has them on disk.
+//! 1. *Hot*: in one of 64 maps, each behind its lock. What was accepted since the last cut is listed beside them.
+//! 2. *Frozen*: taken from the hot maps by [`freeze_ids`](super::Engine::freeze_ids), in memory until whoever seals them has them on disk.
 //! 3. *Past*: sealed, behind the trait [`Past`].
 //!
 //! ```text
