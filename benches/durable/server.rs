@@ -72,6 +72,10 @@ impl Disk for Counted<dyn Disk> {
         self.inner.remove(name)
     }
 
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.inner.rename(from, to)
+    }
+
     fn sync_dir(&self) -> io::Result<()> {
         self.inner.sync_dir()
     }
