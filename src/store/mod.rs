@@ -16,6 +16,9 @@ pub mod shelf;
 mod survey;
 #[cfg(test)]
 mod tests;
+mod tree;
+#[cfg(test)]
+pub(crate) mod tree_memory;
 
 pub use adopt::adopt_checkpoints;
 pub use checkpoint::{
