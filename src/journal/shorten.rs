@@ -300,7 +300,7 @@ fn applications(entry: &Entry) -> BTreeSet<ApplicationId> {
     }
 }
 
-/// A journal without what goes.
+/// A journal without what goes, and with the mark that keeps its highest term taken.
 #[derive(Debug)]
 struct Shortened {
     inner: Box<dyn Disk>,
@@ -311,10 +311,14 @@ impl Disk for Shortened {
     fn list(&self) -> io::Result<Vec<String>> {
         let mut names = self.inner.list()?;
         names.retain(|name| !self.plan.whole.contains(name));
+        names.push(self.plan.mark.clone());
         Ok(names)
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        if name == self.plan.mark {
+            return Ok(Box::new(Mark));
+        }
         let file = self.inner.open(name)?;
         match self.plan.partly.iter().find(|(partly, _)| partly == name) {
             Some((_, kept)) => Ok(Box::new(Beginning { file, kept: *kept })),
@@ -327,7 +331,7 @@ impl Disk for Shortened {
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        self.inner.remove(name)
+        if name == self.plan.mark { Ok(()) } else { self.inner.remove(name) }
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -336,6 +340,28 @@ impl Disk for Shortened {
 
     fn sync_dir(&self) -> io::Result<()> {
         self.inner.sync_dir()
+    }
+}
+
+/// An empty file that is only looked at.
+#[derive(Debug)]
+struct Mark;
+
+impl DiskFile for Mark {
+    fn len(&self) -> io::Result<u64> {
+        Ok(0)
+    }
+
+    fn read_at(&self, _offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        if buffer.is_empty() { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    }
+
+    fn write_at(&self, _offset: u64, _bytes: &[u8]) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        Ok(())
     }
 }
 
