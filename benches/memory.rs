@@ -14,94 +14,22 @@
     reason = "a bench that cannot go on should stop where it is"
 )]
 
+#[path = "applications/mod.rs"]
+mod applications;
+
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use tollgate::engine::request::{Call, Credentials};
-use tollgate::engine::{BindRequest, BoundRequest, Engine, Recovery, Scope};
+use applications::{PER_COMMAND, add, create, resident_bytes};
+use tollgate::engine::{Engine, Recovery};
 use tollgate::journal::{Journal, Options, Sequence, catalog as codec};
 use tollgate::listener::system_clock;
-use tollgate::model::amount::Effect;
-use tollgate::model::draft::{Draft, NewApplication, NewService};
-use tollgate::model::id::{MetricSlot, PlanId, ServiceId};
-use tollgate::model::record::{BackendVersion, Secret};
-use tollgate::model::time::Period;
 use tollgate::store::{CheckpointWriter, Meta};
 
 /// As the node has it.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-/// Applications created by one command.
-const PER_COMMAND: usize = 5_000;
-
-fn resident_bytes() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
-}
-
-fn key(number: usize) -> String {
-    format!("user-key-{number:023}")
-}
-
-fn create(engine: &Engine) -> (ServiceId, PlanId) {
-    let made = engine.change(|draft| {
-        let tenant = draft.create_tenant("bench", "provider")?;
-        let backend_version = BackendVersion::UserKey;
-        let new = NewService { tenant, external_id: Some("bench"), name: "bench", backend_version };
-        let service = draft.create_service(&new)?;
-        let plan = draft.create_plan(service, None, "Basic")?;
-        let mut parent = None;
-        for name in ["hits", "search", "deep"] {
-            let metric = draft.create_metric(service, name, parent)?;
-            parent = Some(metric);
-            for period in [Period::Month, Period::Day, Period::Minute] {
-                draft.set_limit(plan, metric, period, 1_000_000)?;
-            }
-        }
-        Ok((service, plan))
-    });
-    made.unwrap().0
-}
-
-fn add(engine: &Engine, service: ServiceId, plan: PlanId, from: usize) {
-    let build = |draft: &mut Draft<'_>| {
-        for number in from..from + PER_COMMAND {
-            let name = format!("app{number}");
-            let new = NewApplication { service, account: None, app_id: &name, name: &name, plan };
-            let id = draft.create_application(&new)?;
-            draft.edit_application(id, |it| it.user_keys.push(Secret::new(&key(number))))?;
-        }
-        Ok(())
-    };
-    engine.change(build).unwrap();
-    let clock = system_clock();
-    let credentials = Credentials { service: Some(service), ..Credentials::default() };
-    let mut moment = engine.moment(clock());
-    for number in from..from + PER_COMMAND {
-        let key = key(number);
-        let user_key = Some(key.as_str());
-        let bind = BindRequest { credentials, app_id: None, user_key, app_key: None, metrics: &["deep"] };
-        let bound = moment.bind(&bind).unwrap().unwrap();
-        let usage = [(bound.slots[0], Effect::Add(1))];
-        let request = BoundRequest {
-            call: Call::Authrep,
-            usage: &usage,
-            flat_usage: false,
-            log_code: None,
-            referrer: None,
-            all_reports: false,
-        };
-        let counted = moment.bound(bound.handle, Scope::Node, &request, |answer| answer.denial.is_none());
-        assert_eq!(counted, Ok(true));
-    }
-    assert_eq!(
-        MetricSlot(2),
-        MetricSlot(engine.catalog().services.get(service.0).unwrap().metrics.slots() - 1)
-    );
-}
 
 /// As the node makes one.
 fn checkpoint(engine: &Engine, root: &Path) {
@@ -152,12 +80,12 @@ fn main() {
     let (journal, _) =
         Journal::open(&dir.path().join("journal"), Options::default(), Sequence(0), visit).unwrap();
     let engine = recovery.finish(journal, [1; 16]);
-    let (service, plan) = create(&engine);
+    let made = create(&engine);
     let before = resident_bytes();
     let start = Instant::now();
     let built = most_during(|| {
         for from in (0..applications).step_by(PER_COMMAND) {
-            add(&engine, service, plan, from);
+            add(&engine, made, from..from + PER_COMMAND, system_clock()());
             engine.flush(system_clock()()).unwrap();
         }
     });

@@ -1,0 +1,310 @@
+//! A week of minutes under a manual clock: memory and disk must stay flat while a node counts, checkpoints and prunes.
+//!
+//! ```text
+//! cargo bench --bench soak             # 100,000 applications, 10,080 minutes, a million checkpoint pieces
+//! cargo test --bench soak              # a short one, as CI has it: it looks for growth, its figures mean nothing
+//! ```
+//!
+//! Every counter of every application is touched, then in each minute those of one in sixteen, and each minute waits until
+//! all of it is on disk. The node is a whole one, with its followers. After so many minutes the soak waits for a checkpoint,
+//! and then takes its measure: resident memory (`VmRSS`) and the blocks that the data directory has on disk. In the end the
+//! node is started again, and every count must be exact.
+//!
+//! *Live data* is what is needed to go on: the newest checkpoint's records and counters, packed, and the journal after it.
+//! *Pieces* are those of all checkpoints, of 4 KiB at most.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a bench that cannot go on should stop where it is"
+)]
+
+#[path = "applications/mod.rs"]
+mod applications;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use applications::{PER_COMMAND, add, count, create, resident_bytes};
+use tollgate::config::{Config, Settings};
+use tollgate::engine::{Engine, Handle};
+use tollgate::journal::{Sequence, catalog as codec};
+use tollgate::listener::Clock;
+use tollgate::model::id::ServiceId;
+use tollgate::model::time::{Period, UnixMillis};
+use tollgate::node::{self, Node};
+use tollgate::store::open_latest_in;
+
+/// As the node has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Saturday 2026-11-28 00:00 UTC: a week from here has a day's end in each of its days, a week's and a month's.
+const START_MS: u64 = 1_795_824_000_000;
+
+/// How much of all applications is touched in a minute.
+const TOUCHED_OF: usize = 16;
+
+/// How long a checkpoint may take to be made.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+struct Plan {
+    applications: usize,
+    minutes: u64,
+    /// After so many minutes a checkpoint is waited for.
+    per_checkpoint: u64,
+    checkpoint_bytes: u64,
+}
+
+const WEEK: Plan =
+    Plan { applications: 100_000, minutes: 10_080, per_checkpoint: 80, checkpoint_bytes: 4 << 20 };
+const SHORT: Plan = Plan { applications: 4_000, minutes: 320, per_checkpoint: 16, checkpoint_bytes: 4 << 10 };
+
+/// What is measured after a checkpoint.
+#[derive(Clone, Copy)]
+struct Sample {
+    pieces: u64,
+    memory: u64,
+    checkpoints: u64,
+    journal: u64,
+    others: u64,
+    live: u64,
+}
+
+impl Sample {
+    fn disk(&self) -> u64 {
+        self.checkpoints + self.journal + self.others
+    }
+}
+
+/// Bytes that a directory's files take on disk. Files may go while it is looked at.
+fn on_disk(path: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    let entries = std::fs::read_dir(path).into_iter().flatten().filter_map(Result::ok);
+    let bytes_of = |entry: std::fs::DirEntry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => on_disk(&entry.path()),
+        Ok(metadata) => metadata.blocks() * 512,
+        Err(_) => 0,
+    };
+    entries.map(bytes_of).sum()
+}
+
+/// The generation that `CURRENT` names; 0 before the first.
+fn generation(dir: &Path) -> u64 {
+    let text = std::fs::read_to_string(dir.join("checkpoints/CURRENT")).unwrap_or_default();
+    text.split(' ').nth(2).map_or(0, |number| number.parse().unwrap())
+}
+
+/// The pieces of a generation, the sequence that it begins at, from its manifest: bytes 48 and 88.
+fn manifest(dir: &Path, generation: u64) -> (u64, Sequence) {
+    let bytes = std::fs::read(dir.join(format!("checkpoints/{generation:08}/MANIFEST"))).unwrap();
+    let u32_at = |at: usize| u64::from(u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()));
+    (u32_at(88) + u32_at(92), Sequence(u32_at(48) | u32_at(52) << 32))
+}
+
+/// Catalog and counters, packed as checkpoints have them, without what sled adds.
+fn packed_bytes(engine: &Engine) -> u64 {
+    let (catalog, _) = engine.copy_catalog();
+    let mut records = Vec::new();
+    let mut bytes = 0;
+    for change in catalog.changes() {
+        records.clear();
+        codec::encode(std::slice::from_ref(&change), catalog.next_id, &mut records);
+        bytes += records.len() as u64;
+    }
+    let counters = engine.copy_counters(|_, images| {
+        bytes += images.iter().map(|image| 33 + 64 * image.cells.len() as u64).sum::<u64>();
+        Ok::<_, std::convert::Infallible>(())
+    });
+    counters.unwrap();
+    bytes
+}
+
+struct Soak<'p> {
+    plan: &'p Plan,
+    dir: &'p Path,
+    now: Arc<AtomicU64>,
+    service: Option<ServiceId>,
+    handles: Vec<Handle>,
+    /// How often each was counted.
+    counted: Vec<u64>,
+    packed: u64,
+    generation: u64,
+    pieces: u64,
+}
+
+impl Soak<'_> {
+    fn start(&self) -> Node {
+        let settings = Settings {
+            data_dir: Some(self.dir.to_owned()),
+            http: Some("127.0.0.1:0".into()),
+            tcp: Some("off".into()),
+            ..Settings::default()
+        };
+        let mut config = Config::load(settings, []).unwrap();
+        config.checkpoint_bytes = self.plan.checkpoint_bytes;
+        let now = Arc::clone(&self.now);
+        let clock: Clock = Arc::new(move || UnixMillis(now.load(Ordering::Relaxed)));
+        let runtime = tokio::runtime::Handle::current();
+        runtime.block_on(Node::start(&config, clock)).unwrap()
+    }
+
+    fn fill(&mut self, engine: &Engine) {
+        let made = create(engine);
+        self.service = Some(made.0);
+        for from in (0..self.plan.applications).step_by(PER_COMMAND) {
+            let numbers = from..self.plan.applications.min(from + PER_COMMAND);
+            self.handles.extend(add(engine, made, numbers, self.time()));
+            engine.durable_blocking(engine.ticket()).unwrap();
+        }
+        self.counted = vec![1; self.handles.len()];
+        self.packed = packed_bytes(engine);
+    }
+
+    fn time(&self) -> UnixMillis {
+        UnixMillis(self.now.load(Ordering::Relaxed))
+    }
+
+    fn minute(&mut self, engine: &Engine, minute: u64) {
+        self.now.fetch_add(60_000, Ordering::Relaxed);
+        let first = usize::try_from(minute).unwrap() % TOUCHED_OF;
+        let touched: Vec<_> = (first..self.handles.len()).step_by(TOUCHED_OF).collect();
+        for some in touched.chunks(1000) {
+            let mut moment = engine.moment(self.time());
+            for at in some {
+                count(&mut moment, self.handles[*at]);
+                self.counted[*at] += 1;
+            }
+        }
+        engine.durable_blocking(engine.ticket()).unwrap();
+    }
+
+    /// Waits for another checkpoint and measures.
+    fn sample(&mut self, engine: &Engine) -> Sample {
+        let since = Instant::now();
+        while generation(self.dir) == self.generation {
+            assert!(since.elapsed() < PATIENCE, "no checkpoint is made");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let newest = generation(self.dir);
+        let (pieces, begin) = manifest(self.dir, newest);
+        self.pieces += pieces * (newest - self.generation);
+        self.generation = newest;
+        Sample {
+            pieces: self.pieces,
+            memory: resident_bytes(),
+            checkpoints: on_disk(&self.dir.join("checkpoints")),
+            journal: on_disk(&self.dir.join("journal")),
+            others: on_disk(&self.dir.join("shelves")),
+            live: self.packed + engine.journal().bytes_since(begin),
+        }
+    }
+
+    fn check(&self, engine: &Engine) {
+        let catalog = engine.catalog();
+        let applications: Vec<_> =
+            catalog.applications.iter().map(|(_, application)| application.id).collect();
+        assert_eq!(applications.len(), self.counted.len());
+        for (application, counted) in applications.into_iter().zip(&self.counted) {
+            let image = engine.counters_of(application, self.time()).unwrap();
+            let counts = image.cells.iter().map(|cell| cell.counts[Period::Eternity as usize]);
+            assert_eq!(counts.collect::<Vec<_>>(), [*counted; 3], "{application}");
+        }
+    }
+}
+
+/// Growth over the samples, as a straight line through them says it.
+fn growth(samples: &[Sample], of: impl Fn(&Sample) -> u64) -> f64 {
+    let n = samples.len() as f64;
+    let (xs, ys): (Vec<_>, Vec<_>) =
+        samples.iter().map(|sample| (sample.pieces as f64, of(sample) as f64)).unzip();
+    let (x_mean, y_mean) = (xs.iter().sum::<f64>() / n, ys.iter().sum::<f64>() / n);
+    let covariance: f64 = xs.iter().zip(&ys).map(|(x, y)| (x - x_mean) * (y - y_mean)).sum();
+    let variance: f64 = xs.iter().map(|x| (x - x_mean).powi(2)).sum();
+    covariance / variance * (xs[xs.len() - 1] - xs[0])
+}
+
+fn mib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
+
+fn report(samples: &[Sample]) {
+    println!("      pieces   memory  checkpoints  journal  shelves     live  disk/live   (MiB)");
+    for sample in samples.iter().step_by(samples.len().div_ceil(16)).chain(samples.last()) {
+        println!(
+            "{:12} {:8.1} {:12.1} {:8.1} {:8.1} {:8.1} {:10.2}",
+            sample.pieces,
+            mib(sample.memory),
+            mib(sample.checkpoints),
+            mib(sample.journal),
+            mib(sample.others),
+            mib(sample.live),
+            sample.disk() as f64 / sample.live as f64
+        );
+    }
+}
+
+/// What must hold of the samples after the first quarter, in which caches and maps come to their size.
+fn hold(samples: &[Sample], is_week: bool) {
+    let late = &samples[samples.len() / 4..];
+    let most = |of: fn(&Sample) -> u64| late.iter().map(of).max().unwrap();
+    let (memory, disk) = (most(|it| it.memory), most(Sample::disk));
+    let (memory_growth, disk_growth) = (growth(late, |it| it.memory), growth(late, Sample::disk));
+    let pieces = late[late.len() - 1].pieces - late[0].pieces;
+    println!(
+        "over {pieces} pieces: memory {:+.1} of {:.1} MiB, disk {:+.1} of {:.1} MiB",
+        memory_growth / f64::from(1 << 20),
+        mib(memory),
+        disk_growth / f64::from(1 << 20),
+        mib(disk)
+    );
+    let slack = f64::from(4 << 20);
+    assert!(memory_growth < memory as f64 / 20.0 + slack, "memory grows");
+    assert!(disk_growth < disk as f64 / 20.0 + slack, "the disk fills");
+    let ratio = late.iter().map(|it| it.disk() as f64 / it.live as f64).fold(0.0, f64::max);
+    println!("disk: {ratio:.2} times the live data at most");
+    // A few files of sled's and of the journal's least size are a multiple of little data.
+    assert!(!is_week || ratio <= 3.0, "the disk holds too much beside the live data");
+}
+
+fn main() {
+    let is_week = std::env::args().any(|word| word == "--bench");
+    let plan = if is_week { &WEEK } else { &SHORT };
+    let runtime = node::runtime().unwrap();
+    let _inside = runtime.enter();
+    let dir = tempfile::tempdir_in(".").unwrap();
+    let path = dir.path().join("data");
+    let started = Instant::now();
+    let mut soak = Soak {
+        plan,
+        dir: &path,
+        now: Arc::new(AtomicU64::new(START_MS)),
+        service: None,
+        handles: Vec::new(),
+        counted: Vec::new(),
+        packed: 0,
+        generation: 0,
+        pieces: 0,
+    };
+    let node = soak.start();
+    soak.fill(node.engine());
+    let mut samples = Vec::new();
+    for minute in 1..=plan.minutes {
+        soak.minute(node.engine(), minute);
+        if minute.is_multiple_of(plan.per_checkpoint) {
+            samples.push(soak.sample(node.engine()));
+        }
+    }
+    soak.check(node.engine());
+    runtime.block_on(node.stop()).unwrap();
+    report(&samples);
+    println!("{} minutes of {} applications took {:.1?}", plan.minutes, plan.applications, started.elapsed());
+    let node = soak.start();
+    soak.check(node.engine());
+    runtime.block_on(node.stop()).unwrap();
+    // What was made last is whole, and no copy of it is left behind.
+    let reading = dir.path().join("reading");
+    assert!(open_latest_in(&path.join("checkpoints"), &reading).unwrap().unwrap().passed_over().is_empty());
+    hold(&samples, is_week);
+}
