@@ -9,7 +9,7 @@
 //! | [`model`] | the pure domain: ids, time, metrics, usage, limits, catalog, decisions | nothing of ours |
 //! | [`counter`] | the counter store: the truth while the node runs | model |
 //! | [`journal`] | every change in order, on disk: the truth across restarts | model |
-//! | [`store`] | write-once checkpoints (sled), plugins' shelves (redb) | model, journal, counter's images |
+//! | [`store`] | write-once checkpoints (sled), slices of remembered ids, plugins' shelves (redb) | model, journal, counter's images |
 //! | [`engine`] | decisions, reports, commands: the only way to change usage or catalog | model, counter, journal |
 //! | [`plugin`] | what is derived from the journal beside the decisions: events, integration errors | model, journal, store's shelves, engine |
 //! | [`wire`] | the binary protocol: frames, requests, answers, codes; no sockets | model |

@@ -1,5 +1,5 @@
-//! What is kept beside the journal: checkpoints, so that opening does not replay from the beginning, and shelves, on
-//! which plugins keep records of their own.
+//! What is kept beside the journal: checkpoints, so that opening does not replay from the beginning; slices of
+//! idempotency ids; and shelves, on which plugins keep records of their own.
 //!
 //! Only this module names sled and redb.
 
