@@ -7,6 +7,9 @@ use crate::journal::{Directory, Disk, Journal, JournalError, OpenError, Options,
 use crate::model::time::UnixMillis;
 use crate::store::{Checkpoint, StoreError, open_latest};
 
+#[cfg(test)]
+mod crash_tests;
+
 /// Why what the data directory holds did not become an engine.
 #[derive(Debug, thiserror::Error)]
 pub enum RecoveryError {
@@ -120,8 +123,16 @@ pub(super) fn replay(
     disk: Box<dyn Disk>,
     wall: UnixMillis,
 ) -> Result<Replayed, RecoveryError> {
+    replay_with(checkpoint, disk, Options { now: wall, ..Options::default() })
+}
+
+/// As [`replay`], and goes on writing the journal with these options.
+fn replay_with(
+    checkpoint: Option<Checkpoint>,
+    disk: Box<dyn Disk>,
+    mut options: Options,
+) -> Result<Replayed, RecoveryError> {
     let mut recovery = Recovery::default();
-    let mut options = Options { now: wall, ..Options::default() };
     let mut after = Sequence(0);
     let mut passed_over = Vec::new();
     if let Some(checkpoint) = &checkpoint {
