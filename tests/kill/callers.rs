@@ -191,7 +191,9 @@ pub(crate) fn reserve(address: SocketAddr, mut open: Vec<u64>, stop: &AtomicBool
 /// Ends a reservation; whether the connection is still there.
 fn end(client: &mut Binary, id: u64, commits: bool, known: &mut BTreeMap<u64, Known>) -> bool {
     let operation = if commits { Operation::COMMIT } else { Operation::CANCEL };
-    let call = Call { user_key: Some("held"), reservation: id, ..Call::default() };
+    // What is committed is what was used: here, all that was held.
+    let usage = commits.then_some(("search", Effect::Add(1))).into_iter().collect();
+    let call = Call { user_key: Some("held"), reservation: id, usage, ..Call::default() };
     known.insert(id, Known::Ending { commits });
     match client.try_ask(operation, Flags::DURABLE, |out| put_call(out, &call, &[], true)) {
         Ok(answer) if answer.status() == Status::OK => {

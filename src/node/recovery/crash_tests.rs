@@ -25,6 +25,7 @@ use crate::listener::Clock;
 use crate::model::amount::Effect;
 use crate::model::draft::{Draft, NewApplication, NewService};
 use crate::model::id::{ApplicationId, PlanId, ServiceId};
+use crate::model::promise::Terms;
 use crate::model::record::{BackendVersion, Secret};
 use crate::model::reservation::ReservationId;
 use crate::model::time::{Period, Windows};
@@ -301,8 +302,9 @@ impl Run {
             ..Transaction::default()
         };
         let transactions: Vec<_> = keys.iter().map(|key| transaction(key.as_str())).collect();
-        let report =
-            ReportRequest { credentials: credentials(), transactions: &transactions, flat_usage: false };
+        let transactions = transactions.as_slice();
+        let credentials = credentials();
+        let report = ReportRequest { credentials, transactions, flat_usage: false, terms: Terms::REPORT };
         // Refused while the disk takes no writes, and before there is anything.
         let _ = self.engine.report(&report, self.now());
     }
