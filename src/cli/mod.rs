@@ -1,13 +1,17 @@
 //! The command line.
 
+mod backup;
 mod check;
+mod counters;
 mod explain;
 mod inspect;
 pub mod load;
+mod repair;
 mod secret;
 mod serve;
 mod service;
 mod table;
+mod verify;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -38,6 +42,8 @@ pub enum Exit {
     Data = 7,
     /// The clock is more than an hour behind the data.
     Clock = 8,
+    /// `verify` found a torn tail, which is normal after a crash, and nothing else.
+    Torn = 9,
 }
 
 impl From<Exit> for ExitCode {
@@ -52,7 +58,7 @@ names (data_dir); flags win over variables, those over the file.
 
 Exit codes: 0 stopped as asked, 1 other failure, 2 unknown flag, 3 bad configuration, 4 address not usable, \
 5 data directory in use by another node that does not hand it over, 6 data directory not usable, 7 data damaged or of a newer version, \
-8 clock behind the data.";
+8 clock behind the data, 9 torn tail, which is normal after a crash (verify only).";
 
 /// Answers \"may this application make this call?\" and counts it: a rate-limit, counter and metering daemon.
 #[derive(Parser, Debug)]
@@ -77,6 +83,22 @@ enum Command {
     Inspect(inspect::Inspect),
     /// Show how the running node would decide a call now, and why, without counting it
     Explain(explain::Explain),
+    /// Read everything in a data directory, and say what is damaged; nothing is changed
+    #[command(after_help = verify::AFTER_HELP)]
+    Verify(verify::Verify),
+    /// End a damaged journal before the damage, or go without a damaged checkpoint: shows what would be lost, and does
+    /// it with --apply
+    #[command(after_help = repair::AFTER_HELP)]
+    Repair(repair::Repair),
+    /// Copy everything a node holds, running or stopped, as of one moment
+    #[command(after_help = backup::BACKUP_HELP)]
+    Backup(backup::Backup),
+    /// Make a data directory of a backup
+    #[command(after_help = backup::RESTORE_HELP)]
+    Restore(backup::Restore),
+    /// Write what was counted as JSON lines, or set counters to it
+    #[command(after_help = counters::AFTER_HELP)]
+    Counters(counters::Counters),
     /// Measure how fast a node answers: one of its own, or one that runs
     Load(load::Load),
     /// Change the secret by which clients of the binary protocol may call for all services
@@ -110,6 +132,11 @@ pub fn run() -> ExitCode {
         Some(Command::Check(check)) => check::run(check),
         Some(Command::Inspect(inspect)) => inspect::run(inspect),
         Some(Command::Explain(explain)) => explain::run(explain),
+        Some(Command::Verify(verify)) => verify::run(verify),
+        Some(Command::Repair(repair)) => repair::run(repair),
+        Some(Command::Backup(it)) => backup::run_backup(it),
+        Some(Command::Restore(it)) => backup::run_restore(it),
+        Some(Command::Counters(it)) => counters::run(it),
         Some(Command::Load(load)) => load::run(load),
         Some(Command::Secret(secret)) => secret::run(secret),
         None => serve::run(arguments.serve),

@@ -56,6 +56,7 @@
 mod authorize;
 mod bind;
 mod bound;
+mod carry;
 mod change;
 mod copy;
 mod cut;
@@ -88,6 +89,7 @@ use parking_lot::{Mutex, RwLock};
 
 pub use bind::{BindRequest, Bound};
 pub use bound::BoundRequest;
+pub use carry::{Carried, CarriedCounter, CarryError};
 pub use change::ChangeError;
 pub use explain::{
     ApplicationExplained, Explanation, LimitExplained, PlanExplained, Reason, ServiceExplained,

@@ -43,6 +43,7 @@
 //!
 //! What could lose or double a count, and which test would fail if it did: `HAZARDS.md`, beside this file.
 
+mod adopt;
 mod batch;
 pub mod catalog;
 mod disk;
@@ -58,6 +59,8 @@ mod open;
 mod recover;
 pub mod reservation;
 mod segment;
+mod shorten;
+mod survey;
 pub mod usage;
 mod varint;
 mod writer;
@@ -67,6 +70,7 @@ mod crash_tests;
 #[cfg(test)]
 mod damage_tests;
 
+pub use adopt::{as_written_by, beginning};
 use batch::{Batch, GroupShape};
 pub use disk::{Directory, Disk, DiskFile};
 pub use disk_read_only::ReadOnlyDirectory;
@@ -78,8 +82,10 @@ use ledger::Ledger;
 pub use open::{Options, Recovery, Torn};
 use parking_lot::Mutex;
 pub use segment::{SegmentEnd, read_segment};
+pub use shorten::{EndAt, Lost, ShortenError, Shortening};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
+pub use survey::{SegmentState, SegmentSurvey, read_whole, segment_names, survey_segment};
 use writer::Writer;
 
 use crate::model::time::UnixMillis;

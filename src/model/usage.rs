@@ -75,6 +75,13 @@ pub fn response_code_slots(code: &str) -> impl Iterator<Item = MetricSlot> {
         .map(|(number, _)| MetricSlot(MetricSlot::RESPONSE_CODES + number))
 }
 
+/// The counter of that name ([`response_code_name`]).
+#[must_use]
+pub fn response_code_slot(name: &str) -> Option<MetricSlot> {
+    let at = (0_u32..).zip(RESPONSE_CODES).find(|(_, it)| *it == name);
+    at.map(|(number, _)| MetricSlot(MetricSlot::RESPONSE_CODES + number))
+}
+
 /// The name of a response code counter (`404`, `4XX`).
 #[must_use]
 pub fn response_code_name(slot: MetricSlot) -> Option<&'static str> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
+use super::backup::hold::StandStill;
 use super::data_dir::DataDir;
 use crate::config::Config;
 use crate::engine::{Engine, NotDurable};
@@ -36,6 +37,14 @@ pub(super) struct Last {
 /// The first sequence that those who follow the journal still need.
 pub(super) type Needed = Arc<dyn Fn() -> Sequence + Send + Sync>;
 
+/// What keeps the checkpointer from its work, or from part of it.
+#[derive(Clone)]
+pub(super) struct Followed {
+    pub(super) needed: Needed,
+    /// Held while a backup is made: it copies what a checkpoint would remove.
+    pub(super) still: StandStill,
+}
+
 /// Why a checkpoint was not made.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CheckpointError {
@@ -59,7 +68,7 @@ struct Shared {
     clock: Clock,
     root: PathBuf,
     bytes_max: u64,
-    needed: Needed,
+    followed: Followed,
     stop: Mutex<bool>,
     wake: Condvar,
 }
@@ -72,14 +81,14 @@ impl Checkpointer {
         last: Last,
         config: &Config,
         clock: &Clock,
-        needed: Needed,
+        followed: Followed,
     ) -> std::io::Result<Checkpointer> {
         let shared = Arc::new(Shared {
             engine: Arc::clone(engine),
             clock: clock.clone(),
             root: dir.checkpoints(),
             bytes_max: config.checkpoint_bytes,
-            needed,
+            followed,
             stop: Mutex::new(false),
             wake: Condvar::new(),
         });
@@ -115,11 +124,13 @@ impl Shared {
             if needless || self.engine.flush_health().failing {
                 continue;
             }
+            let Ok(_still) = self.followed.still.try_lock() else { continue };
+            let needed = &self.followed.needed;
             let settle = || self.engine.durable_blocking(self.engine.ticket());
             let stopping = || *self.stop.lock();
             let root = &self.root;
             let made_one =
-                checkpoint(&self.engine, root, last.generation, &self.clock, &self.needed, settle, stopping);
+                checkpoint(&self.engine, root, last.generation, &self.clock, needed, settle, stopping);
             match made_one {
                 Ok(this) => {
                     made.increment(1);

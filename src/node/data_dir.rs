@@ -8,6 +8,8 @@
 //! checkpoints/  see `store`
 //! node-secret   see `secret`
 //! shelves/      see `store::shelf`: a file for each plugin
+//! backup/       what a backup in the making copies from; see `backup`
+//! repaired/     what an operator has given up; see `repair`
 //! ```
 
 use std::fs::{File, OpenOptions, Permissions, TryLockError};
@@ -17,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// The layout this version writes, and the newest it reads.
-const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 1;
 
 /// How long a lock may be held by who only looks whether it is free ([`is_held`]).
 const LOOK: Duration = Duration::from_millis(200);
@@ -144,7 +146,7 @@ impl DataDir {
 
     /// Where a plugin's shelf lies.
     pub(super) fn shelf(&self, plugin: &str) -> Result<PathBuf, DataDirError> {
-        let shelves = self.path.join("shelves");
+        let shelves = shelves(&self.path);
         let create = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&shelves);
         create.map_err(|source| DataDirError::Unusable {
             path: self.path.clone(),
@@ -167,6 +169,31 @@ pub(super) fn journal(path: &Path) -> PathBuf {
 /// Where a data directory's node secret lies.
 pub(super) fn secret_file(path: &Path) -> PathBuf {
     path.join("node-secret")
+}
+
+/// Where a data directory's plugins have their shelves.
+pub(super) fn shelves(path: &Path) -> PathBuf {
+    path.join("shelves")
+}
+
+/// Where a data directory's slices of idempotency ids lie.
+pub(super) fn ids(path: &Path) -> PathBuf {
+    path.join("ids")
+}
+
+/// The names of the shelves that there are, in order.
+pub(super) fn shelf_names(path: &Path) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    match std::fs::read_dir(shelves(path)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(names),
+        entries => {
+            for entry in entries? {
+                names.extend(entry?.file_name().into_string().ok());
+            }
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
 }
 
 /// Where a data directory's checkpoints lie.
@@ -231,7 +258,7 @@ fn check_owner(path: &Path) -> Result<(), DataDirError> {
 }
 
 /// Writes FORMAT beside its place and moves it there: it is whole or absent.
-fn write_format(path: &Path) -> io::Result<()> {
+pub(super) fn write_format(path: &Path) -> io::Result<()> {
     let beside = path.join("FORMAT.new");
     let mut file = File::create(&beside)?;
     writeln!(file, "{FORMAT}")?;

@@ -3,8 +3,10 @@
 //! Stopping goes the other way round: listeners drain, the checkpointer ends, the flusher writes a last time.
 //! Instead of stopping, a node can hand its listening sockets over to another process ([`hand_over`]).
 
+pub mod backup;
 mod checkpointer;
 mod control;
+pub mod counters;
 mod data_dir;
 pub mod explain;
 mod front;
@@ -13,10 +15,13 @@ pub mod inspect;
 mod listeners;
 mod plugins;
 mod recovery;
+pub mod repair;
 mod sample;
+mod scratch;
 pub mod secret;
 mod start;
 mod telemetry;
+pub mod verify;
 mod writers;
 
 use std::net::SocketAddr;

@@ -1,5 +1,6 @@
 //! The plugins of a node, with their shelves.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -9,7 +10,10 @@ use super::data_dir::DataDir;
 use crate::engine::Engine;
 use crate::plugin::alerts::Alerts;
 use crate::plugin::errors::IntegrationErrors;
-use crate::store::Shelf;
+use crate::store::{Shelf, ShelfError};
+
+/// Copies all shelves into a folder.
+pub(super) type CopyShelves = Arc<dyn Fn(&Path) -> Result<(), ShelfError> + Send + Sync>;
 
 pub(super) struct Plugins {
     pub(super) alerts: Arc<Alerts>,
@@ -25,6 +29,15 @@ impl Plugins {
         let (alerts, thread) =
             Alerts::start(engine, shelf).map_err(|source| NodeError::system("the alerts plugin", source))?;
         Ok(Plugins { alerts: Arc::new(alerts), errors, threads: vec![thread] })
+    }
+
+    /// What copies their shelves into a folder, each under its name.
+    pub(super) fn copier(&self) -> CopyShelves {
+        let (alerts, errors) = (Arc::clone(&self.alerts), Arc::clone(&self.errors));
+        Arc::new(move |folder| {
+            alerts.copy_to(&folder.join("alerts"))?;
+            errors.copy_to(&folder.join("errors"))
+        })
     }
 
     /// What of the journal must be kept for them.

@@ -3,7 +3,7 @@
 use super::data_dir::DataDir;
 use crate::config::Config;
 use crate::engine::{Engine, RecoverError, Recovery};
-use crate::journal::{Directory, Disk, Journal, JournalError, OpenError, Options, Sequence, Torn};
+use crate::journal::{self, Directory, Disk, Journal, JournalError, OpenError, Options, Sequence, Torn};
 use crate::model::time::UnixMillis;
 use crate::store::{Checkpoint, StoreError, open_latest};
 
@@ -100,7 +100,7 @@ fn segment_bytes(config: &Config) -> u64 {
 pub(super) struct Replayed {
     recovery: Recovery,
     journal: Journal,
-    torn: Option<Torn>,
+    found: journal::Recovery,
     passed_over: Vec<String>,
     checkpoint: Sequence,
     generation: Option<u64>,
@@ -114,9 +114,19 @@ impl Replayed {
         Ok(self.recovery.finish(self.journal, seed))
     }
 
+    /// What the journal had.
+    pub(super) fn found(&self) -> &journal::Recovery {
+        &self.found
+    }
+
+    /// The generation that was read, and where it begins.
+    pub(super) fn checkpoint(&self) -> Option<(u64, Sequence)> {
+        self.generation.map(|generation| (generation, self.checkpoint))
+    }
+
     /// What was not as a clean stop leaves it.
     pub(super) fn notes(&self) -> Vec<String> {
-        let torn = self.torn.iter().map(|torn| {
+        let torn = self.found.torn.iter().map(|torn| {
             let Torn { file, offset, bytes } = torn;
             format!("{file}: {bytes} bytes from {offset} on are a torn tail, never acknowledged")
         });
@@ -173,7 +183,7 @@ fn replay_with(
         term = found.term,
         "recovered"
     );
-    Ok(Replayed { recovery, journal, torn: found.torn, passed_over, checkpoint: after, generation })
+    Ok(Replayed { recovery, journal, found, passed_over, checkpoint: after, generation })
 }
 
 fn take_checkpoint(recovery: &mut Recovery, checkpoint: &Checkpoint) -> Result<(), RecoveryError> {

@@ -63,6 +63,14 @@ pub(super) fn load(data_dir: &Path) -> Result<Secrets, SecretError> {
     Ok(Secrets::parse(&text)?)
 }
 
+/// Whether a start could use the secrets of a data directory; it may have none yet. Changes nothing.
+pub(super) fn look(data_dir: &Path) -> Result<(), SecretError> {
+    match read(&secret_file(data_dir))? {
+        Some(text) => Ok(Secrets::parse(&text).map(drop)?),
+        None => Ok(()),
+    }
+}
+
 /// Puts a new secret before the one that is first now; that stays valid until the next time. For whoever holds the data
 /// directory or not: a running node sees the file replaced as a whole.
 ///

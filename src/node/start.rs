@@ -9,7 +9,8 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::checkpointer::{self, Last};
+use super::backup::hold::{self, Holder, StandStill};
+use super::checkpointer::{self, Followed, Last};
 use super::control::server::{self as control_server, Control};
 use super::data_dir::DataDir;
 use super::front::{self, Front, Role, Socket, Sockets};
@@ -37,6 +38,8 @@ impl Node {
         shown: Shown,
     ) -> Result<Node, NodeError> {
         let metrics = telemetry::recorder();
+        // Left by a node that died in the middle of a backup; should it stay, the next backup says so.
+        let _ = std::fs::remove_dir_all(hold::folder(data_dir.path()));
         let secrets = secret::load(data_dir.path())?;
         let recovered = recovery::recover(&data_dir, config, clock())?;
         let engine = Arc::new(recovered.engine);
@@ -46,7 +49,9 @@ impl Node {
             last = settle_time(&engine, &data_dir, &plugins, last, &clock)?;
         }
         let sample = sample::create_if_empty(&engine, clock())?;
-        let writers = Writers::start(&engine, &data_dir, last, config, &clock, plugins.needed())?;
+        let still = StandStill::default();
+        let followed = Followed { needed: plugins.needed(), still: Arc::clone(&still) };
+        let writers = Writers::start(&engine, &data_dir, last, config, &clock, followed)?;
 
         let address = |socket: &Option<Socket>| socket.as_ref().and_then(Socket::address);
         let (admin, tcp) = (address(&sockets.admin), address(&sockets.tcp));
@@ -57,6 +62,7 @@ impl Node {
             clock,
             engine,
             plugins,
+            still,
             metrics,
             layer: Arc::default(),
             guesses: Arc::new(Guesses::new(false)),
@@ -119,6 +125,8 @@ struct Parts<'c> {
     clock: Clock,
     engine: Arc<Engine>,
     plugins: Plugins,
+    /// Held while a backup is made.
+    still: StandStill,
     metrics: PrometheusHandle,
     layer: Arc<http::Telemetry>,
     /// Of the whole node, not of one listener.
@@ -224,7 +232,12 @@ impl Parts<'_> {
     fn listen_to_operators(&self, data_dir: &DataDir) -> mpsc::Receiver<Successor> {
         let (for_successors, successors) = mpsc::channel(1);
         let (engine, clock) = (Arc::clone(&self.engine), self.clock.clone());
-        let control = Control { engine, clock, successors: for_successors };
+        let backups = Holder {
+            data_dir: Arc::from(data_dir.path()),
+            still: Arc::clone(&self.still),
+            copy_shelves: self.plugins.copier(),
+        };
+        let control = Control { engine, clock, backups, successors: for_successors };
         match control_server::bind(data_dir) {
             Ok(listener) => drop(self.tasks.spawn(control.serve(listener, self.shutdown.clone()))),
             // Some network file systems have no sockets; decisions do not need one.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use super::NodeError;
-use super::checkpointer::{Checkpointer, Last, Needed};
+use super::checkpointer::{Checkpointer, Followed, Last};
 use super::data_dir::DataDir;
 use crate::config::Config;
 use crate::engine::Engine;
@@ -25,9 +25,9 @@ impl Writers {
         last: Last,
         config: &Config,
         clock: &Clock,
-        needed: Needed,
+        followed: Followed,
     ) -> Result<Writers, NodeError> {
-        let checkpointer = Checkpointer::start(engine, data_dir, last, config, clock, needed)
+        let checkpointer = Checkpointer::start(engine, data_dir, last, config, clock, followed)
             .map_err(|source| NodeError::system("the checkpointer", source))?;
         match spawn_flusher(engine, clock) {
             Ok(flusher) => Ok(Writers { engine: Arc::clone(engine), flusher, checkpointer }),

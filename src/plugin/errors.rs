@@ -75,6 +75,14 @@ pub struct Page {
 }
 
 impl IntegrationErrors {
+    /// Copies the shelf, as it is at one moment, to a new file.
+    ///
+    /// # Errors
+    /// The shelf cannot be read, or the copy not be made.
+    pub fn copy_to(&self, path: &std::path::Path) -> Result<(), ShelfError> {
+        self.shelf.copy_to(path)
+    }
+
     /// Opens the shelf's errors, without those of services that `catalog` does not have any more.
     ///
     /// # Errors

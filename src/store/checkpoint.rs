@@ -21,8 +21,8 @@ use crate::journal::Sequence;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-const CURRENT: &str = "CURRENT";
-const MANIFEST: &str = "MANIFEST";
+pub(super) const CURRENT: &str = "CURRENT";
+pub(super) const MANIFEST: &str = "MANIFEST";
 const DATABASE: &str = "sled";
 const READING: &str = "reading";
 
@@ -213,14 +213,27 @@ pub fn open_latest(root: &Path) -> Result<Option<Checkpoint>, StoreError> {
 /// # Errors
 /// As there.
 pub fn open_latest_in(root: &Path, reading: &Path) -> Result<Option<Checkpoint>, StoreError> {
-    open_latest_on(Arc::new(FileSystem), root, reading)
+    open_latest_on(Arc::new(FileSystem), root, reading, &[])
 }
 
-/// As [`open_latest_in`], on any [`Tree`].
+/// As [`open_latest_in`], as if the generations in `without` were not there.
+///
+/// # Errors
+/// As there.
+pub fn open_latest_without(
+    root: &Path,
+    reading: &Path,
+    without: &[u64],
+) -> Result<Option<Checkpoint>, StoreError> {
+    open_latest_on(Arc::new(FileSystem), root, reading, without)
+}
+
+/// As [`open_latest_without`], on any [`Tree`].
 pub(crate) fn open_latest_on(
     tree: Arc<dyn Tree>,
     root: &Path,
     reading: &Path,
+    without: &[u64],
 ) -> Result<Option<Checkpoint>, StoreError> {
     let on = tree.as_ref();
     if !on.is_dir(root) {
@@ -251,7 +264,7 @@ pub(crate) fn open_latest_on(
             candidates.push((generation, None));
         }
     }
-    for (generation, crc) in candidates {
+    for (generation, crc) in candidates.into_iter().filter(|(it, _)| !without.contains(it)) {
         match open(on, root, generation, crc, reading) {
             Ok((manifest, db)) => return Ok(Some(Checkpoint { tree, manifest, passed_over, db: Some(db) })),
             // What cannot be read is damaged; this is the copy that cannot be written, whatever it is a copy of.
@@ -265,6 +278,24 @@ pub(crate) fn open_latest_on(
             Err(StoreError::NoneWhole { directory: root.display().to_string(), newest: Box::new(error) })
         }
     }
+}
+
+/// Opens one generation, whatever `CURRENT` names, with the copy at `reading`; `crc` is what `CURRENT` says of its
+/// manifest.
+pub(super) fn open_generation(
+    root: &Path,
+    generation: u64,
+    crc: Option<u32>,
+    reading: &Path,
+) -> Result<Checkpoint, StoreError> {
+    let tree: Arc<dyn Tree> = Arc::new(FileSystem);
+    let (manifest, db) = open(tree.as_ref(), root, generation, crc, reading)?;
+    Ok(Checkpoint { tree, manifest, passed_over: Vec::new(), db: Some(db) })
+}
+
+/// Whether a generation was ever finished.
+pub(super) fn is_finished(root: &Path, generation: u64) -> bool {
+    generation::path_of(root, generation).join(MANIFEST).exists()
 }
 
 /// Reads a manifest; its bytes' sum beside it.

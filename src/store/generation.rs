@@ -22,8 +22,9 @@ const CACHE_BYTES: u64 = 16 << 20;
 const CLOSE_STEPS: u32 = 500;
 const CLOSE_STEP: Duration = Duration::from_millis(10);
 
-/// The directory of a generation.
-pub(super) fn path_of(root: &Path, generation: u64) -> PathBuf {
+/// The directory of a generation in the `checkpoints` directory `root`.
+#[must_use]
+pub fn path_of(root: &Path, generation: u64) -> PathBuf {
     root.join(format!("{generation:08}"))
 }
 

@@ -3,6 +3,7 @@
 //!
 //! Only this module names sled and redb.
 
+mod adopt;
 pub mod checkpoint;
 mod error;
 mod files;
@@ -12,14 +13,22 @@ mod manifest;
 mod packed;
 mod piece;
 pub mod shelf;
+mod survey;
 #[cfg(test)]
 mod tests;
 mod tree;
 #[cfg(test)]
 pub(crate) mod tree_memory;
 
-pub use checkpoint::{Checkpoint, CheckpointWriter, Finished, PassedOver, open_latest, open_latest_in};
+pub use adopt::adopt_checkpoints;
+pub use checkpoint::{
+    Checkpoint, CheckpointWriter, Finished, PassedOver, open_latest, open_latest_in, open_latest_without,
+};
 pub use error::StoreError;
+pub use generation::path_of as generation_path;
 pub use manifest::Meta;
 pub use piece::{PIECE_BYTES_MAX, Piece, PieceError, decode_piece};
 pub use shelf::{Shelf, ShelfError, Table};
+pub use survey::{
+    CheckpointSurvey, GenerationState, GenerationSurvey, ShelfSurvey, survey_checkpoints, survey_shelf,
+};

@@ -64,7 +64,29 @@ type ReadOnly = ReadOnlyTable<&'static [u8], &'static [u8]>;
 type Guard<'a> = redb::AccessGuard<'a, &'static [u8]>;
 
 fn definition(table: Table) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
-    TableDefinition::new(table.0)
+    definition_of(table.0)
+}
+
+/// The table of that name in any shelf.
+pub(super) fn definition_of(name: &str) -> TableDefinition<'_, &'static [u8], &'static [u8]> {
+    TableDefinition::new(name)
+}
+
+/// Up to where the content is derived, as one moment has it.
+pub(super) fn position_in(transaction: &redb::ReadTransaction) -> Result<Sequence, redb::Error> {
+    let table = match transaction.open_table(definition(POSITION)) {
+        Ok(table) => table,
+        Err(TableError::TableDoesNotExist(_)) => return Ok(Sequence(0)),
+        Err(error) => return Err(error.into()),
+    };
+    let stored = table.get(&[][..])?;
+    Ok(Sequence(stored.and_then(|bytes| bytes.value().try_into().ok()).map_or(0, u64::from_le_bytes)))
+}
+
+impl ShelfError {
+    pub(super) fn new(path: &Path, source: redb::Error) -> ShelfError {
+        ShelfError { path: path.to_owned(), source: Box::new(source) }
+    }
 }
 
 fn open_database(path: &Path) -> Result<Database, redb::Error> {
@@ -73,7 +95,16 @@ fn open_database(path: &Path) -> Result<Database, redb::Error> {
     Ok(Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(FileBackend::new(file)?)?)
 }
 
+/// A new file for its owner's eyes only.
+pub(super) fn create_file(path: &Path) -> std::io::Result<std::fs::File> {
+    OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
+}
+
 impl Shelf {
+    pub(super) fn database(&self) -> &Database {
+        &self.database
+    }
+
     /// Opens the shelf at `path`, a file that is made if it is missing, for its owner's eyes only.
     ///
     /// # Errors

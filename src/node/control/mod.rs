@@ -1,13 +1,13 @@
 //! The control socket: how another process of the same machine and user speaks to a running node.
 //!
 //! A Unix socket, `control.sock` in the data directory, 0600 in 0700. Whoever can open it can read the data as well,
-//! so it needs no credential; the peer's user is checked all the same. It serves `tollgate inspect`, `tollgate explain` and the
-//! hand-over of the listening sockets to a new version (`hand_over`).
+//! so it needs no credential; the peer's user is checked all the same. It serves `tollgate inspect`, `tollgate explain`,
+//! `tollgate backup`, `tollgate counters` and the hand-over of the listening sockets to a new version (`hand_over`).
 //!
 //! # Protocol
 //! One request per connection: a line of JSON, at most [`REQUEST_BYTES_MAX`] bytes with its newline, sent within
 //! [`REQUEST_TIMEOUT`]. The answer is one line of JSON, `{"ok": ...}` or `{"error": "..."}`, and then the end of the
-//! connection, but for a hand-over, which goes on from there.
+//! connection, but for a hand-over, a backup and an import of counters, which go on from there.
 
 pub(super) mod client;
 pub(super) mod descriptors;
@@ -18,6 +18,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::backup::hold::Wish;
+use super::counters::{HowToImport, Wanted};
 use super::explain::Question;
 use super::hand_over::TakeOver;
 use super::inspect::Query;
@@ -40,6 +42,12 @@ pub(super) enum Request {
     Inspect(Query),
     /// How a call would be decided.
     Explain(Question),
+    /// What applications have counted, as lines.
+    ExportCounters(Wanted),
+    /// To take lines in.
+    ImportCounters(HowToImport),
+    /// To hold still while a backup is made.
+    Backup(Wish),
     /// The listening sockets.
     TakeOver(TakeOver),
 }

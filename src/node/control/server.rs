@@ -12,6 +12,8 @@ use tokio_util::sync::CancellationToken;
 use super::{Answer, PEERS_MAX, REQUEST_BYTES_MAX, REQUEST_TIMEOUT, Request, SocketPath};
 use crate::engine::Engine;
 use crate::listener::Clock;
+use crate::node::backup::hold::Holder;
+use crate::node::counters;
 use crate::node::data_dir::DataDir;
 use crate::node::explain::Question;
 use crate::node::hand_over::Successor;
@@ -22,6 +24,7 @@ use crate::node::inspect::{Query, Report};
 pub(in crate::node) struct Control {
     pub(in crate::node) engine: Arc<Engine>,
     pub(in crate::node) clock: Clock,
+    pub(in crate::node) backups: Holder,
     /// Where those go that ask for the listening sockets.
     pub(in crate::node) successors: mpsc::Sender<Successor>,
 }
@@ -95,6 +98,13 @@ impl Control {
                 let answer = self.inspect(query).await;
                 stream.write_all(&answer.line()).await
             }
+            Ok(Request::ExportCounters(wanted)) => {
+                counters::send_lines(&self.engine, (self.clock)(), wanted, &mut stream).await
+            }
+            Ok(Request::ImportCounters(how)) => {
+                counters::receive_lines(&self.engine, &self.clock, how, &mut stream).await
+            }
+            Ok(Request::Backup(_)) => self.backups.serve(&self.engine, stream).await,
             // What another user's process wrote into the directory, root's included, this one's next start could not
             // read.
             Ok(Request::TakeOver(_)) if peer.uid() != own => {

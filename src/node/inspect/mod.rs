@@ -21,6 +21,7 @@ pub use report::{
     Report, ReservationRow, ServiceReport, ServiceRow, Totals,
 };
 pub use stopped::inspect;
+pub(super) use stopped::names;
 
 /// What is to be shown. Without anything, the catalog's summary.
 #[derive(Clone, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -88,7 +89,7 @@ pub enum InspectError {
 }
 
 /// The service that `text` names: a decimal id first, since an external id may look like one.
-fn find_service(catalog: &Catalog, text: &str) -> Result<ServiceId, InspectError> {
+pub(super) fn find_service(catalog: &Catalog, text: &str) -> Result<ServiceId, InspectError> {
     if let Some(service) = text.parse().ok().and_then(|id| catalog.services.get(id)) {
         return Ok(service.id);
     }

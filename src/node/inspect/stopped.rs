@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::super::control::{Answer, Request, client};
+use super::super::scratch::Scratch;
 use super::super::{data_dir, recovery};
 use super::{InspectError, Query, Report};
 use crate::journal::ReadOnlyDirectory;
@@ -54,7 +55,7 @@ fn ask(data_dir: &Path, query: &Query) -> Result<Option<Report>, InspectError> {
 }
 
 /// What a start would change: it begins a journal segment, and may remove some, and checkpoints.
-fn names(data_dir: &Path) -> io::Result<Vec<PathBuf>> {
+pub(in crate::node) fn names(data_dir: &Path) -> io::Result<Vec<PathBuf>> {
     let mut names = Vec::new();
     for dir in [data_dir::journal(data_dir), data_dir::checkpoints(data_dir)] {
         let entries = match std::fs::read_dir(dir) {
@@ -72,20 +73,14 @@ fn names(data_dir: &Path) -> io::Result<Vec<PathBuf>> {
 /// Reads the directory as a start would.
 fn read(data_dir: &Path, query: &Query, clock: &Clock) -> Result<Report, InspectError> {
     let wall = clock();
-    let copy = temporary().map_err(|source| InspectError::System { what: "draw a random name", source })?;
-    let checkpoint =
-        open_latest_in(&data_dir::checkpoints(data_dir), &copy).map_err(recovery::RecoveryError::from)?;
+    let scratch = Scratch::new();
+    let scratch =
+        scratch.map_err(|source| InspectError::System { what: "make a temporary directory", source })?;
+    let checkpoint = open_latest_in(&data_dir::checkpoints(data_dir), &scratch.join("checkpoint"))
+        .map_err(recovery::RecoveryError::from)?;
     let disk = Box::new(ReadOnlyDirectory::new(&data_dir::journal(data_dir)));
     let replayed = recovery::replay(checkpoint, disk, wall)?;
     let notes = replayed.notes();
     let engine = replayed.finish()?;
     Ok(Report { notes, ..Report::of(&engine, wall, query, false)? })
-}
-
-/// A place for the copy of a checkpoint, which holds credentials: a name nobody can guess, made for its owner only.
-fn temporary() -> io::Result<PathBuf> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
-    let name: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(std::env::temp_dir().join(format!("tollgate-inspect-{name}")))
 }

@@ -88,6 +88,14 @@ impl Alerts {
         &self.following
     }
 
+    /// Copies the shelf, as it is at one moment, to a new file.
+    ///
+    /// # Errors
+    /// The shelf cannot be read, or the copy not be made.
+    pub fn copy_to(&self, path: &std::path::Path) -> Result<(), ShelfError> {
+        self.shelf.copy_to(path)
+    }
+
     /// The oldest events, up to [`EVENTS_LISTED_MAX`], with everything that was counted before this call.
     ///
     /// # Errors

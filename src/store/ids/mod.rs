@@ -41,6 +41,7 @@
 //! `merging` is held by a merge for as long as it takes, and by dropping; `publishing` by adding, and when the list of
 //! slices is replaced: in that order.
 
+mod adopt;
 mod chain;
 mod error;
 mod filter;
@@ -54,6 +55,7 @@ mod crash_tests;
 #[cfg(test)]
 mod tests;
 
+pub use adopt::slice_ends;
 pub use error::IdsError;
 
 use std::path::Path;
