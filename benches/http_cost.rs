@@ -66,6 +66,7 @@ fn serve_node() {
         listeners: Listeners::default(),
         drain_deadline: std::time::Duration::from_secs(1),
         checkpoint_bytes: 1 << 30,
+        idempotency_ids_max: 1_000_000,
         accept_clock: false,
         internal_api: Vec::new(),
         log: Log { level: "warn".into(), json: false },

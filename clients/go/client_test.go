@@ -266,6 +266,41 @@ func TestALostAnswer(t *testing.T) {
 	}
 }
 
+func TestALostAnswerToACallWithAnIDIsAskedFor(t *testing.T) {
+	f := newFake(t)
+	var asked [256]atomic.Int64
+	f.answer = func(_ *fakeConn, h wire.Header, body []byte) []byte {
+		call, err := wire.ParseCall(h.Op, body)
+		if h.Op != wire.OpBatch && (err != nil || call.Idempotency != "an id") {
+			t.Errorf("sent without its id: %+v, %v", call, err)
+		}
+		if asked[h.Op].Add(1) == 1 {
+			return nil
+		}
+		return yes(h, body)
+	}
+	client := connect(t, f.serve(), Config{Bindings: -1})
+	ctx := within(t, 10*time.Second)
+	call := oneHit("k")
+	call.ID = "an id"
+	for op, do := range map[wire.Op]func() error{
+		wire.OpAuthrep: func() error { _, err := client.Authrep(ctx, call); return err },
+		wire.OpReport:  func() error { _, err := client.Report(ctx, call); return err },
+		wire.OpReserve: func() error { _, err := client.Reserve(ctx, call, time.Second); return err },
+		wire.OpBatch: func() error {
+			_, err := client.Batch(ctx, []Item{{Do: OpAuthrep, Call: call}}, BatchOptions{})
+			return err
+		},
+	} {
+		if err := do(); err != nil {
+			t.Errorf("operation 0x%X says %v", uint8(op), err)
+		}
+		if n := asked[op].Load(); n != 2 {
+			t.Errorf("operation 0x%X was sent %d times", uint8(op), n)
+		}
+	}
+}
+
 func TestAnOverloadedNodeIsAskedAgain(t *testing.T) {
 	f := newFake(t)
 	var refuse atomic.Int64

@@ -30,6 +30,7 @@
 // # What is sent again
 //
 // What certainly did nothing (never written, refused as OVERLOADED, DRAINING or STALE_HANDLE), and what may safely be
-// done twice (all that only reads, BIND, COMMIT, CANCEL), is sent again within its time. An Authrep, Report, Reserve or
-// Batch whose answer was lost with its connection may have been counted: it is not sent again, and ErrLost says so.
+// done twice (all that only reads, BIND, COMMIT, CANCEL, and calls with an ID, which the node counts once), is sent again
+// within its time. Any other Authrep, Report, Reserve or Batch whose answer was lost with its connection may have been
+// counted: it is not sent again, and ErrLost says so.
 package tollgate

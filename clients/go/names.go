@@ -25,6 +25,7 @@ const (
 	StatusTooManyReservations = wire.StatusTooManyReservations
 	StatusTTLInvalid          = wire.StatusTTLInvalid
 	StatusNotDone             = wire.StatusNotDone
+	StatusIdempotencyConflict = wire.StatusIdempotencyConflict
 	StatusProofInvalid        = wire.StatusProofInvalid
 	StatusMethodNotAllowed    = wire.StatusMethodNotAllowed
 	StatusWait                = wire.StatusWait
@@ -34,6 +35,7 @@ const (
 	StatusTooMuchFutureUsage  = wire.StatusTooMuchFutureUsage
 	StatusInternal            = wire.StatusInternal
 	StatusNotDurable          = wire.StatusNotDurable
+	StatusIdempotencyFull     = wire.StatusIdempotencyFull
 )
 
 // Reason is why a decision is a no; its String is 3scale's code.

@@ -60,6 +60,11 @@ func (c *Client) request(op wire.Op, call *Call) *request {
 		Referrer: call.Referrer, Usage: call.Usage, LogCode: call.LogCode,
 		RedirectURI: call.RedirectURI, RedirectURL: call.RedirectURL,
 	}
+	switch op {
+	case wire.OpAuthrep, wire.OpReserve, wire.OpReport:
+		r.again = call.ID != ""
+		r.call.Idempotency = call.ID
+	}
 	if !call.Time.IsZero() {
 		r.call.Timestamp, r.call.HasTime = call.Time.Unix(), true
 	}
@@ -110,7 +115,7 @@ func (r *request) on(cn *conn) *wire.Call {
 	return &wire.Call{
 		Handle: bound.handle, Rows: rows, Referrer: r.call.Referrer, Timestamp: r.call.Timestamp,
 		HasTime: r.call.HasTime, LogCode: r.call.LogCode, Metrics: r.call.Metrics,
-		TTL: r.call.TTL, Reservation: r.call.Reservation,
+		TTL: r.call.TTL, Reservation: r.call.Reservation, Idempotency: r.call.Idempotency,
 	}
 }
 

@@ -54,6 +54,10 @@ type Call struct {
 	// LogCode is a response code to count, three digits. Authrep and Report only.
 	LogCode string
 
+	// ID is what the call is known by for a day: 1 to 64 bytes, which need not be text. With one it is counted once however
+	// often it is sent, so it is sent again if its answer is lost. Authrep, Reserve and Report; not with BatchOptions.All.
+	ID string
+
 	// OAuth says that the call is one of an OAuth client, whose redirection may be given. Authorize and Authrep only.
 	OAuth       bool
 	RedirectURI string

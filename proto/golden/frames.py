@@ -169,7 +169,6 @@ def calls():
     client(
         "authrep with an idempotency id",
         request("AUTHREP", 18, fields=[("IDEMPOTENCY", {"hex": "00ff01"})], handle=HANDLE, rows=[adds(3, 1)]),
-        decode_only=True,
     )
     for operation, flags in [
         ("AUTHORIZE", ["FLAT", "LIMITS"]),

@@ -154,10 +154,16 @@ def refusals():
         refused("AUTHREP", "NOT_SUPPORTED"),
     )
     ask(
-        "idempotency, not offered",
-        by_key("REPORT", 1, ("IDEMPOTENCY", {"hex": "01"})),
-        refused("REPORT", "NOT_SUPPORTED"),
+        "an id of no bytes",
+        by_key("REPORT", 1, ("IDEMPOTENCY", {"hex": ""})),
+        refused("REPORT", "MALFORMED"),
     )
+    for operation in ["AUTHORIZE", "CHECK", "QUERY", "BIND"]:
+        ask(
+            f"{operation}: an id where nothing is counted",
+            by_key(operation, 1, ("IDEMPOTENCY", {"hex": "01"})),
+            refused(operation, "NOT_SUPPORTED"),
+        )
     ask(
         "an operation without a name",
         request("0x7E") | {"body": "0400ffff"},
@@ -240,6 +246,38 @@ def reservations():
     held = [as_item(limited("RESERVE", "bytes", 100, 0, 99 - n, reservation="?")) for n in range(64)]
     ask("64 may be open", request("BATCH", items=[one] * 65),
         answer("BATCH", items=[*held, as_item(error("RESERVE", "TOO_MANY_RESERVATIONS"))], done=True))  # fmt: skip
+
+
+def repetitions():
+    """On a metric that no limit concerns, without those above it."""
+
+    def with_id(operation, id_, amount, **more):
+        return by_key(operation, 2, usage("search", amount), ("IDEMPOTENCY", {"hex": id_}), flags=["FLAT"], **more)
+
+    def again(answered):
+        return answered | {"status": "DUPLICATE"}
+
+    ask("authrep with an id", with_id("AUTHREP", "00ff", 3), free("AUTHREP"))
+    ask("the same again", with_id("AUTHREP", "00ff", 3), again(free("AUTHREP")))
+    other = refused("AUTHREP", "IDEMPOTENCY_CONFLICT")
+    ask("another under the same id", with_id("AUTHREP", "00ff", 4), other)
+    ask("report with an id", with_id("REPORT", "00ff", 5), receipt("REPORT"))
+    ask("the same report again", with_id("REPORT", "00ff", 5), again(receipt("REPORT")))
+    ask("another report under the same id", with_id("REPORT", "00ff", 6), refused("REPORT", "IDEMPOTENCY_CONFLICT"))
+    held = free("RESERVE", reservation="<r9:8>")
+    ask("reserve with an id", with_id("RESERVE", "01" * 64, 1, ttl_s=60), held)
+    ask("the same reservation again", with_id("RESERVE", "01" * 64, 1, ttl_s=60), again(held))
+    commit = by_key("COMMIT", 2, ("IDEMPOTENCY", {"hex": "02"}), reservation="<r9:8>")
+    ask("a commit needs no id", commit, refused("COMMIT", "NOT_SUPPORTED"))
+    items = [with_id("REPORT", "03", 1), with_id("REPORT", "03", 1), with_id("REPORT", "03", 2)]
+    conflict = error("REPORT", "IDEMPOTENCY_CONFLICT")
+    answers = [receipt("REPORT"), again(receipt("REPORT")), conflict]
+    ask(
+        "ids in a batch",
+        request("BATCH", items=map(as_item, items)),
+        answer("BATCH", items=map(as_item, answers), done=True),
+    )
+    query("each was counted once", 2, "search", [counts(SEARCH, 3 + 5 + 1)], 1)
 
 
 def batches():
@@ -416,6 +454,6 @@ def endings():
 
 def whole():
     steps.clear()
-    for part in [decisions, refusals, reservations, batches, changes, app_ids, all_services, endings]:
+    for part in [decisions, refusals, reservations, repetitions, batches, changes, app_ids, all_services, endings]:
         part()
     return {"setup": list(setup()), "steps": steps}

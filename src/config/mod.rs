@@ -40,6 +40,8 @@ pub struct Config {
     pub drain_deadline: Duration,
     /// Journal bytes after which a checkpoint is made: bounds what a restart has to replay.
     pub checkpoint_bytes: u64,
+    /// The most idempotency ids that are remembered; they take about 2 bytes of memory and 45 of disk each.
+    pub idempotency_ids_max: u64,
     /// Go on although the clock is behind the data by more than an hour.
     pub accept_clock: bool,
     /// Who may use the internal API: any of these. None turns it off.
@@ -47,6 +49,9 @@ pub struct Config {
     /// What is logged.
     pub log: Log,
 }
+
+/// A day of 500 requests a second and more.
+const IDEMPOTENCY_IDS_MAX_DEFAULT: u64 = 50_000_000;
 
 /// What is logged, on standard error.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -146,6 +151,7 @@ impl Config {
             idle_timeout_s: Some(self.listeners.idle_timeout.as_secs()),
             drain_s: Some(self.drain_deadline.as_secs()),
             checkpoint_mib: Some(self.checkpoint_bytes >> 20),
+            idempotency_ids_max: Some(self.idempotency_ids_max),
             accept_clock: Some(self.accept_clock),
             log: Some(self.log.level.clone()),
             log_format: Some(if self.log.json { "json" } else { "text" }.to_owned()),
@@ -172,6 +178,12 @@ impl Settings {
         let checkpoint_mib = self.checkpoint_mib.unwrap_or(64);
         if !(1..=65_536).contains(&checkpoint_mib) {
             problems.push(format!("checkpoint_mib: {checkpoint_mib} is not between 1 and 65536"));
+        }
+        let idempotency_ids_max = self.idempotency_ids_max.unwrap_or(IDEMPOTENCY_IDS_MAX_DEFAULT);
+        if !(1_000..=1_000_000_000).contains(&idempotency_ids_max) {
+            problems.push(format!(
+                "idempotency_ids_max: {idempotency_ids_max} is not between 1000 and 1000000000"
+            ));
         }
         let internal_api = [
             Login::of(
@@ -207,6 +219,7 @@ impl Settings {
             listeners,
             drain_deadline: Duration::from_secs(drain_s),
             checkpoint_bytes: checkpoint_mib << 20,
+            idempotency_ids_max,
             accept_clock: self.accept_clock.unwrap_or(false),
             internal_api: internal_api.into_iter().flatten().collect(),
             log: Log { level, json },

@@ -121,6 +121,10 @@ pub struct Settings {
     #[arg(long, value_name = "MIB")]
     pub checkpoint_mib: Option<u64>,
 
+    /// The most ids of requests that are remembered, each for 24 hours; new ones beyond are refused [default: 50000000]
+    #[arg(long, value_name = "N")]
+    pub idempotency_ids_max: Option<u64>,
+
     /// Start although the clock is more than an hour behind the data
     #[arg(long, num_args = 0..=1, default_missing_value = "true")]
     pub accept_clock: Option<bool>,
@@ -183,6 +187,7 @@ impl Settings {
             idle_timeout_s: self.idle_timeout_s.or(other.idle_timeout_s),
             drain_s: self.drain_s.or(other.drain_s),
             checkpoint_mib: self.checkpoint_mib.or(other.checkpoint_mib),
+            idempotency_ids_max: self.idempotency_ids_max.or(other.idempotency_ids_max),
             accept_clock: self.accept_clock.or(other.accept_clock),
             internal_api_user: self.internal_api_user.or(other.internal_api_user),
             internal_api_password: self.internal_api_password.or(other.internal_api_password),
@@ -236,6 +241,7 @@ pub(super) fn from_variables(
             "BODY_TIMEOUT_S" => settings.body_timeout_s = number(&name, &value, problems),
             "IDLE_TIMEOUT_S" => settings.idle_timeout_s = number(&name, &value, problems),
             "DRAIN_S" => settings.drain_s = number(&name, &value, problems),
+            "IDEMPOTENCY_IDS_MAX" => settings.idempotency_ids_max = number(&name, &value, problems),
             "CHECKPOINT_MIB" => settings.checkpoint_mib = number(&name, &value, problems),
             // Of the load generator, which may well be started from the same shell.
             "LOAD_TOKEN" => {}

@@ -79,7 +79,7 @@ impl Moment<'_> {
         }
     }
 
-    fn decide<'r>(
+    pub(super) fn decide<'r>(
         &self,
         request: &AuthRequest<'r>,
         scratch: &mut Scratch,
@@ -198,6 +198,7 @@ pub(super) fn answer_of<'a>(
         effects: &scratch.effects,
         now,
         in_shadow: case.in_shadow(),
+        replayed: false,
     }
 }
 

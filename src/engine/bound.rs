@@ -57,7 +57,7 @@ impl Moment<'_> {
         }
     }
 
-    fn decide_bound<'r>(
+    pub(super) fn decide_bound<'r>(
         &self,
         handle: Handle,
         scope: Scope,

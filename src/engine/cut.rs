@@ -5,14 +5,17 @@ use super::handle::Passes;
 use crate::counter::{Batch, Counters, Note, PendingKind, PendingUsage, SHARDS};
 use crate::journal::Sequence;
 use crate::journal::entry::{Kind, Set, encode_reached, encode_traffic};
+use crate::journal::ids::encode_ids;
 use crate::journal::reservation::ReservationEncoder;
 use crate::journal::usage::UsageEncoder;
+use crate::model::idempotency::Known;
+use crate::model::time::UnixMillis;
 
 /// The bytes from which on a usage entry takes no more items. An item is at most MAX_SLOTS amounts of a dozen bytes,
 /// below a mebibyte, so no entry comes near the journal's bound.
 const ENTRY_BYTES: usize = 4 << 20;
 
-/// The most alert levels, or days of traffic, in one entry. Each takes at most 70 bytes, so no entry comes near the
+/// The most alert levels, days of traffic, or ids in one entry. Each takes at most 70 bytes, so no entry comes near the
 /// journal's bound.
 const TOLD_MAX: usize = 65_536;
 
@@ -40,6 +43,8 @@ impl Gate {
 /// What one cut of all shards took.
 pub(super) struct Cut {
     batches: Vec<Batch>,
+    /// Ids of what is in them.
+    ids: Vec<Known>,
     /// The number of this cut.
     pub(super) number: u64,
 }
@@ -94,7 +99,7 @@ impl Engine {
             notes = rest;
             self.counters.cut_and_note(shard, floor, sequencer.batch(), here)
         };
-        Cut { batches: (0..SHARDS).map(cut).collect(), number }
+        Cut { batches: (0..SHARDS).map(cut).collect(), ids: self.ids.cut(), number }
     }
 
     /// As [`Engine::cut`], and copies some subjects of one shard in the same closing of the gate.
@@ -113,7 +118,7 @@ impl Engine {
             (0..SHARDS).map(|shard| self.counters.cut(shard, floor, sequencer.batch())).collect();
         let copied = self.counters.copy(shard, from, bytes_max, sequencer.batch(), out);
         batches.push(copied.pending);
-        (Cut { batches, number }, copied.next)
+        (Cut { batches, ids: self.ids.cut(), number }, copied.next)
     }
 
     /// Appends what a cut took; each subject's usage stays in order. Returns the last sequence given out.
@@ -149,6 +154,7 @@ impl Engine {
             }
         }
         self.append_reservations(cut);
+        self.append_ids(&cut.ids);
         let traffic = cut.batches.iter().flat_map(Batch::traffic);
         self.append_told(Kind::Traffic, traffic, |part, out| encode_traffic(part.iter().copied(), out));
         let reached = cut.batches.iter().flat_map(Batch::reached);
@@ -171,6 +177,15 @@ impl Engine {
                 encoder.finish();
             });
             debug_assert!(appended.is_ok(), "the length is bounded by ENTRY_BYTES");
+        }
+    }
+
+    /// Appends the ids of requests that were counted, as many to an entry as it may have.
+    fn append_ids(&self, ids: &[Known]) {
+        for part in ids.chunks(TOLD_MAX) {
+            let base = part.iter().map(|known| known.remembered.at).min().unwrap_or(UnixMillis(0));
+            let appended = self.journal.append(Kind::Ids, |out| encode_ids(base, part.iter(), out));
+            debug_assert!(appended.is_ok(), "the length is bounded by TOLD_MAX");
         }
     }
 

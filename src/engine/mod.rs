@@ -44,8 +44,11 @@
 //! the usage of the same step, under the same catalog version: so what a crash leaves of a commit is usage and end of
 //! the reservation, or neither.
 //!
+//! # Repetitions
+//! A request that carries an id of its client's choice is counted once, however often it is sent: see [`dedup`].
+//!
 //! # Locks
-//! `sequencer` > `gate` > shard, in this order; a decision takes one shard only, a report the gate and one shard at a time,
+//! `sequencer` > `gate` > shards of ids > shard, in this order; a decision takes one shard only, a report the gate and one shard at a time,
 //! several calls together the gate and their shards in ascending order.
 //! Nothing waits for the disk while it holds any of them.
 //!
@@ -60,6 +63,7 @@ mod carry;
 mod change;
 mod copy;
 mod cut;
+pub mod dedup;
 mod directory;
 mod explain;
 mod flush;
@@ -110,6 +114,7 @@ use crate::model::decision::Refusal;
 use crate::model::id::{ApplicationId, ServiceId};
 use crate::model::time::UnixMillis;
 use cut::{Gate, Sequencer};
+use dedup::Ids;
 use directory::Directory;
 use flush::FlushState;
 use request::Credentials;
@@ -121,6 +126,7 @@ pub struct Engine {
     catalog: ArcSwap<Catalog>,
     directory: Directory,
     counters: Counters,
+    ids: Ids,
     journal: Journal,
     sequencer: Mutex<Sequencer>,
     gate: RwLock<Gate>,

@@ -17,6 +17,10 @@ pub struct Reported {
     pub ticket: Ticket,
     /// What its answer promises. A durable one waits for the ticket.
     pub promise: Promise,
+    /// How many transactions were counted before under their ids, and not again.
+    pub duplicates: usize,
+    /// Whether all of them were, so that nothing was counted.
+    pub replayed: bool,
 }
 
 impl Engine {

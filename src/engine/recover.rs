@@ -1,6 +1,7 @@
 //! Recovery: from a checkpoint and the journal to a running engine.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use arc_swap::ArcSwap;
@@ -8,6 +9,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::Engine;
 use super::cut::{Gate, Sequencer};
+use super::dedup::{Ids, Past};
 use super::directory::{Directory, Leads};
 use super::flush::FlushState;
 use super::handle::Passes;
@@ -20,6 +22,7 @@ use crate::journal::{Journal, Sequence};
 use crate::model::amount::Effect;
 use crate::model::catalog::{Catalog, Change};
 use crate::model::id::{ApplicationId, MetricSlot, Subject};
+use crate::model::idempotency::Known;
 use crate::model::time::{Minute, UnixMillis};
 
 /// Why what the disk holds cannot be put together again.
@@ -50,6 +53,9 @@ pub struct Recovery {
     /// Commands up to here are in `catalog` already.
     catalog_sequence: Sequence,
     counters: Counters,
+    ids: Ids,
+    /// Ids of the journal, of which the past may have some.
+    replayed: Vec<(Sequence, Vec<Known>)>,
     /// Up to where the checkpoint's counters of a subject go, by application.
     stamps: HashMap<ApplicationId, Sequence>,
     now: UnixMillis,
@@ -61,6 +67,8 @@ impl Default for Recovery {
             catalog: Catalog::new(),
             catalog_sequence: Sequence(0),
             counters: Counters::default(),
+            ids: Ids::default(),
+            replayed: Vec::new(),
             stamps: HashMap::new(),
             now: UnixMillis(0),
         }
@@ -78,6 +86,11 @@ impl Recovery {
         self.catalog.version = version;
         self.catalog_sequence = at;
         Ok(())
+    }
+
+    /// Takes idempotency ids that are in the journal up to `covered` from `past`, and remembers `max` at most, in all.
+    pub fn past(&mut self, past: Arc<dyn Past>, covered: Sequence, max: u64) {
+        self.ids.open(past, covered, max);
     }
 
     /// Raises the id sequence to what the checkpoint remembers: deleted records' ids are not used again.
@@ -142,6 +155,10 @@ impl Recovery {
                     set.values.iter().map(|(slot, value)| (*slot, Effect::Set(*value))).collect();
                 self.usage(at, set.application, set.minute, set.counted, &effects)
             }
+            Entry::Ids(all) => {
+                self.replayed.push((at, all.ids.clone()));
+                Ok(())
+            }
             Entry::Reservation(all) => all.items.iter().try_for_each(|item| self.reservation(at, item)),
         }
     }
@@ -165,9 +182,13 @@ impl Recovery {
             self.counters.note(&Note { subject: application.subject, facts, pass: Some(passes.draw()) });
         }
         self.counters.open(catalog.version);
+        for (at, known) in self.replayed.iter().flat_map(|(at, all)| all.iter().map(move |it| (*at, it))) {
+            self.ids.replay(at, known, self.now);
+        }
         Engine {
             directory,
             counters: self.counters,
+            ids: self.ids,
             journal,
             sequencer: Mutex::new(Sequencer::new(passes)),
             gate: RwLock::new(Gate { floor: catalog.version, cuts: 0 }),

@@ -5,6 +5,8 @@ use std::sync::atomic::Ordering;
 use smallvec::SmallVec;
 
 use super::authorize::counted;
+use super::cut::Gate;
+use super::dedup::transaction_body;
 use super::limits::{Reports, reach, read_reports};
 use super::request::{ReportError, ReportRequest, Transaction};
 use super::resolve::{Unresolved, named_effects};
@@ -12,12 +14,13 @@ use super::{Engine, Reported, Ticket};
 use crate::model::catalog::Catalog;
 use crate::model::decision::{REPORT_AGE_MAX_S, REPORT_AHEAD_MAX_S, Refusal};
 use crate::model::id::Subject;
+use crate::model::idempotency::BodyHash;
 use crate::model::record::Service;
 use crate::model::time::{Minute, UnixMillis};
 use crate::model::usage::{Effects, propagate};
 
 /// A transaction with its names resolved.
-struct Resolved {
+pub(super) struct Resolved {
     subject: Subject,
     /// `None` is now.
     dated: Option<Minute>,
@@ -26,12 +29,22 @@ struct Resolved {
 
 impl Resolved {
     /// How much waiting room it may take.
-    fn claims(&self, now: UnixMillis) -> usize {
+    pub(super) fn claims(&self, now: UnixMillis) -> usize {
         if self.dated.is_some_and(|dated| dated > now.minute()) { self.effects.len() } else { 0 }
     }
 }
 
-type Batch = SmallVec<[Resolved; 2]>;
+pub(super) type Batch = SmallVec<[Resolved; 2]>;
+
+/// What each transaction asks, for reports with ids.
+#[derive(Default)]
+pub(super) struct Bodies {
+    /// In their order.
+    pub(super) all: SmallVec<[BodyHash; 2]>,
+    /// Transactions whose dates cannot be counted, and why. Only what is new must have a date that can be: a repetition
+    /// may come so late that its date has become too old.
+    pub(super) undatable: Vec<(usize, Refusal<'static>)>,
+}
 
 impl Engine {
     /// Counts all transactions of a report or none. They are in the next answer; they are on disk when
@@ -48,7 +61,7 @@ impl Engine {
         loop {
             let seen = self.publishing.load(Ordering::Acquire);
             let catalog = self.catalog.load();
-            let (service, batch) = match self.resolve_report(&catalog, request, now) {
+            let (service, batch) = match self.resolve_report(&catalog, request, now, None) {
                 Ok(resolved) => resolved,
                 Err(error) => {
                     self.start_again(Unresolved::Refused(error), seen)?;
@@ -61,7 +74,7 @@ impl Engine {
                 return Err(ReportError::Refused(Refusal::TooMuchFutureUsage));
             }
             if let Some(ticket) = self.count(&catalog, &service.alert_limits, &batch, now) {
-                return Ok(Reported { ticket, promise });
+                return Ok(Reported { ticket, promise, duplicates: 0, replayed: false });
             }
             self.counters.release_waiting(claimed);
         }
@@ -74,8 +87,20 @@ impl Engine {
         if catalog.version < gate.floor {
             return None;
         }
+        Some(self.count_all(&gate, catalog, levels, batch.iter(), now))
+    }
+
+    /// Counts transactions, while the gate is open and the catalog known to be current.
+    pub(super) fn count_all<'b>(
+        &self,
+        gate: &Gate,
+        catalog: &Catalog,
+        levels: &[u16],
+        batch: impl Iterator<Item = &'b Resolved>,
+        now: UnixMillis,
+    ) -> Ticket {
         let mut reports = Reports::new();
-        for it in batch {
+        for it in batch.filter(|it| !it.effects.is_empty()) {
             let Ok(mut subject) = self.counters.lock(it.subject, catalog.version, now.minute()) else {
                 // Only a command takes subjects away or moves a shard on, and the gate keeps commands out.
                 tracing::error!("a transaction of a report could not be counted: its subject is gone");
@@ -94,17 +119,19 @@ impl Engine {
                 reach(&mut subject, levels, plan, &reports);
             }
         }
-        Some(gate.next_ticket())
+        gate.next_ticket()
     }
 
-    fn resolve_report<'c, 'r>(
+    /// Looks up all names; what each transaction asks goes to `bodies`, if that is wanted.
+    pub(super) fn resolve_report<'c, 'r>(
         &self,
         catalog: &'c Catalog,
         request: &ReportRequest<'r>,
         now: UnixMillis,
+        bodies: Option<&mut Bodies>,
     ) -> Result<(&'c Service, Batch), ReportError<'r>> {
         let service = self.service(catalog, &request.credentials).map_err(ReportError::Refused)?;
-        let batch = self.resolve_all(service, request, now).map_err(ReportError::Dropped)?;
+        let batch = self.resolve_all(service, request, now, bodies).map_err(ReportError::Dropped)?;
         Ok((service, batch))
     }
 
@@ -113,6 +140,7 @@ impl Engine {
         service: &Service,
         request: &ReportRequest<'r>,
         now: UnixMillis,
+        mut bodies: Option<&mut Bodies>,
     ) -> Result<Batch, Refusal<'r>> {
         let mut batch = Batch::with_capacity(request.transactions.len());
         for transaction in request.transactions {
@@ -124,19 +152,45 @@ impl Engine {
             let tree = &service.metrics;
             let mut effects = Effects::new();
             named_effects(&mut effects, &transaction.usage, tree)?;
+            if let Some(bodies) = &mut bodies {
+                bodies.all.push(self.body_of(subject, request, transaction, &effects)?);
+            }
             propagate(&mut effects, tree, request.flat_usage);
-            let dated = dated(transaction, now)?;
+            let dated = match (dated(transaction, now), &mut bodies) {
+                (Ok(dated), _) => dated,
+                (Err(refusal), Some(bodies)) => {
+                    bodies.undatable.push((batch.len(), refusal));
+                    None
+                }
+                (Err(refusal), None) => return Err(refusal),
+            };
             let effects = counted(&effects, transaction.log_code);
-            if !effects.is_empty() {
+            // With ids, each has to keep its number.
+            if !effects.is_empty() || bodies.is_some() {
                 batch.push(Resolved { subject, dated, effects });
             }
         }
         Ok(batch)
     }
+
+    /// What a transaction asks; `effects` are those on the metrics it names.
+    fn body_of<'r>(
+        &self,
+        subject: Subject,
+        request: &ReportRequest<'r>,
+        transaction: &Transaction<'r>,
+        effects: &Effects,
+    ) -> Result<BodyHash, Refusal<'r>> {
+        let Transaction { app_id, log_code, timestamp, .. } = *transaction;
+        // Gone since it was looked up.
+        let application = self.counters.application_of(subject);
+        let application = application.ok_or(Refusal::ApplicationNotFound { id: app_id })?;
+        Ok(transaction_body(application, effects, request.flat_usage, log_code, timestamp))
+    }
 }
 
 /// The minute a transaction is dated; `None` is now.
-fn dated<'r>(transaction: &Transaction<'_>, now: UnixMillis) -> Result<Option<Minute>, Refusal<'r>> {
+fn dated(transaction: &Transaction<'_>, now: UnixMillis) -> Result<Option<Minute>, Refusal<'static>> {
     let Some(timestamp) = transaction.timestamp else { return Ok(None) };
     let now = i64::try_from(now.secs()).unwrap_or(i64::MAX);
     if timestamp < now.saturating_sub_unsigned(REPORT_AGE_MAX_S) {

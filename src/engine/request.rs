@@ -153,6 +153,8 @@ pub struct Answer<'a> {
     pub would_deny: Option<Denial<'a>>,
     /// What was reserved, if that was asked for and authorized.
     pub reservation: Option<ReservationId>,
+    /// Whether the call carried the id of one that was counted before, and was not counted again.
+    pub replayed: bool,
     /// The service that was asked for.
     pub service: &'a Service,
     /// The application's plan.
@@ -263,6 +265,27 @@ pub struct ReportRequest<'a> {
     pub flat_usage: bool,
     /// On what terms it is answered; usually [`Terms::REPORT`].
     pub terms: Terms,
+}
+
+/// What a report and its transactions are known by.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct ReportIds<'a> {
+    /// Of the whole report.
+    pub request: Option<&'a [u8]>,
+    /// Of each transaction, in their order; what is missing has none.
+    pub transactions: &'a [Option<&'a [u8]>],
+}
+
+impl<'a> ReportIds<'a> {
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.request.is_none() && self.transactions.iter().all(Option::is_none)
+    }
+
+    pub(super) fn of(&self, number: usize) -> Option<&'a [u8]> {
+        self.transactions.get(number).copied().flatten()
+    }
 }
 
 /// Why a report counted nothing.

@@ -80,6 +80,8 @@ pub(super) fn refused(refusal: &Refusal<'_>, no_body: bool) -> Response {
     let retry_after = match refusal {
         // Waiting usage is counted when its time has come; minutes, not seconds, make room.
         Refusal::TooMuchFutureUsage => "60",
+        // Ids are forgotten by the hour at best.
+        Refusal::IdempotencyFull => "60",
         Refusal::StorageUnavailable => "1",
         _ => return response,
     };
@@ -166,7 +168,9 @@ fn status_of(refusal: &Refusal<'_>) -> StatusCode {
         | Refusal::ReservationUnknown
         | Refusal::StaleHandle
         | Refusal::SlotInvalid { .. } => StatusCode::NOT_FOUND,
-        Refusal::ServiceIdMissing | Refusal::NotValidData => StatusCode::UNPROCESSABLE_ENTITY,
+        Refusal::ServiceIdMissing | Refusal::NotValidData | Refusal::IdempotencyConflict { .. } => {
+            StatusCode::UNPROCESSABLE_ENTITY
+        }
         Refusal::BadRequest { .. }
         | Refusal::TooManyReservations
         | Refusal::ReservationTtlInvalid
@@ -180,6 +184,8 @@ fn status_of(refusal: &Refusal<'_>) -> StatusCode {
         // These two are found after a report was accepted; whoever does answer with one blames the request.
         | Refusal::TimestampTooOld
         | Refusal::TimestampTooNew => StatusCode::BAD_REQUEST,
-        Refusal::TooMuchFutureUsage | Refusal::StorageUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Refusal::TooMuchFutureUsage | Refusal::StorageUnavailable | Refusal::IdempotencyFull => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
     }
 }

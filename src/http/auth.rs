@@ -13,7 +13,7 @@ use super::fields::Fields;
 use super::form::{Form, FormError, Value};
 use super::options::Options;
 use super::xml::{self, Shown};
-use super::{ratelimit, telemetry};
+use super::{idempotency, ratelimit, telemetry};
 use crate::engine::Ticket;
 use crate::engine::request::{Answer, AuthRequest, Call, Redirect, Usage, UsageParameter};
 use crate::listener::Peer;
@@ -32,7 +32,10 @@ pub(super) fn answer(
     let options = options(headers);
     let mut ticket = None;
     let (result, response) = match Form::parse(uri.query().unwrap_or_default().as_bytes()) {
-        Ok(form) => decide(dialect, call, peer, &form, options, &mut ticket),
+        Ok(form) => match idempotency::key(headers) {
+            Ok(id) => decide(dialect, call, peer, &form, (options, id), &mut ticket),
+            Err(refusal) => refuse(&refusal, options.no_body == Some(true)),
+        },
         Err(error) => unreadable(&error, options),
     };
     if let Some(ticket) = ticket {
@@ -68,7 +71,7 @@ fn decide(
     call: telemetry::Call,
     peer: Peer,
     form: &Form,
-    options: Options,
+    (options, id): (Options, Option<&[u8]>),
     ticket: &mut Option<Ticket>,
 ) -> Outcome {
     let mut fields = Fields::default();
@@ -88,11 +91,20 @@ fn decide(
         let mut moment = dialect.engine.moment((dialect.clock)());
         moment.on(Terms::DECISION.asked(options.durable, dialect.promise));
         let mut counted = false;
-        let mut decided = moment.authorize(request, |answer| {
-            dialect.telemetry.answered(call, answer);
+        let render = |answer: &Answer<'_>| {
             counted = request.call == Call::Authrep && answer.denial.is_none();
+            if answer.replayed {
+                let (_, mut response) = render(answer, shown, no_body);
+                idempotency::mark(&mut response);
+                return ("replayed", response);
+            }
+            dialect.telemetry.answered(call, answer);
             render(answer, shown, no_body)
-        });
+        };
+        let mut decided = match id {
+            None => moment.authorize(request, render),
+            Some(id) => moment.authorize_once(request, id, render),
+        };
         if counted {
             if let (Ok((_, response)), Some(_)) = (&mut decided, options.durable) {
                 answer::add_durability(response.headers_mut(), moment.promised());

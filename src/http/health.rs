@@ -13,6 +13,11 @@ use super::telemetry::Telemetry;
 pub trait Readiness: Send + Sync {
     /// One line per reason; none if the node is ready.
     fn reasons(&self) -> Vec<String>;
+
+    /// What should be known although it is no reason against traffic, one line each.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 impl<F: Fn() -> Vec<String> + Send + Sync> Readiness for F {
@@ -60,7 +65,8 @@ impl Health {
     fn ready(&self) -> Response {
         let reasons = self.readiness.reasons();
         if reasons.is_empty() {
-            return answer::text(StatusCode::OK, "ready\n");
+            let lines = [vec!["ready".to_owned()], self.readiness.notes()].concat();
+            return answer::text(StatusCode::OK, format!("{}\n", lines.join("\n")));
         }
         answer::text(StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", reasons.join("\n")))
     }
@@ -99,6 +105,21 @@ mod tests {
         let unready = Health::new(Arc::new(|| vec!["disk is full".to_owned(), "clock is behind".to_owned()]));
         assert_eq!(get(&unready, "/readyz"), Some((503, "disk is full\nclock is behind\n".into())));
         assert_eq!(get(&unready, "/healthz"), Some((200, "ok\n".into())));
+    }
+
+    #[test]
+    fn a_note_is_told_and_does_not_make_it_unready() {
+        struct Noting;
+        impl Readiness for Noting {
+            fn reasons(&self) -> Vec<String> {
+                Vec::new()
+            }
+            fn notes(&self) -> Vec<String> {
+                vec!["full of ids".to_owned()]
+            }
+        }
+        let health = Health::new(Arc::new(Noting));
+        assert_eq!(get(&health, "/readyz"), Some((200, "ready\nfull of ids\n".into())));
     }
 
     #[test]

@@ -28,6 +28,7 @@ mod explain;
 mod fields;
 pub mod form;
 mod health;
+mod idempotency;
 pub mod internal;
 pub mod options;
 mod ratelimit;

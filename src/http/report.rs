@@ -15,11 +15,12 @@ use super::dialect::{Dialect, attempt, options};
 use super::durable::{NOT_DURABLE, is_durable};
 use super::fields::{Fields, code_of, not_blank};
 use super::form::{Entries, Form, FormError, Value};
+use super::idempotency;
 use super::options::Options;
 use super::telemetry::Call;
 use super::timestamp;
 use crate::engine::Reported;
-use crate::engine::request::{ReportError, ReportRequest, Transaction, Usage, UsageParameter};
+use crate::engine::request::{ReportError, ReportIds, ReportRequest, Transaction, Usage, UsageParameter};
 use crate::listener::Peer;
 use crate::model::decision::Refusal;
 use crate::model::promise::{Promise, Terms};
@@ -34,14 +35,17 @@ where
 {
     let options = options(&head.headers);
     let (result, response) = match accept(dialect, peer, head, body, options).await {
-        Ok(Reported { ticket, promise })
+        Ok(Reported { ticket, promise, replayed, .. })
             if promise == Promise::Interval || is_durable(&dialect.engine, ticket).await =>
         {
             let mut response = answer::empty(StatusCode::ACCEPTED);
             if options.durable.is_some() {
                 answer::add_durability(response.headers_mut(), promise);
             }
-            ("accepted", response)
+            if replayed {
+                idempotency::mark(&mut response);
+            }
+            (if replayed { "replayed" } else { "accepted" }, response)
         }
         Ok(_) => (NOT_DURABLE, answer::not_durable()),
         Err(refused) => *refused,
@@ -64,13 +68,15 @@ where
         let refusal = Refusal::ContentTypeInvalid { content_type: &content_type };
         Box::new(refuse(&refusal, options.no_body == Some(true)))
     })?;
+    let key = idempotency::key(&head.headers)
+        .map_err(|refusal| Box::new(refuse(&refusal, options.no_body == Some(true))))?;
     let query = Form::parse(head.uri.query().unwrap_or_default().as_bytes())
         .map_err(|e| Box::new(unreadable(&e, options)))?;
     let room = dialect.bodies.hold(peer);
     let body = body::read(&head.headers, kind, body, dialect.body_timeout, room)
         .await
         .map_err(|e| no_body(e, options))?;
-    dialect.timed(Call::Report, || count(dialect, peer, &query, &body, options))
+    dialect.timed(Call::Report, || count(dialect, peer, key, (&query, &body), options))
 }
 
 /// The answer to a report whose body is of no use.
@@ -91,8 +97,8 @@ fn no_body(error: BodyError, options: Options) -> Refused {
 fn count(
     dialect: &Dialect,
     peer: Peer,
-    query: &Form,
-    body: &Form,
+    key: Option<&[u8]>,
+    (query, body): (&Form, &Form),
     options: Options,
 ) -> Result<Reported, Refused> {
     let mut fields = Fields::default();
@@ -121,7 +127,9 @@ fn count(
     let terms = Terms::REPORT.asked(options.durable, dialect.promise);
     let request =
         ReportRequest { credentials, transactions: &transactions, flat_usage: options.flat_usage, terms };
-    let counted = dialect.engine.report(&request, (dialect.clock)());
+    let ids = ids(&parts).map_err(|refusal| refuse(&refusal))?;
+    let ids = ReportIds { request: key, transactions: &ids };
+    let counted = dialect.engine.report_once(&request, &ids, (dialect.clock)());
     dialect.learn(
         attempt.as_ref(),
         match &counted {
@@ -138,6 +146,14 @@ fn count(
             Box::new(("accepted", answer::empty(StatusCode::ACCEPTED)))
         }
     })
+}
+
+/// The ids of transactions; nothing if none has one.
+fn ids<'a>(parts: &[Part<'a>]) -> Result<Vec<Option<&'a [u8]>>, Refusal<'static>> {
+    if parts.iter().all(|part| part.id.is_none()) {
+        return Ok(Vec::new());
+    }
+    parts.iter().map(|part| idempotency::transaction_id(part.id)).collect()
 }
 
 /// The transactions, if each is a hash whose usage is one too.
@@ -173,6 +189,7 @@ struct Part<'a> {
     usage: std::ops::Range<usize>,
     timestamp: Option<i64>,
     log_code: Option<&'a str>,
+    id: Option<&'a str>,
 }
 
 impl<'a> Part<'a> {
@@ -185,6 +202,7 @@ impl<'a> Part<'a> {
                 "user_key" => part.user_key = not_blank(value.text()),
                 "timestamp" => part.timestamp = value.text().and_then(timestamp::parse),
                 "log" => part.log_code = code_of(value),
+                "id" => part.id = not_blank(value.text()),
                 "usage" => {
                     let start = usage.len();
                     if let Value::Hash(entries) = value {

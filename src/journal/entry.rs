@@ -15,12 +15,14 @@
 //!               the window, varint level (percent), varint count, varint max, varint the engine's minute
 //! 9 traffic     varint number of applications that were used on a new day, then per application: varint contract,
 //!               varint application, varint day since 1970-01-01
+//! 10 ids        see the `ids` module
 //! 4 meter event, 5 correction, 7 follower position    reserved
 //! ```
 //!
 //! A kind or version that is not known was written by a newer release: reading stops with a clear error instead
 //! of skipping what may matter.
 
+use super::ids::{Ids, encode_ids};
 use super::reservation::Reservations;
 use super::usage::Usage;
 use super::varint::{self, Reader};
@@ -44,15 +46,24 @@ pub enum Kind {
     Reached = 8,
     /// Applications that were used on a new day.
     Traffic = 9,
+    /// Idempotency ids of requests that were counted.
+    Ids = 10,
 }
 
 impl Kind {
     /// The kind of that number, unless it is reserved or unknown.
     #[must_use]
     pub fn from_number(number: u8) -> Option<Kind> {
-        [Kind::Usage, Kind::Set, Kind::Command, Kind::Reservation, Kind::Reached, Kind::Traffic]
-            .into_iter()
-            .find(|kind| *kind as u8 == number)
+        const ALL: [Kind; 7] = [
+            Kind::Usage,
+            Kind::Set,
+            Kind::Command,
+            Kind::Reservation,
+            Kind::Reached,
+            Kind::Traffic,
+            Kind::Ids,
+        ];
+        ALL.into_iter().find(|kind| *kind as u8 == number)
     }
 
     /// The payload version that this release writes, and the highest that it reads.
@@ -79,6 +90,8 @@ pub enum Entry {
     /// Applications that were used on a new day. It follows from usage, and is written down so that who wants to know
     /// need not read all usage.
     Traffic(Vec<Traffic>),
+    /// Idempotency ids of requests that were counted.
+    Ids(Ids),
 }
 
 impl Entry {
@@ -108,6 +121,10 @@ impl Entry {
             Entry::Traffic(traffic) => {
                 encode_traffic(traffic.iter(), out);
                 Kind::Traffic
+            }
+            Entry::Ids(Ids { base, ids }) => {
+                encode_ids(*base, ids.iter(), out);
+                Kind::Ids
             }
         }
     }
@@ -179,6 +196,7 @@ pub fn decode(kind: u8, version: u8, payload: &[u8]) -> Result<Entry, DecodeErro
         Kind::Reservation => Entry::Reservation(Reservations::read(&mut reader)?),
         Kind::Reached => Entry::Reached(read_reached(&mut reader)?),
         Kind::Traffic => Entry::Traffic(read_traffic(&mut reader)?),
+        Kind::Ids => Entry::Ids(Ids::read(&mut reader)?),
     };
     reader.finish().map(|()| entry)
 }
@@ -295,6 +313,7 @@ impl Command {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::journal::ids::tests::ids;
     use crate::journal::reservation::tests::reservations;
     use crate::journal::usage::tests::usages;
     use proptest::prelude::*;
@@ -347,6 +366,7 @@ pub(crate) mod tests {
             reservations().prop_map(Entry::Reservation),
             prop::collection::vec(reached, 0..3).prop_map(Entry::Reached),
             prop::collection::vec(traffic, 0..3).prop_map(Entry::Traffic),
+            ids().prop_map(Entry::Ids),
         ]
     }
 
@@ -365,7 +385,7 @@ pub(crate) mod tests {
 
         #[test]
         fn any_bytes_decode_or_fail_but_never_panic_and_have_one_encoding(
-            kind in 0..10u8, version in 0..3u8, bytes in prop::collection::vec(any::<u8>(), 0..80),
+            kind in 0..12u8, version in 0..3u8, bytes in prop::collection::vec(any::<u8>(), 0..80),
         ) {
             if let Ok(entry) = decode(kind, version, &bytes) {
                 prop_assert_eq!(encode(&entry).1, bytes);

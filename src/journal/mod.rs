@@ -54,6 +54,7 @@ pub mod entry;
 mod error;
 mod follow;
 mod format;
+pub mod ids;
 mod ledger;
 mod open;
 mod recover;

@@ -103,6 +103,13 @@ impl<'a> Reader<'a> {
         Ok(bytes)
     }
 
+    /// Bytes of a length that needs not be written.
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+        let array = self.bytes[self.at..].first_chunk().ok_or(DecodeError::Truncated { at: self.at })?;
+        self.at += N;
+        Ok(*array)
+    }
+
     /// Refuses bytes after the end.
     pub(super) fn finish(self) -> Result<(), DecodeError> {
         if self.left() == 0 { Ok(()) } else { Err(DecodeError::Trailing { at: self.at }) }

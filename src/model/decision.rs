@@ -129,6 +129,12 @@ pub enum Refusal<'a> {
     SlotInvalid {
         slot: MetricSlot,
     },
+    /// Ours: another request was counted under the id that this one carries.
+    IdempotencyConflict {
+        id: &'a [u8],
+    },
+    /// Ours: the node remembers as many ids as it may, and would have to forget one.
+    IdempotencyFull,
     /// Ours: the service that a connection was let in for is gone.
     ServiceGone {
         service: ServiceId,
@@ -175,6 +181,8 @@ impl Refusal<'_> {
             Refusal::StaleHandle => "stale_handle",
             Refusal::SlotInvalid { .. } => "metric_invalid",
             Refusal::ServiceGone { .. } => "service_id_invalid",
+            Refusal::IdempotencyConflict { .. } => "idempotency_conflict",
+            Refusal::IdempotencyFull => "idempotency_full",
         }
     }
 }
@@ -248,6 +256,12 @@ impl fmt::Display for Refusal<'_> {
                     "a reservation is of at most {AMOUNTS_MAX} metrics, with those above the named ones"
                 )
             }
+            Refusal::IdempotencyConflict { id } => {
+                write!(f, "the id \"{}\" was used for another request", id.escape_ascii())
+            }
+            Refusal::IdempotencyFull => f.write_str(
+                "the node remembers as many ids as it may, nothing was counted: send it later, or without an id",
+            ),
             Refusal::StaleHandle => f.write_str("the handle is not valid any more, bind again"),
             Refusal::SlotInvalid { slot } => write!(f, "metric number {} is invalid", slot.0),
             Refusal::ServiceGone { service } => write!(f, "service id \"{service}\" is invalid"),

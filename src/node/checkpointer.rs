@@ -9,10 +9,13 @@ use parking_lot::{Condvar, Mutex};
 
 use super::backup::hold::StandStill;
 use super::data_dir::DataDir;
+use super::ids::{self, SealError};
 use crate::config::Config;
 use crate::engine::{Engine, NotDurable};
 use crate::journal::{JournalError, Sequence};
 use crate::listener::Clock;
+use crate::model::time::UnixMillis;
+use crate::store::ids::Slices;
 use crate::store::{CheckpointWriter, Finished, Meta, StoreError};
 
 /// The most segments after a checkpoint: four full ones, and some that were hardly begun when the node was restarted.
@@ -52,6 +55,8 @@ pub(super) enum CheckpointError {
     Store(#[from] StoreError),
     #[error(transparent)]
     NotDurable(#[from] NotDurable),
+    #[error(transparent)]
+    Seal(#[from] SealError),
     #[error("the node is stopping")]
     Stopping,
     #[error("checkpoint made, but the journal could not be pruned: {0}")]
@@ -67,6 +72,7 @@ struct Shared {
     engine: Arc<Engine>,
     clock: Clock,
     root: PathBuf,
+    ids: Arc<Slices>,
     bytes_max: u64,
     followed: Followed,
     stop: Mutex<bool>,
@@ -78,7 +84,7 @@ impl Checkpointer {
     pub(super) fn start(
         engine: &Arc<Engine>,
         dir: &DataDir,
-        last: Last,
+        (last, ids): (Last, Arc<Slices>),
         config: &Config,
         clock: &Clock,
         followed: Followed,
@@ -87,6 +93,7 @@ impl Checkpointer {
             engine: Arc::clone(engine),
             clock: clock.clone(),
             root: dir.checkpoints(),
+            ids,
             bytes_max: config.checkpoint_bytes,
             followed,
             stop: Mutex::new(false),
@@ -115,18 +122,30 @@ impl Shared {
         let made = metrics::counter!("tollgate_checkpoints_total");
         let failed = metrics::counter!("tollgate_checkpoint_errors_total");
         let mut interval = INTERVAL;
+        let mut sealed = self.engine.now((self.clock)());
         while self.wait(interval) {
             interval = INTERVAL;
             let journal = self.engine.journal();
             let needless = journal.bytes_since(last.begin) < self.bytes_max
                 && journal.segments_since(last.begin) <= SEGMENTS_MAX;
             // A disk that takes no journal is no place for a checkpoint.
-            if needless || self.engine.flush_health().failing {
+            if self.engine.flush_health().failing {
                 continue;
             }
+            // Whoever copies the directory needs its files to stay.
             let Ok(_still) = self.followed.still.try_lock() else { continue };
             let needed = &self.followed.needed;
-            let settle = || self.engine.durable_blocking(self.engine.ticket());
+            if needless {
+                if let Err(error) = self.seal_if_due(&mut sealed) {
+                    tracing::error!(%error, "ids could not be sealed, will try again");
+                    interval = RETRY_INTERVAL;
+                }
+                continue;
+            }
+            let settle = || {
+                self.seal()?;
+                Ok(self.engine.durable_blocking(self.engine.ticket())?)
+            };
             let stopping = || *self.stop.lock();
             let root = &self.root;
             let made_one =
@@ -135,6 +154,7 @@ impl Shared {
                 Ok(this) => {
                     made.increment(1);
                     last = this;
+                    sealed = self.engine.now((self.clock)());
                 }
                 Err(CheckpointError::Stopping) => return,
                 Err(error) => {
@@ -144,6 +164,22 @@ impl Shared {
                 }
             }
         }
+    }
+
+    fn seal(&self) -> Result<(), SealError> {
+        let settle = |ticket| self.engine.durable_blocking(ticket);
+        ids::seal(&self.engine, &self.ids, &self.clock, settle, || *self.stop.lock())
+    }
+
+    /// Seals ids between checkpoints, if many are in memory or it is long since the last time.
+    fn seal_if_due(&self, sealed: &mut UnixMillis) -> Result<(), SealError> {
+        let now = self.engine.now((self.clock)());
+        let is_long_ago = now.0.saturating_sub(sealed.0) >= ids::SEAL_INTERVAL_MS && !self.ids.is_empty();
+        if is_long_ago || self.engine.id_numbers().hot >= ids::HOT_MAX {
+            self.seal()?;
+            *sealed = now;
+        }
+        Ok(())
     }
 
     fn wait(&self, interval: Duration) -> bool {
@@ -157,15 +193,15 @@ impl Shared {
 
 /// Makes a checkpoint and prunes what it, and the one before it, make needless. Returns it.
 ///
-/// `whole` is the generation of that one. `settle` puts everything counted so far on disk: a checkpoint must not be
-/// ahead of the journal. It is given up when `stopping` says so.
+/// `whole` is the generation of that one. `settle` puts everything counted so far on disk, and seals all ids: a checkpoint
+/// must not be ahead of the journal, and ids of what replay will pass over must be in slices. It is given up when `stopping` says so.
 pub(super) fn checkpoint(
     engine: &Engine,
     root: &Path,
     whole: Option<u64>,
     clock: &Clock,
     needed: &Needed,
-    settle: impl FnOnce() -> Result<(), NotDurable>,
+    settle: impl FnOnce() -> Result<(), CheckpointError>,
     stopping: impl Fn() -> bool,
 ) -> Result<Last, CheckpointError> {
     checkpoint_into(CheckpointWriter::create(root, whole)?, engine, clock, needed, settle, stopping)
@@ -177,7 +213,7 @@ pub(super) fn checkpoint_into(
     engine: &Engine,
     clock: &Clock,
     needed: &Needed,
-    settle: impl FnOnce() -> Result<(), NotDurable>,
+    settle: impl FnOnce() -> Result<(), CheckpointError>,
     stopping: impl Fn() -> bool,
 ) -> Result<Last, CheckpointError> {
     let go_on = || if stopping() { Err(CheckpointError::Stopping) } else { Ok(()) };
@@ -207,7 +243,7 @@ pub(super) fn checkpoint_into(
         node_id: engine.journal().node_id(),
         term: engine.journal().term(),
     })?;
-    let pruned = engine.journal().prune(keep_from.min(needed()))?;
+    let pruned = engine.journal().prune(keep_from.min(needed()).min(engine.ids_sealed_through().next()))?;
     tracing::info!(generation, begin = begin.0, records = total, pruned, "checkpoint made");
     Ok(Last { begin, generation: Some(generation) })
 }
@@ -217,7 +253,6 @@ mod tests {
     use super::*;
     use crate::engine::Recovery;
     use crate::journal::{FollowError, Follower, Journal, Options};
-    use crate::model::time::UnixMillis;
 
     /// The first sequence that the journal still has.
     fn oldest(journal: &Journal) -> u64 {
@@ -247,7 +282,12 @@ mod tests {
                 engine.flush(UnixMillis(1)).unwrap();
             }
             let needed: Needed = Arc::new(move || Sequence(needed));
-            let settle = || engine.flush(UnixMillis(1)).map_err(|_| NotDurable);
+            let settle = || {
+                let frozen = engine.freeze_ids(UnixMillis(1));
+                engine.flush(UnixMillis(1)).map_err(|_| NotDurable)?;
+                engine.ids_sealed(frozen.through);
+                Ok(())
+            };
             whole = checkpoint(&engine, &root, whole, &clock, &needed, settle, || false).unwrap().generation;
             oldest(engine.journal())
         };

@@ -156,6 +156,11 @@ impl DataDir {
         Ok(shelves.join(plugin))
     }
 
+    /// Where slices of idempotency ids lie.
+    pub(super) fn ids(&self) -> PathBuf {
+        self.path.join("ids")
+    }
+
     pub(super) fn checkpoints(&self) -> PathBuf {
         checkpoints(&self.path)
     }

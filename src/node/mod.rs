@@ -11,6 +11,7 @@ mod data_dir;
 pub mod explain;
 mod front;
 pub mod hand_over;
+mod ids;
 pub mod inspect;
 mod listeners;
 mod plugins;

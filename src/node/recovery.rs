@@ -1,10 +1,14 @@
-//! Recovery: the newest whole checkpoint, then the journal after it.
+//! Recovery: the newest whole checkpoint, then the journal after it, and the idempotency ids of the time before.
+
+use std::sync::Arc;
 
 use super::data_dir::DataDir;
+use super::ids;
 use crate::config::Config;
 use crate::engine::{Engine, RecoverError, Recovery};
 use crate::journal::{self, Directory, Disk, Journal, JournalError, OpenError, Options, Sequence, Torn};
 use crate::model::time::UnixMillis;
+use crate::store::ids::{IdsError, Slices};
 use crate::store::{Checkpoint, StoreError, open_latest};
 
 #[cfg(test)]
@@ -22,6 +26,17 @@ pub enum RecoveryError {
     /// Both can be read but do not fit together.
     #[error("the data cannot be recovered: {0}")]
     Contents(#[from] RecoverError),
+    /// Idempotency ids cannot be read.
+    #[error(transparent)]
+    Ids(#[from] IdsError),
+    /// Idempotency ids are of entries that the journal does not have: they are from another time than it is.
+    #[error("ids are on disk of entries up to {covered}, but the journal ends at {last}")]
+    IdsAhead {
+        /// The last entry whose ids are on disk.
+        covered: Sequence,
+        /// The journal's last entry.
+        last: Sequence,
+    },
     /// An entry of the journal does not fit what came before.
     #[error("entry {sequence} of the journal cannot be applied: {error}")]
     Entry {
@@ -52,6 +67,7 @@ impl RecoveryError {
             self,
             RecoveryError::Checkpoint(StoreError::Io { .. })
                 | RecoveryError::Journal(JournalError::Io { .. })
+                | RecoveryError::Ids(IdsError::Io { .. })
                 | RecoveryError::Random(_)
         )
     }
@@ -63,6 +79,8 @@ pub(super) struct Recovered {
     pub(super) checkpoint: Sequence,
     /// The generation that was read.
     pub(super) generation: Option<u64>,
+    /// Idempotency ids on disk.
+    pub(super) ids: Arc<Slices>,
     /// The clock went back and that was accepted: a checkpoint must be made before anything is counted.
     pub(super) clock_set_back: bool,
 }
@@ -88,7 +106,20 @@ pub(super) fn recover(dir: &DataDir, config: &Config, wall: UnixMillis) -> Resul
     let mut replayed = replay_with(checkpoint, Box::new(disk), options)?;
     let clock_set_back = check_clock(&mut replayed.recovery, config, wall)?;
     let (checkpoint, generation) = (replayed.checkpoint, replayed.generation);
-    Ok(Recovered { engine: replayed.finish()?, checkpoint, generation, clock_set_back })
+    let ids = open_ids(&mut replayed, dir, config)?;
+    Ok(Recovered { engine: replayed.finish()?, checkpoint, generation, ids, clock_set_back })
+}
+
+/// Opens the ids on disk, and lets the engine have them.
+fn open_ids(replayed: &mut Replayed, dir: &DataDir, config: &Config) -> Result<Arc<Slices>, RecoveryError> {
+    let Replayed { recovery, journal, .. } = replayed;
+    let slices = ids::open(&dir.ids(), journal.node_id(), recovery.now())?;
+    let (covered, last) = (slices.covered(), journal.last_appended());
+    if covered > last {
+        return Err(RecoveryError::IdsAhead { covered, last });
+    }
+    recovery.past(ids::past(&slices), covered, config.idempotency_ids_max);
+    Ok(slices)
 }
 
 /// A quarter of what lies between two checkpoints, as whole segments are pruned; no more than there is any use for.

@@ -18,7 +18,7 @@ use super::hand_over::Successor;
 use super::listeners::{Shown, http_limits, limits, promise, tcp_limits};
 use super::plugins::Plugins;
 use super::writers::Writers;
-use super::{Node, NodeError, recovery, sample, secret, telemetry};
+use super::{Node, NodeError, ids, recovery, sample, secret, telemetry};
 use crate::config::Config;
 use crate::engine::{Engine, NotDurable};
 use crate::http::bodies::Bodies;
@@ -27,6 +27,7 @@ use crate::http::{self, Dialect, Health, Routes};
 use crate::listener::guesses::Guesses;
 use crate::listener::tls::{self, Certificates};
 use crate::listener::{Clock, Departure};
+use crate::store::ids::Slices;
 use crate::tcp::{self, Secrets};
 
 impl Node {
@@ -46,12 +47,13 @@ impl Node {
         let plugins = Plugins::start(&engine, &data_dir)?;
         let mut last = Last { begin: recovered.checkpoint, generation: recovered.generation };
         if recovered.clock_set_back {
-            last = settle_time(&engine, &data_dir, &plugins, last, &clock)?;
+            last = settle_time(&engine, &data_dir, (&plugins, &recovered.ids), last, &clock)?;
         }
         let sample = sample::create_if_empty(&engine, clock())?;
         let still = StandStill::default();
         let followed = Followed { needed: plugins.needed(), still: Arc::clone(&still) };
-        let writers = Writers::start(&engine, &data_dir, last, config, &clock, followed)?;
+        let writers =
+            Writers::start(&engine, &data_dir, (last, recovered.ids), config, &clock, followed)?;
 
         let address = |socket: &Option<Socket>| socket.as_ref().and_then(Socket::address);
         let (admin, tcp) = (address(&sockets.admin), address(&sockets.tcp));
@@ -109,11 +111,15 @@ impl Node {
 fn settle_time(
     engine: &Engine,
     data_dir: &DataDir,
-    plugins: &Plugins,
+    (plugins, ids): (&Plugins, &Slices),
     last: Last,
     clock: &Clock,
 ) -> Result<Last, NodeError> {
-    let settle = || engine.flush(clock()).map_err(|_| NotDurable);
+    let flush = || engine.flush(clock()).map_err(|_| NotDurable);
+    let settle = || {
+        ids::seal(engine, ids, clock, |_| flush(), || false)?;
+        Ok(flush()?)
+    };
     let (root, needed) = (data_dir.checkpoints(), plugins.needed());
     checkpointer::checkpoint(engine, &root, last.generation, clock, &needed, settle, || false)
         .map_err(|error| NodeError::system("from the clock's time", std::io::Error::other(error.to_string())))

@@ -3,10 +3,12 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use metrics::{Counter, Gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
+use crate::engine::dedup::IdNumbers;
 use crate::http::{self, Readiness};
 use crate::tcp;
 
@@ -58,6 +60,14 @@ fn describe() {
     );
     describe_gauge!("tollgate_degraded", "1 while usage stays in memory longer than promised (200 ms)");
     describe_gauge!("tollgate_journal_synced_sequence", "Last journal entry that is on disk");
+    describe_gauge!("tollgate_idempotency_ids", "Idempotency ids that are remembered");
+    describe_gauge!("tollgate_idempotency_ids_max", "The most that may be; new ones beyond are refused");
+    describe_counter!("tollgate_idempotency_duplicates_total", "Repetitions that were not counted again");
+    describe_counter!("tollgate_idempotency_conflicts_total", "Ids that came with another request");
+    describe_counter!(
+        "tollgate_idempotency_refused_total",
+        "New ids that were refused: no room to remember them"
+    );
     describe_counter!("tollgate_flush_errors_total", "Flushes that failed");
     describe_counter!("tollgate_checkpoints_total", "Checkpoints made");
     describe_counter!("tollgate_checkpoint_errors_total", "Checkpoints that failed");
@@ -104,6 +114,7 @@ async fn publish_every(
     let age = gauge!("tollgate_unflushed_age_seconds");
     let degraded = gauge!("tollgate_degraded");
     let synced = gauge!("tollgate_journal_synced_sequence");
+    let ids = IdGauges::new();
     for tick in 1_u64.. {
         let catalog = engine.catalog();
         let health = engine.flush_health();
@@ -113,6 +124,7 @@ async fn publish_every(
         age.set(health.unflushed_age.as_secs_f64());
         degraded.set(f64::from(u8::from(health.unflushed_age > UNFLUSHED_AGE_MAX)));
         synced.set(engine.journal().synced().0 as f64);
+        ids.set(engine.id_numbers());
         binary.publish();
         handle.run_upkeep();
         if tick.is_multiple_of(TICKS_PER_RANKING) {
@@ -125,12 +137,51 @@ async fn publish_every(
     }
 }
 
-/// Why the node should get no traffic.
+/// What is told of idempotency ids.
+struct IdGauges {
+    held: Gauge,
+    max: Gauge,
+    duplicates: Counter,
+    conflicts: Counter,
+    refused: Counter,
+}
+
+impl IdGauges {
+    fn new() -> IdGauges {
+        use metrics::{counter, gauge};
+        IdGauges {
+            held: gauge!("tollgate_idempotency_ids"),
+            max: gauge!("tollgate_idempotency_ids_max"),
+            duplicates: counter!("tollgate_idempotency_duplicates_total"),
+            conflicts: counter!("tollgate_idempotency_conflicts_total"),
+            refused: counter!("tollgate_idempotency_refused_total"),
+        }
+    }
+
+    fn set(&self, numbers: IdNumbers) {
+        self.held.set(numbers.held as f64);
+        self.max.set(numbers.max as f64);
+        self.duplicates.absolute(numbers.duplicates);
+        self.conflicts.absolute(numbers.conflicts);
+        self.refused.absolute(numbers.refused);
+    }
+}
+
+/// Whether the node should get traffic.
 pub(super) fn readiness(engine: Arc<Engine>, shutdown: CancellationToken) -> Arc<dyn Readiness> {
-    Arc::new(move || {
-        let health = engine.flush_health();
+    Arc::new(NodeReadiness { engine, shutdown })
+}
+
+struct NodeReadiness {
+    engine: Arc<Engine>,
+    shutdown: CancellationToken,
+}
+
+impl Readiness for NodeReadiness {
+    fn reasons(&self) -> Vec<String> {
+        let health = self.engine.flush_health();
         let mut reasons = Vec::new();
-        if shutdown.is_cancelled() {
+        if self.shutdown.is_cancelled() {
             reasons.push("stopping".to_owned());
         }
         if health.failing {
@@ -141,7 +192,14 @@ pub(super) fn readiness(engine: Arc<Engine>, shutdown: CancellationToken) -> Arc
             reasons.push(format!("the disk hangs: nothing has been written for {age_s} s"));
         }
         reasons
-    })
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let numbers = self.engine.id_numbers();
+        let is_full = numbers.held >= numbers.max;
+        let note = || format!("{} ids of requests are remembered: new ones are refused", numbers.held);
+        is_full.then(note).into_iter().collect()
+    }
 }
 
 #[cfg(test)]

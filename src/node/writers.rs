@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::engine::Engine;
 use crate::journal::JournalError;
 use crate::listener::Clock;
+use crate::store::ids::Slices;
 
 pub(super) struct Writers {
     engine: Arc<Engine>,
@@ -22,12 +23,12 @@ impl Writers {
     pub(super) fn start(
         engine: &Arc<Engine>,
         data_dir: &DataDir,
-        last: Last,
+        (last, ids): (Last, Arc<Slices>),
         config: &Config,
         clock: &Clock,
         followed: Followed,
     ) -> Result<Writers, NodeError> {
-        let checkpointer = Checkpointer::start(engine, data_dir, last, config, clock, followed)
+        let checkpointer = Checkpointer::start(engine, data_dir, (last, ids), config, clock, followed)
             .map_err(|source| NodeError::system("the checkpointer", source))?;
         match spawn_flusher(engine, clock) {
             Ok(flusher) => Ok(Writers { engine: Arc::clone(engine), flusher, checkpointer }),

@@ -1,7 +1,7 @@
 //! BATCH: several requests in one frame, decided in order; each sees what those before it counted.
 
 use super::ahead;
-use super::call::decide;
+use super::call::{Carried, decide};
 use super::receipt::{report, settle};
 use super::refused::Refused;
 use super::session::Turn;
@@ -23,8 +23,8 @@ pub(super) fn batch(turn: &mut Turn<'_>, items: Items<'_>, out: &mut Vec<u8>) ->
             let begin = out.len();
             match one(turn, &item, out) {
                 Ok(it) => {
-                    promised = promised.max(it);
-                    Status::OK
+                    promised = promised.max(it.promised);
+                    it.status
                 }
                 Err(refused) => {
                     out.truncate(begin);
@@ -50,22 +50,24 @@ pub(super) fn check(item: &Item<'_>) -> Result<(), Refused> {
     }
 }
 
-/// Decides an item; what is promised if it counted anything.
-fn one(turn: &mut Turn<'_>, item: &Item<'_>, out: &mut Vec<u8>) -> Result<Option<Promise>, Refused> {
+/// Decides an item.
+fn one(turn: &mut Turn<'_>, item: &Item<'_>, out: &mut Vec<u8>) -> Result<Carried, Refused> {
     let Item { operation, flags, body } = *item;
     check(item)?;
-    let counted = match operation {
-        Operation::REPORT => return report(turn, flags, &Call::read(body)?, out).map(Some),
-        Operation::RESERVE => decide(turn, operation, flags, &Call::read_longer(body)?, out)?,
+    match operation {
+        Operation::REPORT => report(turn, flags, &Call::read(body)?, out),
+        Operation::RESERVE => decide(turn, operation, flags, &Call::read_longer(body)?, out),
         Operation::COMMIT | Operation::CANCEL => {
-            settle(turn, operation, flags, &Call::read_longer(body)?, out)?;
-            true
+            settle(turn, operation, flags, &Call::read_longer(body)?.without_id()?, out)?;
+            Ok(Carried { promised: Some(turn.moment.promised()), status: Status::OK })
         }
         _ => {
             let mut call = Call::default();
             call.fill(body)?;
-            decide(turn, operation, flags, &call, out)?
+            if operation != Operation::AUTHREP {
+                call.has_no_id()?;
+            }
+            decide(turn, operation, flags, &call, out)
         }
-    };
-    Ok(counted.then(|| turn.moment.promised()))
+    }
 }

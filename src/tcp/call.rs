@@ -7,17 +7,29 @@ use super::telemetry::Tally;
 use super::usage::{Slots, application, asked, by_name, put_slots, service};
 use crate::engine::request::{Answer, AuthRequest, Call as Asked, Credentials, UsageReport};
 use crate::engine::{BindRequest, BoundRequest, Handle};
+use crate::model::promise::Promise;
 use crate::model::time::{Period, UnixMillis, Windows, window_secs};
-use crate::wire::{Bound, Call, Decision, Flags, HEADER_LEN, LimitRow, Mark, NEVER, Operation, Reason};
+use crate::wire::{
+    Bound, Call, Decision, Flags, HEADER_LEN, LimitRow, Mark, NEVER, Operation, Reason, Status,
+};
 
-/// Decides, and appends the decision to `out`, with all limits if the flags say so. Whether anything was counted.
+/// How a request ended that was carried out.
+#[derive(Clone, Copy)]
+pub(super) struct Carried {
+    /// What is promised, if anything was counted or held, by it or by the one that it repeats.
+    pub(super) promised: Option<Promise>,
+    /// OK or DUPLICATE.
+    pub(super) status: Status,
+}
+
+/// Decides, and appends the decision to `out`, with all limits if the flags say so.
 pub(super) fn decide(
     turn: &mut Turn<'_>,
     operation: Operation,
     flags: Flags,
     call: &Call<'_>,
     out: &mut Vec<u8>,
-) -> Result<bool, Refused> {
+) -> Result<Carried, Refused> {
     let what = what(operation, call);
     let (flat_usage, all_reports) = (flags.has(Flags::FLAT), flags.has(Flags::LIMITS));
     if all_reports && counts(what) {
@@ -27,7 +39,7 @@ pub(super) fn decide(
     let begin = out.len();
     let mut render =
         Rendering { what, operation, all_reports, degraded: turn.degraded, now: turn.moment.now(), out };
-    let decided = if let Some(handle) = call.handle {
+    let (counted, status) = if let Some(handle) = call.handle {
         let mut usage = Slots::new();
         put_slots(turn, handle, call, &mut usage)?;
         let request = BoundRequest {
@@ -39,7 +51,12 @@ pub(super) fn decide(
             all_reports,
         };
         let (handle, scope, server) = (Handle(handle), turn.scope, turn.server);
-        turn.moment.bound(handle, scope, &request, |answer| render.put(server, &mut turn.tally, answer))?
+        let tally = &mut turn.tally;
+        let put = |answer: &Answer<'_>| render.put(server, tally, answer);
+        match call.idempotency {
+            None => turn.moment.bound(handle, scope, &request, put)?,
+            Some(id) => turn.moment.bound_once(handle, scope, &request, id, put)?,
+        }
     } else {
         let service = service(turn, call)?;
         // Rows are rare here.
@@ -51,12 +68,16 @@ pub(super) fn decide(
             no_body: !all_reports,
             ..asked(what, service, call, &usage)
         };
-        let server = turn.server;
-        turn.moment.authorize(&request, |answer| render.put(server, &mut turn.tally, answer))?
+        let (server, tally) = (turn.server, &mut turn.tally);
+        let put = |answer: &Answer<'_>| render.put(server, tally, answer);
+        match call.idempotency {
+            None => turn.moment.authorize(&request, put)?,
+            Some(id) => turn.moment.authorize_once(&request, id, put)?,
+        }
     };
     let version = turn.moment.catalog().version.to_le_bytes();
     out[begin + VERSION_AT..begin + VERSION_AT + 8].copy_from_slice(&version);
-    Ok(decided)
+    Ok(Carried { promised: counted.then(|| turn.moment.promised()), status })
 }
 
 /// Whether a decision with all limits of the application's plan fits a frame.
@@ -101,16 +122,21 @@ struct Rendering<'o> {
 }
 
 impl Rendering<'_> {
-    /// Whether anything was counted.
-    fn put(&mut self, server: &Server, tally: &mut Tally, answer: &Answer<'_>) -> bool {
-        tally.decided(self.operation, answer.denial.map(Reason::from));
-        server.telemetry.note(answer);
+    /// Whether anything was counted, and the status.
+    fn put(&mut self, server: &Server, tally: &mut Tally, answer: &Answer<'_>) -> (bool, Status) {
+        if answer.replayed {
+            tally.replayed(self.operation);
+        } else {
+            tally.decided(self.operation, answer.denial.map(Reason::from));
+            server.telemetry.note(answer);
+        }
         let decision = decision(answer, self.what, self.degraded);
         decision.put(self.out);
         if self.all_reports {
             put_limits(answer, self.now, self.out);
         }
-        decision.marks.has(Mark::COUNTED)
+        let status = if answer.replayed { Status::DUPLICATE } else { Status::OK };
+        (decision.marks.has(Mark::COUNTED), status)
     }
 }
 

@@ -28,7 +28,8 @@ pub const LARGE_FRAMES_BYTES_MAX: usize = 64 << 20;
 const COPIES: usize = 3;
 
 /// What a node offers.
-pub(super) const FEATURES: u64 = Feature::DURABLE | Feature::RESERVATIONS | Feature::BATCH_ALL;
+pub(super) const FEATURES: u64 =
+    Feature::DURABLE | Feature::IDEMPOTENCY | Feature::RESERVATIONS | Feature::BATCH_ALL;
 
 /// Whom a connection is open for, and by what.
 #[derive(Clone, Debug)]

@@ -1,15 +1,16 @@
 //! REPORT, COMMIT and CANCEL: what already happened is counted, and what was held is released.
 
+use super::call::Carried;
 use super::refused::Refused;
 use super::session::Turn;
 use super::usage::{Slots, application, asked, by_name, by_slot, service};
 use crate::engine::request::{
-    AuthRequest, Call as Asked, Credentials, ReportError, ReportRequest, Transaction, Usage,
+    AuthRequest, Call as Asked, Credentials, ReportError, ReportIds, ReportRequest, Transaction, Usage,
 };
-use crate::engine::{BoundRequest, Handle};
+use crate::engine::{BoundRequest, Handle, Reported};
 use crate::model::promise::Promise;
 use crate::model::reservation::{Cancelled, Committed, ReservationId};
-use crate::wire::{Call, Flags, Mark, Operation, Outcome, Receipt};
+use crate::wire::{Call, Flags, Mark, Operation, Outcome, Receipt, Status};
 
 /// Counts a report, and appends the receipt. It says that it is on disk if that is promised: then it must wait until it
 /// is so.
@@ -18,7 +19,7 @@ pub(super) fn report(
     flags: Flags,
     call: &Call<'_>,
     out: &mut Vec<u8>,
-) -> Result<Promise, Refused> {
+) -> Result<Carried, Refused> {
     let catalog;
     let app_id;
     let (service, transaction) = if call.handle.is_some() {
@@ -45,12 +46,19 @@ pub(super) fn report(
         flat_usage: flags.has(Flags::FLAT),
         terms: turn.moment.terms(),
     };
-    let reported = turn.server.engine.report(&request, turn.wall).map_err(|error| match error {
+    let ids = [call.idempotency];
+    let ids = ReportIds { request: None, transactions: &ids };
+    let reported = turn.server.engine.report_once(&request, &ids, turn.wall);
+    let Reported { promise, replayed, .. } = reported.map_err(|error| match error {
         ReportError::Refused(refusal) | ReportError::Dropped(refusal) => Refused::from(refusal),
     })?;
-    turn.tally.reported();
-    put(turn, Outcome::Done, reported.promise, out);
-    Ok(reported.promise)
+    if replayed {
+        turn.tally.replayed(Operation::REPORT);
+    } else {
+        turn.tally.reported();
+    }
+    put(turn, Outcome::Done, promise, out);
+    Ok(Carried { promised: Some(promise), status: if replayed { Status::DUPLICATE } else { Status::OK } })
 }
 
 /// Commits or cancels a reservation, and appends the receipt, which says that it is on disk if that is promised.

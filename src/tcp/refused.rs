@@ -9,7 +9,7 @@ use crate::wire::{Failure, Frame, Operation, Status, WireError};
 const BUSY_RETRY_MS: u32 = 20;
 /// When one may that needs a disk which takes no writes.
 const STORAGE_RETRY_MS: u32 = 1_000;
-/// When more usage may be dated ahead: minutes, not seconds, make room.
+/// When more usage may be dated ahead, or more ids be remembered: minutes, not seconds, make room.
 const WAITING_RETRY_MS: u32 = 60_000;
 
 /// Why a request was not carried out. Nothing was counted.
@@ -54,7 +54,7 @@ impl Refused {
         match self.status {
             Status::OVERLOADED => BUSY_RETRY_MS,
             Status::STORAGE_UNAVAILABLE => STORAGE_RETRY_MS,
-            Status::TOO_MUCH_FUTURE_USAGE => WAITING_RETRY_MS,
+            Status::TOO_MUCH_FUTURE_USAGE | Status::IDEMPOTENCY_FULL => WAITING_RETRY_MS,
             _ => 0,
         }
     }
@@ -89,6 +89,8 @@ fn status_of(refusal: &Refusal<'_>) -> Status {
         Refusal::TooManyReservations => Status::TOO_MANY_RESERVATIONS,
         Refusal::ReservationTtlInvalid => Status::TTL_INVALID,
         Refusal::ReservationSets | Refusal::ReservationTooWide => Status::USAGE_VALUE_INVALID,
+        Refusal::IdempotencyConflict { .. } => Status::IDEMPOTENCY_CONFLICT,
+        Refusal::IdempotencyFull => Status::IDEMPOTENCY_FULL,
         // What only HTTP's way of saying who asks can lead to.
         _ => Status::INTERNAL,
     }

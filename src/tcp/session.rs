@@ -2,7 +2,7 @@
 
 use super::ahead;
 use super::batch::batch;
-use super::call::{bind, decide};
+use super::call::{Carried, bind, decide};
 use super::greeting::{self, Access, Granted, Greeted, Greeting, Rejected, Room};
 use super::outbox::Outbox;
 use super::promise;
@@ -227,16 +227,24 @@ impl Session {
         turn.moment.on(terms);
         let mut frame = Frame::answer(&mut outbox.ready, operation, Status::OK, id);
         let out = frame.body();
-        let mut promised = None;
+        let (mut promised, mut status) = (None, Status::OK);
         match operation {
             Operation::AUTHREP | Operation::AUTHORIZE | Operation::CHECK => {
                 let mut call = Call::default();
                 call.fill(body)?;
-                let counted = decide(turn, operation, flags, &call, out)?;
-                promised = counted.then(|| turn.moment.promised());
+                if operation != Operation::AUTHREP {
+                    call.has_no_id()?;
+                }
+                Carried { promised, status } = decide(turn, operation, flags, &call, out)?;
             }
-            Operation::REPORT => promised = Some(report(turn, flags, &Call::read(body)?, out)?),
-            Operation::BIND => bind(turn, &Call::read_bind(body)?, out)?,
+            Operation::RESERVE => {
+                Carried { promised, status } =
+                    decide(turn, operation, flags, &Call::read_longer(body)?, out)?;
+            }
+            Operation::REPORT => {
+                Carried { promised, status } = report(turn, flags, &Call::read(body)?, out)?;
+            }
+            Operation::BIND => bind(turn, &Call::read_bind(body)?.without_id()?, out)?,
             Operation::BATCH => {
                 if let Some(items) = items {
                     promised = if flags.has(Flags::ALL) {
@@ -246,15 +254,11 @@ impl Session {
                     };
                 }
             }
-            Operation::RESERVE => {
-                let held = decide(turn, operation, flags, &Call::read_longer(body)?, out)?;
-                promised = held.then(|| turn.moment.promised());
-            }
             Operation::COMMIT | Operation::CANCEL => {
-                settle(turn, operation, flags, &Call::read_longer(body)?, out)?;
+                settle(turn, operation, flags, &Call::read_longer(body)?.without_id()?, out)?;
                 promised = Some(turn.moment.promised());
             }
-            Operation::QUERY => query(turn, &Call::read(body)?, out)?,
+            Operation::QUERY => query(turn, &Call::read(body)?.without_id()?, out)?,
             Operation::PING => pong(turn, out),
             Operation::STATS => stats(turn, out)?,
             Operation::HELLO | Operation::PROOF | Operation::GOAWAY => {
@@ -262,6 +266,7 @@ impl Session {
             }
             _ => return Err(UNKNOWN),
         }
+        frame.status(status);
         if frame.end() > self.frame_max as usize {
             // Only the limits that a decision shows can be so many; one that counts has looked before.
             return Err(Refused::TOO_LARGE);

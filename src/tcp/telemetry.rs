@@ -34,12 +34,15 @@ const RESULTS: [&str; 9] = [
     "redirect_uri_invalid",
     "redirect_url_invalid",
 ];
+/// The operations that repetitions are counted of.
+const REPEATABLE: [&str; 3] = ["authrep", "reserve", "report"];
 const DECISIONS: usize = CALLS.len() * RESULTS.len();
 const FRAMES: usize = DECISIONS;
 const REPORTS: usize = DECISIONS + 1;
 const REFUSED: usize = DECISIONS + 2;
 const OVERLOADED: usize = DECISIONS + 3;
-const PLACES: usize = DECISIONS + 4;
+const REPLAYED: usize = DECISIONS + 4;
+const PLACES: usize = REPLAYED + REPEATABLE.len();
 
 /// What one turn has counted.
 pub(super) struct Tally {
@@ -61,6 +64,16 @@ impl Tally {
     /// A report that was counted.
     pub(super) fn reported(&mut self) {
         self.counts[REPORTS] += 1;
+    }
+
+    /// A repetition that was answered without being counted.
+    pub(super) fn replayed(&mut self, operation: Operation) {
+        let call = match operation {
+            Operation::AUTHREP => 0,
+            Operation::RESERVE => 1,
+            _ => 2,
+        };
+        self.counts[REPLAYED + call] += 1;
     }
 
     /// A frame that was answered.
@@ -124,10 +137,12 @@ impl Default for Telemetry {
             counter!("tollgate_tcp_refused_total"),
             counter!("tollgate_tcp_overloaded_total"),
         ];
+        let replayed = REPEATABLE
+            .map(|call| counter!("tollgate_decisions_total", "call" => call, "result" => "replayed"));
         Telemetry {
             lanes: (0..LANES).map(|_| Lane([const { AtomicU64::new(0) }; PLACES])).collect(),
             published: Mutex::new(vec![0; PLACES]),
-            counters: decisions.chain(others).collect(),
+            counters: decisions.chain(others).chain(replayed).collect(),
             note: None,
             open: AtomicU64::new(0),
             traffic: Traffic {

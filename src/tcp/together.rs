@@ -54,7 +54,7 @@ fn read<'a>(items: &[Item<'a>]) -> Result<Vec<Call<'a>>, Vec<Fared>> {
         if !fits.contains(&item.operation) {
             return Err(Refused::new(Status::OUT_OF_PLACE, "not in a batch with ALL"));
         }
-        Ok(Call::read(item.body)?)
+        Ok(Call::read(item.body)?.without_id()?)
     };
     unless_refused(items.iter().map(read))
 }

@@ -6,6 +6,7 @@ use super::body::{Fields, Reader, known_or_skipped, once, put_field, text};
 use super::{Tag, USAGE_MAX, WireError};
 use crate::model::amount::Effect;
 use crate::model::id::MetricSlot;
+use crate::model::idempotency::ID_BYTES_MAX;
 
 /// The bit of a row's metric number that makes its amount replace the count.
 const SETS: u32 = 0x8000_0000;
@@ -49,6 +50,8 @@ pub struct Call<'a> {
     pub app_key: Option<&'a str>,
     /// Where the call came from.
     pub referrer: Option<&'a str>,
+    /// What the request is known by: 1 to 64 bytes.
+    pub idempotency: Option<&'a [u8]>,
     /// OAuth's redirect.
     pub redirect_uri: Option<&'a str>,
     /// OAuth's redirect.
@@ -96,6 +99,25 @@ impl<'a> Call<'a> {
         Ok(call)
     }
 
+    /// The same, unless it carries an id: for operations that do not take one.
+    ///
+    /// # Errors
+    /// It has an id.
+    pub fn without_id(self) -> Result<Call<'a>, WireError> {
+        self.has_no_id().map(|()| self)
+    }
+
+    /// Checks that it carries no id.
+    ///
+    /// # Errors
+    /// It has one.
+    pub fn has_no_id(&self) -> Result<(), WireError> {
+        match self.idempotency {
+            None => Ok(()),
+            Some(_) => Err(WireError::FieldUnknown { tag: Tag::IDEMPOTENCY.0 }),
+        }
+    }
+
     fn fill_after(&mut self, body: &'a [u8], least: usize) -> Result<(), WireError> {
         let fixed = Reader::new(body, least)?;
         let rows = usize::from(fixed.u8(2)) * ROW_LEN;
@@ -119,6 +141,13 @@ impl<'a> Call<'a> {
                 Tag::REDIRECT_URL => once(&mut self.redirect_url, tag, value)?,
                 Tag::METRIC => self.metrics.push(text(tag, value)?),
                 Tag::USAGE => self.usage.push(usage(value)?),
+                Tag::IDEMPOTENCY if self.idempotency.is_some() => {
+                    return Err(WireError::FieldTwice { tag: tag.0 });
+                }
+                Tag::IDEMPOTENCY if !(1..=ID_BYTES_MAX).contains(&value.len()) => {
+                    return Err(WireError::FieldValue { tag: tag.0 });
+                }
+                Tag::IDEMPOTENCY => self.idempotency = Some(value),
                 Tag::TIMESTAMP if self.timestamp.is_some() => {
                     return Err(WireError::FieldTwice { tag: tag.0 });
                 }
@@ -271,6 +300,9 @@ fn put_fields(out: &mut Vec<u8>, call: &Call<'_>) {
         put_field(out, Tag::TIMESTAMP, &[&timestamp.to_le_bytes()]);
     }
     put_texts(out, &later);
+    if let Some(id) = call.idempotency {
+        put_field(out, Tag::IDEMPOTENCY, &[id]);
+    }
     for name in &call.metrics {
         put_field(out, Tag::METRIC, &[name.as_bytes()]);
     }

@@ -127,6 +127,7 @@ impl Status {
     pub const TOO_MANY_RESERVATIONS: Status = Status(0x020D);
     pub const TTL_INVALID: Status = Status(0x020E);
     pub const NOT_DONE: Status = Status(0x020F);
+    pub const IDEMPOTENCY_CONFLICT: Status = Status(0x0210);
     pub const PROOF_INVALID: Status = Status(0x0301);
     pub const METHOD_NOT_ALLOWED: Status = Status(0x0302);
     pub const WAIT: Status = Status(0x0303);
@@ -136,6 +137,7 @@ impl Status {
     pub const TOO_MUCH_FUTURE_USAGE: Status = Status(0x0404);
     pub const INTERNAL: Status = Status(0x0405);
     pub const NOT_DURABLE: Status = Status(0x0406);
+    pub const IDEMPOTENCY_FULL: Status = Status(0x0407);
 
     /// Whether the answer's body is that of a request that was carried out, and not of a failure.
     #[must_use]

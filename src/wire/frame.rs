@@ -98,6 +98,11 @@ impl<'a> Frame<'a> {
         Frame { out, begin }
     }
 
+    /// Says how it fared, if that turned out otherwise than when it was begun.
+    pub fn status(&mut self, status: Status) {
+        self.out[self.begin + 6..self.begin + 8].copy_from_slice(&status.0.to_le_bytes());
+    }
+
     /// The body, to be written behind what is there.
     pub fn body(&mut self) -> &mut Vec<u8> {
         self.out

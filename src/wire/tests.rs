@@ -239,7 +239,9 @@ fn fields_that_must_be_understood_are_not_skipped() {
     };
     assert_eq!(plain(0x7FFF, b"x"), Ok(()));
     assert_eq!(plain(0xFFFF, b"x").map_err(WireError::status), Err(Status::NOT_SUPPORTED));
-    assert_eq!(plain(Tag::IDEMPOTENCY.0, b"x").map_err(WireError::status), Err(Status::NOT_SUPPORTED));
+    let wrong = Err(WireError::FieldValue { tag: Tag::IDEMPOTENCY.0 });
+    assert_eq!([b"".as_slice(), &[1; 65]].map(|id| plain(Tag::IDEMPOTENCY.0, id)), [wrong, wrong]);
+    assert_eq!([b"x".as_slice(), &[1; 64]].map(|id| plain(Tag::IDEMPOTENCY.0, id)), [Ok(()), Ok(())]);
     assert_eq!(plain(Tag::USER_KEY.0, b"\xFF").map_err(WireError::status), Err(Status::NOT_VALID_DATA));
     assert_eq!(plain(Tag::USAGE.0, b"\x02\0\0\0\0\0\0\0\0x"), Err(WireError::FieldValue { tag: 6 }));
 }

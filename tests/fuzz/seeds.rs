@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use flate2::{Compression, write::GzEncoder};
 use tollgate::engine::request::{AuthRequest, Call, Credentials, Usage};
 use tollgate::journal::entry::Entry;
+use tollgate::journal::ids::Ids;
 use tollgate::journal::{Sequence, read_segment};
 use tollgate::listener::system_clock;
 use tollgate::model::alert::Reached;
@@ -216,6 +217,12 @@ const REACHED: Reached = Reached {
     counted: Minute(29_922_600),
 };
 
+/// A request with an id that was counted.
+const KNOWN: Known = Known {
+    key: IdKey([7; 16]),
+    remembered: Remembered { body: BodyHash(9), outcome: 1, at: UnixMillis(1_795_355_130_000) },
+};
+
 /// The journal of a node that made its sample and was called once.
 fn journal() -> &'static Journal {
     static JOURNAL: OnceLock<Journal> = OnceLock::new();
@@ -234,6 +241,7 @@ fn journal() -> &'static Journal {
         runtime.block_on(node.stop()).unwrap();
         let mut journal = Journal { segments: Vec::new(), entries: Vec::new(), catalogs: Vec::new() };
         journal.add(&Entry::Reached(vec![REACHED]));
+        journal.add(&Entry::Ids(Ids { base: UnixMillis(1_795_355_000_000), ids: vec![KNOWN] }));
         for entry in std::fs::read_dir(dir.path().join("journal")).unwrap() {
             let entry = entry.unwrap();
             let (name, bytes) =

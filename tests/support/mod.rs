@@ -22,6 +22,7 @@ pub(crate) fn config(data_dir: &Path) -> Config {
         listeners: Listeners::default(),
         drain_deadline: Duration::from_secs(5),
         checkpoint_bytes: 64 << 20,
+        idempotency_ids_max: 1_000_000,
         accept_clock: false,
         internal_api: Vec::new(),
         log: Log { level: "warn".into(), json: false },

@@ -32,7 +32,7 @@ type Call struct {
 	Timestamp   int64 // REPORT: seconds since 1970; sent if HasTime
 	HasTime     bool
 	LogCode     string
-	Idempotency string // reserved: nodes refuse it unless they offer the feature
+	Idempotency string // what the request is known by: 1 to 64 bytes, which need not be text
 	RedirectURI string
 	RedirectURL string
 	Metrics     []string // BIND: names to get numbers for; QUERY: restricts the answer

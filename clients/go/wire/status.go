@@ -36,13 +36,14 @@ const (
 	StatusTooManyReservations Status = 0x020D
 	StatusTTLInvalid          Status = 0x020E
 	StatusNotDone             Status = 0x020F
+	StatusIdempotencyConflict Status = 0x0210
 
 	// Class 3: access.
 	StatusProofInvalid     Status = 0x0301
 	StatusMethodNotAllowed Status = 0x0302
 	StatusWait             Status = 0x0303
 
-	// Class 4: the node; the same request may be sent again later. Nothing was counted but with the last two:
+	// Class 4: the node; the same request may be sent again later. Nothing was counted but with two of them:
 	// INTERNAL may have counted, NOT_DURABLE has.
 	StatusOverloaded         Status = 0x0401
 	StatusDraining           Status = 0x0402
@@ -50,6 +51,7 @@ const (
 	StatusTooMuchFutureUsage Status = 0x0404
 	StatusInternal           Status = 0x0405
 	StatusNotDurable         Status = 0x0406
+	StatusIdempotencyFull    Status = 0x0407
 )
 
 // Class is the high byte of a status. An unknown status counts as its class.
@@ -88,6 +90,7 @@ var statuses = map[Status]string{
 	StatusTooManyReservations: "TOO_MANY_RESERVATIONS",
 	StatusTTLInvalid:          "TTL_INVALID",
 	StatusNotDone:             "NOT_DONE",
+	StatusIdempotencyConflict: "IDEMPOTENCY_CONFLICT",
 	StatusProofInvalid:        "PROOF_INVALID",
 	StatusMethodNotAllowed:    "METHOD_NOT_ALLOWED",
 	StatusWait:                "WAIT",
@@ -97,6 +100,7 @@ var statuses = map[Status]string{
 	StatusTooMuchFutureUsage:  "TOO_MUCH_FUTURE_USAGE",
 	StatusInternal:            "INTERNAL",
 	StatusNotDurable:          "NOT_DURABLE",
+	StatusIdempotencyFull:     "IDEMPOTENCY_FULL",
 }
 
 // Class returns the status's class.

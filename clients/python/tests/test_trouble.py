@@ -120,6 +120,26 @@ class Lost(Case):
                     self.assertRaises(Unavailable, call, **YES)
                 self.assertEqual(len(self.node.requests), 2 if again else 1)
 
+    def test_what_counts_and_has_an_id_is_sent_again_as_it_was(self):
+        def respond(peer, request):
+            part = RECEIPT if request.operation == Operation.REPORT else decision()
+            peer.end() if peer.number == 1 else peer.answer(request, part, Status.DUPLICATE)
+
+        for name in ["authrep", "report"]:
+            for known_by in ["an id", b"\x00\xff"]:
+                with self.subTest(name, known_by=known_by):
+                    getattr(self.against(respond), name)(id=known_by, **YES)
+                    first, second = self.node.requests
+                    self.assertEqual(first._replace(id=0), second._replace(id=0))
+                    wanted = known_by.encode() if isinstance(known_by, str) else known_by
+                    self.assertEqual(second.field(Tag.IDEMPOTENCY), wanted)
+
+    def test_an_id_is_1_to_64_bytes(self):
+        client = self.against(lambda peer, it: peer.answer(it, decision()))
+        for known_by in ["", "x" * 65]:
+            self.assertRaises(ValueError, client.authrep, id=known_by, **YES)
+        self.assertTrue(client.authrep(id="x" * 64, **YES))
+
     def test_silence_is_unavailable_in_time_and_the_connection_is_given_up(self):
         client = self.against(lambda peer, it: peer.number == 1 or peer.answer(it, RECEIPT), timeout_s=0.2)
         began = time.monotonic()

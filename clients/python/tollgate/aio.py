@@ -19,7 +19,7 @@ from .errors import NotTheNode, Refused, TollgateError, Unavailable, is_away, re
 from .model import Call, Decision, NodeStats, Pong, Receipt, Usage, UsageReport
 from .options import Options
 from .plans import Context, Plan, Result, T, alone, batch, single
-from .policy import decide, decided, to_repeat
+from .policy import decide, decided, is_safe, to_repeat
 from .reservation import Held
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class AsyncClient:
     async def call(self, call: Call) -> Answer:
         """Any call. While the node is away a decision is the policy's, if there is one."""
         try:
-            return await self._run(lambda context: single(context, call), call.operation)
+            return await self._run(lambda context: single(context, call), is_safe(call))
         except TollgateError as error:
             decision = decide(self.options.away, call.operation, error)
             if decision is None:
@@ -105,11 +105,11 @@ class AsyncClient:
 
     async def ping(self) -> Pong:
         """The node's time."""
-        return await self._run(lambda it: alone(it, Message(Operation.PING)), Operation.PING)
+        return await self._run(lambda it: alone(it, Message(Operation.PING)), True)
 
     async def stats(self) -> NodeStats:
         """Figures of the node; for clients with the node's secret."""
-        return await self._run(lambda it: alone(it, Message(Operation.STATS)), Operation.STATS)
+        return await self._run(lambda it: alone(it, Message(Operation.STATS)), True)
 
     def limited(self, on_denied: _limited.OnDenied = None, **named: Any) -> Callable[[_Function], _Function]:
         """A decorator for coroutine functions: the function is called if AUTHREP says yes. Otherwise
@@ -154,7 +154,7 @@ class AsyncClient:
     # How they are made.
 
     async def _run(
-        self, plan: Callable[[Context], Plan[T]], operation: int, deadline: Optional[float] = None
+        self, plan: Callable[[Context], Plan[T]], safe: bool, deadline: Optional[float] = None
     ) -> T:
         """Carries a plan out, again if it failed in a way that allows that, until the time is over."""
         deadline = self._deadline() if deadline is None else deadline
@@ -163,7 +163,7 @@ class AsyncClient:
             try:
                 return await self._carry_out(plan, await self._take(deadline), deadline)
             except (Refused, Unavailable) as error:
-                wait = repeat_after_s(error, operation)
+                wait = repeat_after_s(error, safe)
                 if wait is None or not await self._sleep(max(wait, least), deadline):
                     raise
                 # The first time at once, for a connection may have ended unnoticed.
@@ -188,7 +188,7 @@ class AsyncClient:
     ) -> List[Result]:
         try:
             return await self._run(
-                lambda context: batch(context, calls, all, durable), Operation.BATCH, deadline
+                lambda context: batch(context, calls, all, durable), False, deadline
             )
         except (Refused, Unavailable) as error:
             if not is_away(error):

@@ -25,9 +25,11 @@ from .codec.numbers import (
     status_class,
 )
 from .errors import Refused
-from .model import Call, Counts, Decision, Limit, NodeStats, Pong, Receipt, Set, UsageReport
+from .model import Call, Counts, Decision, Limit, NodeStats, Pong, Receipt, Set, UsageReport, has_id
 
 Answer = Union[Decision, Receipt, UsageReport, Pong, NodeStats]
+
+ID_SIZE_MAX = 64
 
 _NAMES = (
     (Tag.USER_KEY, "user_key"), (Tag.APP_ID, "app_id"), (Tag.APP_KEY, "app_key"), (Tag.REDIRECT_URI, "redirect_uri"),
@@ -49,6 +51,8 @@ def to_message(call: Call, service: Optional[str], binding: Optional[Binding], i
         fields.append((Tag.TIMESTAMP, call.timestamp))
     if call.log_code is not None:
         fields.append((Tag.LOG_CODE, str(call.log_code)))
+    if has_id(call):
+        fields.append((Tag.IDEMPOTENCY, _id(call.id)))
     fields.extend((Tag.METRIC, name) for name in call.metrics)
     rows: Tuple[UsageRow, ...] = ()
     if binding:
@@ -57,6 +61,13 @@ def to_message(call: Call, service: Optional[str], binding: Optional[Binding], i
         fields.extend((Tag.USAGE, UsageField(name, *_amount(it))) for name, it in call.usage.items())
     fixed = _fixed(call, len(rows), binding.handle if binding else 0)
     return Message(call.operation, flags=flags, fixed=fixed, rows=rows, fields=tuple(fields))
+
+
+def _id(text: Union[None, str, bytes]) -> bytes:
+    known_by = text.encode() if isinstance(text, str) else text or b""
+    if not 1 <= len(known_by) <= ID_SIZE_MAX:
+        raise ValueError(f"an id of {len(known_by)} bytes, where 1 to {ID_SIZE_MAX} may be")
+    return known_by
 
 
 def _flags(call: Call) -> int:

@@ -20,7 +20,7 @@ from .errors import NotTheNode, Refused, TollgateError, Unavailable, is_away, re
 from .model import Call, Decision, NodeStats, Pong, Receipt, Usage, UsageReport
 from .options import Options
 from .plans import Context, Plan, Result, T, alone, batch, single
-from .policy import decide, decided, to_repeat
+from .policy import decide, decided, is_safe, to_repeat
 from .reservation import Held
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Client:
     def call(self, call: Call) -> Answer:
         """Any call. While the node is away a decision is the policy's, if there is one."""
         try:
-            return self._run(lambda context: single(context, call), call.operation)
+            return self._run(lambda context: single(context, call), is_safe(call))
         except TollgateError as error:
             decision = decide(self.options.away, call.operation, error)
             if decision is None:
@@ -101,11 +101,11 @@ class Client:
 
     def ping(self) -> Pong:
         """The node's time."""
-        return self._run(lambda it: alone(it, Message(Operation.PING)), Operation.PING)  # type: ignore[no-any-return]
+        return self._run(lambda it: alone(it, Message(Operation.PING)), True)  # type: ignore[no-any-return]
 
     def stats(self) -> NodeStats:
         """Figures of the node; for clients with the node's secret."""
-        return self._run(lambda it: alone(it, Message(Operation.STATS)), Operation.STATS)  # type: ignore[no-any-return]
+        return self._run(lambda it: alone(it, Message(Operation.STATS)), True)  # type: ignore[no-any-return]
 
     def limited(self, on_denied: _limited.OnDenied = None, **named: Any) -> Callable[[_Function], _Function]:
         """A decorator: the function is called if AUTHREP says yes. Otherwise `on_denied(decision)` is returned, or
@@ -147,7 +147,7 @@ class Client:
 
     # How they are made.
 
-    def _run(self, plan: Callable[[Context], Plan[T]], operation: int, deadline: Optional[float] = None) -> T:
+    def _run(self, plan: Callable[[Context], Plan[T]], safe: bool, deadline: Optional[float] = None) -> T:
         """Carries a plan out, again if it failed in a way that allows that, until the time is over."""
         deadline = self._deadline() if deadline is None else deadline
         least = 0.0
@@ -156,7 +156,7 @@ class Client:
                 with self._connection(deadline) as connection:
                     return self._carry_out(plan, connection, deadline)
             except (Refused, Unavailable) as error:
-                wait = repeat_after_s(error, operation)
+                wait = repeat_after_s(error, safe)
                 if wait is None or not self._sleep(max(wait, least), deadline):
                     raise
                 # The first time at once, for a connection may have ended unnoticed.
@@ -178,7 +178,7 @@ class Client:
         self, calls: List[Call], all: bool, durable: Optional[bool], deadline: float
     ) -> List[Result]:
         try:
-            return self._run(lambda context: batch(context, calls, all, durable), Operation.BATCH, deadline)
+            return self._run(lambda context: batch(context, calls, all, durable), False, deadline)
         except (Refused, Unavailable) as error:
             if not is_away(error):
                 raise

@@ -79,10 +79,12 @@ SAFE_TO_REPEAT = frozenset({
 """Operations that change nothing, so that one whose answer was lost can be sent again."""
 
 
-def repeat_after_s(error: TollgateError, operation: int) -> Optional[float]:
-    """Seconds after which a request that failed like this may be sent again; None if it must not be."""
+def repeat_after_s(error: TollgateError, safe: bool) -> Optional[float]:
+    """Seconds after which a request that failed like this may be sent again; None if it must not be.
+
+    `safe`: sent twice, it does the same as once."""
     if isinstance(error, Unavailable):
-        return 0.0 if not error.sent or operation in SAFE_TO_REPEAT else None
+        return 0.0 if not error.sent or safe else None
     if isinstance(error, Refused) and error.status in _LATER:
         return error.retry_ms / 1000
     return None

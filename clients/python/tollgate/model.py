@@ -39,6 +39,9 @@ class Call:
     """REPORT: when it happened, in seconds since 1970, at most 24 hours ago."""
     log_code: Optional[Union[int, str]] = None
     """AUTHREP, REPORT: a response code to count, three digits."""
+    id: Optional[Union[str, bytes]] = None
+    """AUTHREP, RESERVE, REPORT: what it is known by for a day, 1 to 64 bytes. With one it is counted once however often it
+    is sent, so it is sent again if its answer is lost."""
     flat: bool = False
     """Usage counts for the metrics named, not for their ancestors."""
     limits: bool = False
@@ -53,6 +56,11 @@ class Call:
     """COMMIT, CANCEL: what RESERVE answered."""
     metrics: Tuple[str, ...] = ()
     """QUERY: these metrics only; empty for all."""
+
+
+def has_id(call: Call) -> bool:
+    """Whether the node counts it once however often it is sent."""
+    return call.id is not None and call.operation in (Operation.AUTHREP, Operation.RESERVE, Operation.REPORT)
 
 
 class Limit(NamedTuple):

@@ -29,6 +29,7 @@ class NamedUsage(Named, total=False):
     redirect_url: Optional[str]
     timestamp: Optional[int]
     log_code: Optional[Union[int, str]]
+    id: Optional[Union[str, bytes]]
     flat: bool
     limits: bool
     oauth: bool

@@ -5,8 +5,13 @@ from __future__ import annotations
 from typing import Any, List, Optional, Sequence, Tuple
 
 from .codec.numbers import DECIDED
-from .errors import TollgateError, is_away, repeat_after_s
-from .model import Call, Decision
+from .errors import SAFE_TO_REPEAT, TollgateError, is_away, repeat_after_s
+from .model import Call, Decision, has_id
+
+
+def is_safe(call: Call) -> bool:
+    """Whether a call may be sent again though it may have been counted."""
+    return call.operation in SAFE_TO_REPEAT or has_id(call)
 
 
 def decide(away: str, operation: int, error: TollgateError) -> Optional[Decision]:
@@ -34,7 +39,7 @@ def to_repeat(
     wait_s = 0.0
     for at in asked:
         result = results[at]
-        wait = repeat_after_s(result, calls[at].operation) if isinstance(result, TollgateError) else None
+        wait = repeat_after_s(result, is_safe(calls[at])) if isinstance(result, TollgateError) else None
         if wait is not None:
             again.append(at)
             wait_s = max(wait_s, wait)

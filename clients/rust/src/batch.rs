@@ -128,7 +128,7 @@ impl Client {
     /// Makes several calls in one frame; the node decides them in order. As many as the frame allows: 80 bytes an item of the
     /// answer, so 818 in 64 KiB, and as the request has room.
     ///
-    /// Not sent again if it may have been counted.
+    /// Not sent again if it may have been counted, unless all that counts carries an [id](Call::id).
     pub async fn batch(&self, batch: &Batch) -> Result<BatchOutcome, Error> {
         let deadline = self.deadline(batch.deadline);
         if batch.items.is_empty() {
@@ -204,7 +204,8 @@ impl Client {
         let request = Request::Batch(codec::Batch { items: items.collect() });
         request.encode(&mut body).map_err(Error::from)?;
         let operation = Operation::Batch.number();
-        let asking = Asking { operation, flags: batch.flags(), body: body.freeze(), node, repeats: false };
+        let repeats = calls.iter().all(|(operation, call)| call.repeats(Subject::Plain(*operation)));
+        let asking = Asking { operation, flags: batch.flags(), body: body.freeze(), node, repeats };
         let answered = match self.0.ask(&asking, deadline).await {
             Ok(heard) => heard.answered,
             Err(Failed::OtherNode) => return Err(Failure::OtherNode),

@@ -286,7 +286,7 @@ impl Client {
                 flags: call.flags(operation),
                 body: call.body(subject, held.as_deref())?,
                 node: held.as_ref().map(|held| held.node),
-                repeats: subject.repeats(),
+                repeats: call.repeats(subject),
             };
             match self.0.ask(&asking, deadline).await {
                 Ok(heard) if heard.answered.status != Status::STALE_HANDLE || held.is_none() => {

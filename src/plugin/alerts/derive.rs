@@ -74,7 +74,7 @@ impl Derive for Deriver {
                 self.derived.extend(all.into_iter().map(|reached| Derived::Reached { reached, at_s }));
             }
             Entry::Command(command) => self.deleted(&command),
-            Entry::Usage(_) | Entry::Set(_) | Entry::Reservation(_) => {}
+            Entry::Usage(_) | Entry::Set(_) | Entry::Reservation(_) | Entry::Ids(_) => {}
         }
     }
 

@@ -94,6 +94,8 @@ statuses! {
     TTL_INVALID = 0x020E;
     /// An item of a BATCH with ALL: another item stood in the way.
     NOT_DONE = 0x020F;
+    /// The id was used for another request.
+    IDEMPOTENCY_CONFLICT = 0x0210;
     /// The proof was wrong.
     PROOF_INVALID = 0x0301;
     /// This way of proving who one is is not open here.
@@ -110,8 +112,10 @@ statuses! {
     TOO_MUCH_FUTURE_USAGE = 0x0404;
     /// A fault of the node; whether it was counted is not known.
     INTERNAL = 0x0405;
-    /// **Counted**, but not on disk yet: sending it again counts it again.
+    /// **Counted**, but not on disk yet: sending it again counts it again, unless it carries an id.
     NOT_DURABLE = 0x0406;
+    /// The node remembers as many ids as it may; nothing was counted.
+    IDEMPOTENCY_FULL = 0x0407;
 }
 
 impl Status {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tollgate_client::codec::{Answer, Pong, Status};
+use tollgate_client::codec::{Answer, Pong, Request, Status};
 use tollgate_client::{Away, ConnectError, Error};
 
 use crate::call;
@@ -53,6 +53,34 @@ async fn what_counts_nothing_is_asked_again_when_the_connection_breaks() {
     let client = client(address, options());
     assert!(client.authorize(&call(1)).await.expect("a decision").allowed());
     assert_eq!(client.counters().repeats, 1);
+}
+
+#[tokio::test]
+async fn what_counts_and_has_an_id_is_sent_again() {
+    let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let ids = Arc::clone(&seen);
+    let address = listen(move |number, stream| {
+        let ids = Arc::clone(&ids);
+        async move {
+            let Some(mut peer) = Peer::greet(stream, Greeting::default()).await else { return };
+            while let Some(frame) = peer.read().await {
+                let request = Request::decode(frame.head.operation, &frame.body).expect("a request");
+                let (Request::Report(call) | Request::Authrep(call)) = request else { panic!("{request:?}") };
+                ids.lock().expect("the ids").push(call.fields.idempotency.map(<[u8]>::to_vec));
+                if number == 0 {
+                    return;
+                }
+                peer.answer(&frame).await;
+            }
+        }
+    })
+    .await;
+    let client = client(address, options());
+    client.report(&call(1).id("an id")).await.expect("a receipt");
+    assert_eq!(client.counters().repeats, 1);
+    client.authrep(&call(1).id(vec![0, 255])).await.expect("a decision");
+    let expected = [&b"an id"[..], b"an id", &[0, 255]].map(|id| Some(id.to_vec()));
+    assert_eq!(*seen.lock().expect("the ids"), expected);
 }
 
 #[tokio::test]
