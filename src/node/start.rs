@@ -52,8 +52,7 @@ impl Node {
         let sample = sample::create_if_empty(&engine, clock())?;
         let still = StandStill::default();
         let followed = Followed { needed: plugins.needed(), still: Arc::clone(&still) };
-        let writers =
-            Writers::start(&engine, &data_dir, (last, recovered.ids), config, &clock, followed)?;
+        let writers = Writers::start(&engine, &data_dir, (last, recovered.ids), config, &clock, followed)?;
 
         let address = |socket: &Option<Socket>| socket.as_ref().and_then(Socket::address);
         let (admin, tcp) = (address(&sockets.admin), address(&sockets.tcp));

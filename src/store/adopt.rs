@@ -11,6 +11,7 @@ use super::files;
 use super::generation;
 use super::manifest::{Manifest, parse_current, render_current};
 use super::shelf::{Shelf, ShelfError, create_file, definition_of};
+use super::tree::FileSystem;
 use crate::journal::NodeId;
 
 /// Makes every finished generation in `root` one of `node_id`, whose journal continues it.
@@ -22,7 +23,7 @@ pub fn adopt_checkpoints(root: &Path, node_id: NodeId) -> Result<(), StoreError>
         return Ok(());
     }
     let current = std::fs::read(root.join(CURRENT)).ok().and_then(|text| parse_current(&text));
-    for number in generation::list(root)? {
+    for number in generation::list(&FileSystem, root)? {
         if !is_finished(root, number) {
             continue;
         }
@@ -32,9 +33,9 @@ pub fn adopt_checkpoints(root: &Path, node_id: NodeId) -> Result<(), StoreError>
         let mut manifest = Manifest::decode(&path, number, &bytes)?;
         manifest.meta.node_id = node_id;
         let bytes = manifest.encode();
-        files::replace(&dir, MANIFEST, &bytes)?;
+        files::replace(&FileSystem, &dir, MANIFEST, &bytes)?;
         if current.is_some_and(|(current, _)| current == number) {
-            files::replace(root, CURRENT, render_current(number, &bytes).as_bytes())?;
+            files::replace(&FileSystem, root, CURRENT, render_current(number, &bytes).as_bytes())?;
         }
     }
     Ok(())

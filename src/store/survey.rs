@@ -14,6 +14,7 @@ use super::error::StoreError;
 use super::generation;
 use super::manifest::{Meta, parse_current};
 use super::shelf::{ShelfError, definition_of, position_in};
+use super::tree::FileSystem;
 use crate::journal::Sequence;
 
 /// What a `checkpoints` directory holds.
@@ -68,7 +69,7 @@ pub fn survey_checkpoints(root: &Path, reading: &Path) -> Result<CheckpointSurve
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => survey.current_damage = Some(format!("it cannot be read: {error}")),
     }
-    let generations = generation::list(root)?;
+    let generations = generation::list(&FileSystem, root)?;
     if let Some((missing, _)) = named.filter(|(current, _)| !generations.contains(current)) {
         survey.current_damage = Some(format!("it names generation {missing}, which is not there"));
     }
