@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::super::checkpointer::checkpoint_into;
+use super::super::checkpointer::{CheckpointError, checkpoint_into};
 use super::*;
 use crate::counter::snapshot::{CellImage, SubjectImage};
 use crate::engine::NotDurable;
@@ -249,7 +249,7 @@ impl Run {
         let settle = || {
             let flushed = self.engine.flush(now).map_err(|_| NotDurable);
             acknowledged = flushed.is_ok().then(|| self.disk.steps());
-            flushed
+            flushed.map_err(CheckpointError::from)
         };
         let made = checkpoint_into(writer, &self.engine, &clock, &needed, settle, || false);
         let last = self.history.states.len() - 1;
