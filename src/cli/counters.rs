@@ -63,7 +63,7 @@ pub(super) fn run(counters: Counters) -> Exit {
             let written = export(&data_dir, &Wanted { service }, &system_clock(), &mut out);
             let flushed =
                 out.flush().map_err(|source| CountersError::System { what: "write the lines", source });
-            written.and_then(|_| flushed).map(|()| Exit::Done)
+            written.and(flushed).map(|()| Exit::Done)
         }),
         Action::Import(it) => it.place.data_dir().map(|data_dir| run_import(&data_dir, &it.from, it.apply)),
     };
