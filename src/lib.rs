@@ -39,6 +39,7 @@
 //! - *subject*: whose counters they are: an application. *Slot*: the place of a metric among a service's counters.
 //! - *window*: one calendar span of a period. *Cell*: all seven windows of one metric that are open now.
 //! - *cut*: taking what was counted since the last cut, to be journalled. *Sequence*: the place of a journal entry.
+//! - *promise*: what an answer says of the durability of what its call counted: durable or interval.
 //! - *contract version*: the catalog version under which usage was decided.
 
 pub mod cli;

@@ -26,7 +26,7 @@ type App struct {
 type Durability uint8
 
 const (
-	// Usual is the node's rule: Report, Commit, and a Batch with one of them, as with Durable; all else as with Interval.
+	// Usual is as service and node are set; if they are not: Report, Commit, and a Batch with one of them, as with Durable; all else as with Interval.
 	Usual Durability = iota
 	// Durable answers when what was counted is on disk: a few milliseconds.
 	Durable

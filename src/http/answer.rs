@@ -89,7 +89,8 @@ pub(super) fn refused(refusal: &Refusal<'_>, no_body: bool) -> Response {
     response
 }
 
-/// The answer when the disk does not take what was counted: it stands in memory, and nothing was acknowledged.
+/// The answer when nothing can be acknowledged now: the disk does not take what was counted, which then stands in memory,
+/// or there was no room to read what was to be counted.
 pub(super) fn not_durable() -> Response {
     let mut response = empty(StatusCode::SERVICE_UNAVAILABLE);
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));

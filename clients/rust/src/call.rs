@@ -20,7 +20,8 @@ pub(crate) struct Usage {
 /// When the node answers what changes counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Durability {
-    /// As the operation has it: reports and commits are answered when they are on disk, all else at once.
+    /// As service and node are set; if they are not, as the operation has it: reports and commits are answered when they
+    /// are on disk, all else at once.
     #[default]
     Usual,
     /// When it is on disk: what was answered survives a crash.
