@@ -82,7 +82,7 @@ fn exit_of(error: &RepairError) -> Exit {
     match error {
         RepairError::DataDir(error) => super::serve::exit_of_data_dir(error),
         RepairError::Journal(_) | RepairError::NoSuchCheckpoint(_) => Exit::Usage,
-        RepairError::NotEnough(_) | RepairError::TooShort { .. } => Exit::Data,
+        RepairError::NotEnough(_) | RepairError::TooShort { .. } | RepairError::IdsAhead(_) => Exit::Data,
         RepairError::NotANode(_) | RepairError::Checkpoints(_) | RepairError::System { .. } => Exit::DataDir,
     }
 }

@@ -132,7 +132,7 @@ impl Shared {
             if self.engine.flush_health().failing {
                 continue;
             }
-            // Whoever copies the directory needs its files to stay.
+            // Nothing is removed, and no ids are sealed, while a backup copies the files.
             let Ok(_still) = self.followed.still.try_lock() else { continue };
             let needed = &self.followed.needed;
             if needless {

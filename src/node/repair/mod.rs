@@ -34,6 +34,7 @@ use super::recovery;
 use super::scratch::Scratch;
 use crate::journal::{EndAt, ReadOnlyDirectory, Sequence, ShortenError, Shortening};
 use crate::listener::Clock;
+use crate::store::ids::slice_ends;
 use crate::store::{GenerationState, StoreError, open_latest_without, survey_checkpoints, survey_shelf};
 
 /// What is to be given up.
@@ -126,6 +127,12 @@ pub enum RepairError {
     /// What is left is of no use. Nothing was changed.
     #[error("nothing was changed: without that, the state still cannot be put together: {0}")]
     NotEnough(RecoveryError),
+    /// Idempotency ids are kept of entries that would go. Nothing was changed.
+    #[error(
+        "nothing was changed: idempotency ids of entries up to {0} are in slices, and a node does not start with ids \
+         of entries that it does not have: restore a backup"
+    )]
+    IdsAhead(u64),
     /// What is left has a hole at its end. Nothing was changed.
     #[error(
         "nothing was changed: without that, the state would end with sequence {last} and not {expected}: neither \
@@ -207,6 +214,9 @@ fn plan(data_dir: &Path, what: &GiveUp, clock: &Clock) -> Result<(Plan, Option<S
     if after.last != expected {
         return Err(RepairError::TooShort { last: after.last, expected });
     }
+    if let Some(shortening) = &shortening {
+        refuse_ids_beyond(data_dir, shortening.from)?;
+    }
     let shelves = match &shortening {
         Some(shortening) => shelves_beyond(data_dir, &scratch, shortening.from)?,
         None => Vec::new(),
@@ -230,6 +240,21 @@ fn put_together(
         catalog_version: catalog.version,
         applications: catalog.applications.len(),
     })
+}
+
+fn refuse_ids_beyond(data_dir: &Path, from: Sequence) -> Result<(), RepairError> {
+    let entries = match std::fs::read_dir(data_dir::ids(data_dir)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(system("list the slices of ids"))?,
+    };
+    for entry in entries {
+        let name = entry.map_err(system("list the slices of ids"))?.file_name();
+        let end = name.to_str().and_then(slice_ends).filter(|end| *end >= from);
+        if let Some(end) = end {
+            return Err(RepairError::IdsAhead(end.0));
+        }
+    }
+    Ok(())
 }
 
 /// The shelves that were derived from what goes. One that is damaged says nothing; it is not this repair's matter.
