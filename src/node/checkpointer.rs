@@ -192,7 +192,18 @@ pub(super) fn checkpoint(
     settle: impl FnOnce() -> Result<(), CheckpointError>,
     stopping: impl Fn() -> bool,
 ) -> Result<Last, CheckpointError> {
-    let mut writer = CheckpointWriter::create(root, whole)?;
+    checkpoint_into(CheckpointWriter::create(root, whole)?, engine, clock, needed, settle, stopping)
+}
+
+/// As [`checkpoint`], with a writer that has begun a generation.
+pub(super) fn checkpoint_into(
+    mut writer: CheckpointWriter,
+    engine: &Engine,
+    clock: &Clock,
+    needed: &Needed,
+    settle: impl FnOnce() -> Result<(), CheckpointError>,
+    stopping: impl Fn() -> bool,
+) -> Result<Last, CheckpointError> {
     let go_on = || if stopping() { Err(CheckpointError::Stopping) } else { Ok(()) };
     let begin = engine.copy_counters(|stamp, images| {
         go_on()?;

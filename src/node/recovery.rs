@@ -11,6 +11,9 @@ use crate::model::time::UnixMillis;
 use crate::store::ids::{IdsError, Slices};
 use crate::store::{Checkpoint, StoreError, open_latest};
 
+#[cfg(test)]
+mod crash_tests;
+
 /// Why what the data directory holds did not become an engine.
 #[derive(Debug, thiserror::Error)]
 pub enum RecoveryError {
@@ -88,6 +91,9 @@ const CLOCK_BEHIND_MAX_MS: u64 = 3_600_000;
 /// A clock this far ahead of the data is worth a line: a node is seldom stopped for so long.
 const CLOCK_AHEAD_NOTE_MS: u64 = 30 * 86_400_000;
 
+/// Shorter segments would be made faster than they are filled.
+const SEGMENT_BYTES_MIN: u64 = 64 << 10;
+
 pub(super) fn recover(dir: &DataDir, config: &Config, wall: UnixMillis) -> Result<Recovered, RecoveryError> {
     let checkpoint = open_latest(&dir.checkpoints())?;
     let journal = dir.journal();
@@ -96,7 +102,8 @@ pub(super) fn recover(dir: &DataDir, config: &Config, wall: UnixMillis) -> Resul
         file: journal.display().to_string(),
         source,
     })?;
-    let mut replayed = replay(checkpoint, Box::new(disk), wall)?;
+    let options = Options { now: wall, segment_bytes: segment_bytes(config), ..Options::default() };
+    let mut replayed = replay_with(checkpoint, Box::new(disk), options)?;
     let clock_set_back = check_clock(&mut replayed.recovery, config, wall)?;
     let (checkpoint, generation) = (replayed.checkpoint, replayed.generation);
     let ids = open_ids(&mut replayed, dir, config)?;
@@ -113,6 +120,11 @@ fn open_ids(replayed: &mut Replayed, dir: &DataDir, config: &Config) -> Result<A
     }
     recovery.past(ids::past(&slices), covered, config.idempotency_ids_max);
     Ok(slices)
+}
+
+/// A quarter of what lies between two checkpoints, as whole segments are pruned; no more than there is any use for.
+fn segment_bytes(config: &Config) -> u64 {
+    (config.checkpoint_bytes / 4).clamp(SEGMENT_BYTES_MIN, Options::default().segment_bytes)
 }
 
 /// Checkpoint and journal put together, before anything is decided.
@@ -151,8 +163,16 @@ pub(super) fn replay(
     disk: Box<dyn Disk>,
     wall: UnixMillis,
 ) -> Result<Replayed, RecoveryError> {
+    replay_with(checkpoint, disk, Options { now: wall, ..Options::default() })
+}
+
+/// As [`replay`], and goes on writing the journal with these options.
+fn replay_with(
+    checkpoint: Option<Checkpoint>,
+    disk: Box<dyn Disk>,
+    mut options: Options,
+) -> Result<Replayed, RecoveryError> {
     let mut recovery = Recovery::default();
-    let mut options = Options { now: wall, ..Options::default() };
     let mut after = Sequence(0);
     let mut passed_over = Vec::new();
     if let Some(checkpoint) = &checkpoint {

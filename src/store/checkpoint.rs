@@ -15,9 +15,11 @@ use super::files;
 use super::generation::{self, Database};
 use super::manifest::{Manifest, Meta, parse_current, render_current};
 use super::piece::{BODY_BYTES_MAX, Joiner, Packer, Piece, PieceError, Stream, decode_piece, seal};
+use super::tree::{FileSystem, Tree};
 use crate::counter::snapshot::SubjectImage;
 use crate::journal::Sequence;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 const CURRENT: &str = "CURRENT";
 const MANIFEST: &str = "MANIFEST";
@@ -27,11 +29,12 @@ const READING: &str = "reading";
 /// A generation being written. Dropped unfinished, it leaves a directory that the next writer removes.
 #[derive(Debug)]
 pub struct CheckpointWriter {
+    tree: Arc<dyn Tree>,
     root: PathBuf,
     generation: u64,
     /// The generation that stays beside this one.
     whole: Option<u64>,
-    db: Database,
+    db: Box<dyn Database>,
     /// Catalog bytes that do not fill a piece yet.
     catalog: Vec<u8>,
     catalog_pieces: u32,
@@ -58,23 +61,43 @@ impl CheckpointWriter {
     /// # Errors
     /// Storage errors.
     pub fn create(root: &Path, whole: Option<u64>) -> Result<CheckpointWriter, StoreError> {
-        if !root.is_dir() {
-            files::make_dir(root)?;
-            root.parent().filter(|parent| !parent.as_os_str().is_empty()).map_or(Ok(()), files::sync_dir)?;
+        CheckpointWriter::create_on(Arc::new(FileSystem), root, whole)
+    }
+
+    /// As [`CheckpointWriter::create`], on any [`Tree`].
+    pub(crate) fn create_on(
+        tree: Arc<dyn Tree>,
+        root: &Path,
+        whole: Option<u64>,
+    ) -> Result<CheckpointWriter, StoreError> {
+        let on = tree.as_ref();
+        if !on.is_dir(root) {
+            files::make_dir(on, root)?;
+            let parent = root.parent().filter(|parent| !parent.as_os_str().is_empty());
+            parent.map_or(Ok(()), |parent| files::sync_dir(on, parent))?;
         }
-        let generations = generation::list(root)?;
+        let generations = generation::list(on, root)?;
         for old in &generations {
             let path = generation::path_of(root, *old);
-            if !path.join(MANIFEST).exists() {
-                files::remove_tree(&path)?;
+            if !on.is_file(&path.join(MANIFEST)) {
+                files::remove_tree(on, &path)?;
             }
         }
         let generation = generations.first().map_or(1, |newest| newest + 1);
         let path = generation::path_of(root, generation);
-        files::make_dir(&path)?;
-        let db = Database::open(&path.join(DATABASE))?;
-        let (catalog, root) = (Vec::new(), root.to_owned());
-        Ok(CheckpointWriter { root, generation, whole, db, catalog, catalog_pieces: 0, counter_pieces: 0 })
+        files::make_dir(on, &path)?;
+        let db = on.database(&path.join(DATABASE))?;
+        let root = root.to_owned();
+        Ok(CheckpointWriter {
+            tree,
+            root,
+            generation,
+            whole,
+            db,
+            catalog: Vec::new(),
+            catalog_pieces: 0,
+            counter_pieces: 0,
+        })
     }
 
     /// Appends to the catalog's byte stream.
@@ -124,20 +147,21 @@ impl CheckpointWriter {
         if !rest.is_empty() {
             self.put(Stream::Catalog, &rest)?;
         }
-        let CheckpointWriter { root, generation, whole, db, catalog_pieces, counter_pieces, .. } = self;
+        let CheckpointWriter { tree, root, generation, whole, db, catalog_pieces, counter_pieces, .. } = self;
+        let tree = tree.as_ref();
         let database = db.path().to_owned();
         db.close()?;
-        let files = files::seal_tree(&database)?;
+        let files = files::seal_tree(tree, &database)?;
         let manifest = Manifest { generation, meta, catalog_pieces, counter_pieces, files }.encode();
-        files::replace(&generation::path_of(&root, generation), MANIFEST, &manifest)?;
-        files::sync_dir(&root)?;
-        files::replace(&root, CURRENT, render_current(generation, &manifest).as_bytes())?;
+        files::replace(tree, &generation::path_of(&root, generation), MANIFEST, &manifest)?;
+        files::sync_dir(tree, &root)?;
+        files::replace(tree, &root, CURRENT, render_current(generation, &manifest).as_bytes())?;
 
-        let before = whole.and_then(|whole| read_manifest(&root, whole).ok());
+        let before = whole.and_then(|whole| read_manifest(tree, &root, whole).ok());
         let kept = before.as_ref().map(|(manifest, _)| manifest.generation);
-        for old in generation::list(&root)? {
+        for old in generation::list(tree, &root)? {
             if old != generation && Some(old) != kept {
-                remove(&root, old)?;
+                remove(tree, &root, old)?;
             }
         }
         let older = before.map_or(meta.begin, |(manifest, _)| manifest.meta.begin);
@@ -146,23 +170,24 @@ impl CheckpointWriter {
 }
 
 /// Removes a generation, its manifest first, so that what a crash leaves of it does not look whole.
-fn remove(root: &Path, generation: u64) -> Result<(), StoreError> {
+fn remove(tree: &dyn Tree, root: &Path, generation: u64) -> Result<(), StoreError> {
     let path = generation::path_of(root, generation);
     let manifest = path.join(MANIFEST);
-    if manifest.exists() {
-        std::fs::remove_file(&manifest).map_err(StoreError::io("remove", &manifest))?;
-        files::sync_dir(&path)?;
+    if tree.is_file(&manifest) {
+        tree.remove(&manifest).map_err(StoreError::io("remove", &manifest))?;
+        files::sync_dir(tree, &path)?;
     }
-    files::remove_tree(&path)
+    files::remove_tree(tree, &path)
 }
 
 /// A checkpoint that is whole, open for reading.
 #[derive(Debug)]
 pub struct Checkpoint {
+    tree: Arc<dyn Tree>,
     manifest: Manifest,
     passed_over: Vec<PassedOver>,
     /// `None` only while it is dropped.
-    db: Option<Database>,
+    db: Option<Box<dyn Database>>,
 }
 
 /// What was damaged, so that an older generation was opened.
@@ -188,11 +213,21 @@ pub fn open_latest(root: &Path) -> Result<Option<Checkpoint>, StoreError> {
 /// # Errors
 /// As there.
 pub fn open_latest_in(root: &Path, reading: &Path) -> Result<Option<Checkpoint>, StoreError> {
-    if !root.is_dir() {
+    open_latest_on(Arc::new(FileSystem), root, reading)
+}
+
+/// As [`open_latest_in`], on any [`Tree`].
+pub(crate) fn open_latest_on(
+    tree: Arc<dyn Tree>,
+    root: &Path,
+    reading: &Path,
+) -> Result<Option<Checkpoint>, StoreError> {
+    let on = tree.as_ref();
+    if !on.is_dir(root) {
         return Ok(None);
     }
     let mut passed_over = Vec::new();
-    let current = match std::fs::read(root.join(CURRENT)) {
+    let current = match files::read(on, &root.join(CURRENT)) {
         Ok(text) => {
             let current = parse_current(&text);
             if current.is_none() {
@@ -210,15 +245,15 @@ pub fn open_latest_in(root: &Path, reading: &Path) -> Result<Option<Checkpoint>,
     };
     let mut candidates: Vec<_> =
         current.map(|(generation, crc)| (generation, Some(crc))).into_iter().collect();
-    for generation in generation::list(root)? {
+    for generation in generation::list(on, root)? {
         let is_current = current.is_some_and(|(current, _)| current == generation);
-        if !is_current && generation::path_of(root, generation).join(MANIFEST).exists() {
+        if !is_current && on.is_file(&generation::path_of(root, generation).join(MANIFEST)) {
             candidates.push((generation, None));
         }
     }
     for (generation, crc) in candidates {
-        match open(root, generation, crc, reading) {
-            Ok((manifest, db)) => return Ok(Some(Checkpoint { manifest, passed_over, db: Some(db) })),
+        match open(on, root, generation, crc, reading) {
+            Ok((manifest, db)) => return Ok(Some(Checkpoint { tree, manifest, passed_over, db: Some(db) })),
             // What cannot be read is damaged; this is the copy that cannot be written, whatever it is a copy of.
             Err(error @ (StoreError::Format { .. } | StoreError::Io { .. })) => return Err(error),
             Err(error) => passed_over.push(PassedOver { generation: Some(generation), error }),
@@ -233,47 +268,53 @@ pub fn open_latest_in(root: &Path, reading: &Path) -> Result<Option<Checkpoint>,
 }
 
 /// Reads a manifest; its bytes' sum beside it.
-fn read_manifest(root: &Path, generation: u64) -> Result<(Manifest, u32), StoreError> {
+fn read_manifest(tree: &dyn Tree, root: &Path, generation: u64) -> Result<(Manifest, u32), StoreError> {
     let path = generation::path_of(root, generation).join(MANIFEST);
-    let bytes = std::fs::read(&path)
+    let bytes = files::read(tree, &path)
         .map_err(|error| StoreError::damaged(&path, format!("it cannot be read: {error}")))?;
     Ok((Manifest::decode(&path, generation, &bytes)?, crc32fast::hash(&bytes)))
 }
 
 /// Opens a copy of a generation and decodes all of it once.
 fn open(
+    tree: &dyn Tree,
     root: &Path,
     generation: u64,
     crc: Option<u32>,
     copy: &Path,
-) -> Result<(Manifest, Database), StoreError> {
-    let (manifest, sum) = read_manifest(root, generation)?;
+) -> Result<(Manifest, Box<dyn Database>), StoreError> {
+    let (manifest, sum) = read_manifest(tree, root, generation)?;
     let path = generation::path_of(root, generation);
     if crc.is_some_and(|crc| crc != sum) {
         return Err(StoreError::damaged(&path.join(MANIFEST), "it is not the one that CURRENT names"));
     }
-    files::remove_tree(copy)?;
-    files::copy_checked(&path.join(DATABASE), copy, &manifest.files)?;
-    let db = Database::open(copy)?;
+    files::remove_tree(tree, copy)?;
+    files::copy_checked(tree, &path.join(DATABASE), copy, &manifest.files)?;
+    let db = tree.database(copy)?;
     let mut joiner = Joiner::default();
     for index in 0..manifest.catalog_pieces {
-        read_piece(&manifest, &db, Stream::Catalog, index)?;
+        read_piece(&manifest, db.as_ref(), Stream::Catalog, index)?;
     }
     for index in 0..manifest.counter_pieces {
-        read_counters(&manifest, &db, index, &mut joiner)?;
+        read_counters(&manifest, db.as_ref(), index, &mut joiner)?;
     }
     let pieces = u64::from(manifest.catalog_pieces) + u64::from(manifest.counter_pieces);
     if db.count()? as u64 != pieces || joiner.finish().is_err() {
-        return Err(piece_error(&db, "at the end".into(), PieceError::Missing));
+        return Err(piece_error(db.as_ref(), "at the end".into(), PieceError::Missing));
     }
     Ok((manifest, db))
 }
 
-fn piece_error(db: &Database, key: String, source: PieceError) -> StoreError {
+fn piece_error(db: &dyn Database, key: String, source: PieceError) -> StoreError {
     StoreError::Piece { file: db.path().display().to_string(), key, source }
 }
 
-fn read_piece(manifest: &Manifest, db: &Database, stream: Stream, index: u32) -> Result<Piece, StoreError> {
+fn read_piece(
+    manifest: &Manifest,
+    db: &dyn Database,
+    stream: Stream,
+    index: u32,
+) -> Result<Piece, StoreError> {
     let key = stream.key(index);
     let bytes = db.get(&key)?;
     let decoded = bytes.ok_or(PieceError::Missing).and_then(|b| decode_piece(manifest.generation, index, &b));
@@ -288,7 +329,7 @@ fn read_piece(manifest: &Manifest, db: &Database, stream: Stream, index: u32) ->
 /// Reads a piece of counters and returns the subjects that are complete with it.
 fn read_counters(
     manifest: &Manifest,
-    db: &Database,
+    db: &dyn Database,
     index: u32,
     joiner: &mut Joiner,
 ) -> Result<(Sequence, Vec<SubjectImage>), StoreError> {
@@ -325,7 +366,7 @@ impl Checkpoint {
     pub fn catalog(&self) -> impl Iterator<Item = Result<Vec<u8>, StoreError>> {
         let indexes = 0..self.manifest.catalog_pieces;
         indexes.zip(self.db.iter().cycle()).filter_map(|(index, db)| {
-            match read_piece(&self.manifest, db, Stream::Catalog, index) {
+            match read_piece(&self.manifest, db.as_ref(), Stream::Catalog, index) {
                 Ok(Piece::Catalog(bytes)) => Some(Ok(bytes)),
                 Ok(Piece::Counters { .. }) => None,
                 Err(error) => Some(Err(error)),
@@ -343,7 +384,7 @@ impl Checkpoint {
     ) -> Result<(), E> {
         let mut joiner = Joiner::default();
         for (index, db) in (0..self.manifest.counter_pieces).zip(self.db.iter().cycle()) {
-            let (stamp, subjects) = read_counters(&self.manifest, db, index, &mut joiner)?;
+            let (stamp, subjects) = read_counters(&self.manifest, db.as_ref(), index, &mut joiner)?;
             for subject in subjects {
                 visit(stamp, subject)?;
             }
@@ -358,7 +399,7 @@ impl Drop for Checkpoint {
             let path = db.path().to_owned();
             // The copy has no further use, so neither error matters; the next opening removes what is left.
             let _ = db.close();
-            let _ = files::remove_tree(&path);
+            let _ = files::remove_tree(self.tree.as_ref(), &path);
         }
     }
 }

@@ -9,6 +9,8 @@
 
 use super::error::StoreError;
 use super::piece::PIECE_BYTES_MAX;
+use super::tree::Tree;
+use std::fmt::Debug;
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -26,10 +28,9 @@ pub(super) fn path_of(root: &Path, generation: u64) -> PathBuf {
 }
 
 /// The generations that have a directory, highest first.
-pub(super) fn list(root: &Path) -> Result<Vec<u64>, StoreError> {
+pub(super) fn list(tree: &dyn Tree, root: &Path) -> Result<Vec<u64>, StoreError> {
     let mut generations = Vec::new();
-    for entry in std::fs::read_dir(root).map_err(StoreError::io("list", root))? {
-        let name = entry.map_err(StoreError::io("list", root))?.file_name();
+    for (name, _) in tree.list(root).map_err(StoreError::io("list", root))? {
         let number = name.to_str().filter(|name| name.len() >= 8).and_then(|name| name.parse::<u64>().ok());
         generations.extend(number.filter(|number| path_of(root, *number).ends_with(&name)));
     }
@@ -37,44 +38,58 @@ pub(super) fn list(root: &Path) -> Result<Vec<u64>, StoreError> {
     Ok(generations)
 }
 
-/// An open database.
+/// An open database of a generation: pieces by key.
+pub(crate) trait Database: Send + Sync + Debug {
+    /// Its directory.
+    fn path(&self) -> &Path;
+    /// Puts a piece, of at most [`PIECE_BYTES_MAX`].
+    fn put(&self, key: &str, piece: &[u8]) -> Result<(), StoreError>;
+    /// The piece of that key.
+    fn get(&self, key: &str) -> Result<Option<sled::IVec>, StoreError>;
+    /// How many pieces there are; reads all keys.
+    fn count(&self) -> Result<usize, StoreError>;
+    /// Writes everything out, which does not sync it, and waits until nothing has the files open any more.
+    fn close(self: Box<Self>) -> Result<(), StoreError>;
+}
+
+/// The real thing.
 #[derive(Debug)]
-pub(super) struct Database {
+pub(super) struct Sled {
     path: PathBuf,
     db: sled::Db,
 }
 
-impl Database {
+impl Sled {
     /// Opens, or makes, the database in the directory `path`.
-    pub(super) fn open(path: &Path) -> Result<Database, StoreError> {
+    pub(super) fn open(path: &Path) -> Result<Sled, StoreError> {
         let config = sled::Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(None);
         let db = contained("open", path, || config.open())?;
-        Ok(Database { path: path.to_owned(), db })
+        Ok(Sled { path: path.to_owned(), db })
     }
+}
 
-    pub(super) fn path(&self) -> &Path {
+impl Database for Sled {
+    fn path(&self) -> &Path {
         &self.path
     }
 
-    pub(super) fn put(&self, key: &str, piece: &[u8]) -> Result<(), StoreError> {
+    fn put(&self, key: &str, piece: &[u8]) -> Result<(), StoreError> {
         if piece.len() > PIECE_BYTES_MAX {
             return Err(StoreError::TooLong { len: piece.len(), max: PIECE_BYTES_MAX });
         }
         contained("write to", &self.path, || self.db.insert(key, piece)).map(|_| ())
     }
 
-    pub(super) fn get(&self, key: &str) -> Result<Option<sled::IVec>, StoreError> {
+    fn get(&self, key: &str) -> Result<Option<sled::IVec>, StoreError> {
         contained("read from", &self.path, || self.db.get(key))
     }
 
-    /// How many pieces there are; reads all keys.
-    pub(super) fn count(&self) -> Result<usize, StoreError> {
+    fn count(&self) -> Result<usize, StoreError> {
         contained("count", &self.path, || Ok(self.db.len()))
     }
 
-    /// Writes everything out (sled does not sync it) and waits until nothing has the files open any more.
-    pub(super) fn close(self) -> Result<(), StoreError> {
-        let Database { path, db } = self;
+    fn close(self: Box<Self>) -> Result<(), StoreError> {
+        let Sled { path, db } = *self;
         contained("flush", &path, || db.flush())?;
         contained("close", &path, || {
             drop(db);

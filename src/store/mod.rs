@@ -14,6 +14,9 @@ mod piece;
 pub mod shelf;
 #[cfg(test)]
 mod tests;
+mod tree;
+#[cfg(test)]
+pub(crate) mod tree_memory;
 
 pub use checkpoint::{Checkpoint, CheckpointWriter, Finished, PassedOver, open_latest, open_latest_in};
 pub use error::StoreError;

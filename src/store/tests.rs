@@ -173,6 +173,47 @@ fn an_unfinished_generation_is_ignored_and_removed() {
 }
 
 #[test]
+fn a_copy_of_a_checkpoint_in_the_making_opens_as_the_one_before() {
+    let dir = tempfile::tempdir().unwrap();
+    checkpoint(dir.path(), 1);
+    let content = content(2);
+    let mut writer = CheckpointWriter::create(dir.path(), Some(1)).unwrap();
+    let check = || {
+        let killed = tempfile::tempdir().unwrap();
+        copy(dir.path(), killed.path());
+        assert_eq!(open(killed.path()).unwrap(), Some((1, false)));
+        assert_eq!(checkpoint_beside(killed.path(), 3, Some(1)).generation, 3);
+    };
+    check();
+    for bytes in content.catalog.chunks(3_000) {
+        writer.put_catalog(bytes).unwrap();
+        check();
+    }
+    for (stamp, image) in &content.counters {
+        writer.put_counters(*stamp, std::slice::from_ref(image)).unwrap();
+        check();
+    }
+    // Cut off at any place while it is being synced: what no manifest vouches for is not looked at.
+    for file in all_files(&dir.path().join("00000002")) {
+        let whole = fs::read(&file).unwrap();
+        for len in [0, whole.len() / 2] {
+            let killed = tempfile::tempdir().unwrap();
+            copy(dir.path(), killed.path());
+            let file = killed.path().join(file.strip_prefix(dir.path()).unwrap());
+            fs::write(file, &whole[..len]).unwrap();
+            assert_eq!(open(killed.path()).unwrap(), Some((1, false)));
+        }
+    }
+    // And its database taken away altogether, finished or not.
+    writer.finish(content.meta).unwrap();
+    assert_eq!(open(dir.path()).unwrap(), Some((2, false)));
+    fs::remove_dir_all(dir.path().join("00000002/sled")).unwrap();
+    assert_eq!(open(dir.path()).unwrap(), Some((1, true)));
+    fs::remove_dir_all(dir.path().join("00000001/sled")).unwrap();
+    assert!(matches!(open(dir.path()), Err(StoreError::NoneWhole { .. })));
+}
+
+#[test]
 fn opening_does_not_touch_a_sealed_generation() {
     let dir = tempfile::tempdir().unwrap();
     checkpoint(dir.path(), 1);
