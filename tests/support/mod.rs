@@ -65,6 +65,12 @@ impl Client {
     }
 }
 
+impl Client {
+    pub(crate) fn local_address(&self) -> SocketAddr {
+        self.stream.get_ref().local_addr().unwrap()
+    }
+}
+
 impl<S: Read + Write> Client<S> {
     pub(crate) fn on(stream: S) -> Client<S> {
         Client { stream: BufReader::new(stream) }
@@ -93,12 +99,22 @@ impl<S: Read + Write> Client<S> {
         headers: &[(&str, &str)],
         body: &str,
     ) -> Answer {
+        self.try_request(method, target, headers, body).unwrap()
+    }
+
+    pub(crate) fn try_request(
+        &mut self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> std::io::Result<Answer> {
         let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
         let head = format!(
             "{method} {target} HTTP/1.1\r\nHost: test\r\n{headers}Content-Length: {}\r\n\r\n",
             body.len()
         );
-        self.send([head.as_bytes(), body.as_bytes()].concat().as_slice()).unwrap()
+        self.send([head.as_bytes(), body.as_bytes()].concat().as_slice())
     }
 
     fn send(&mut self, request: &[u8]) -> std::io::Result<Answer> {
