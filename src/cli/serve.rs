@@ -213,7 +213,9 @@ pub(super) fn exit_of(error: &NodeError) -> Exit {
 pub(super) fn exit_of_data_dir(error: &DataDirError) -> Exit {
     match error {
         DataDirError::Locked { .. } => Exit::Locked,
-        DataDirError::Unusable { .. } | DataDirError::Foreign { .. } => Exit::DataDir,
+        DataDirError::Unusable { .. } | DataDirError::Foreign { .. } | DataDirError::Owner { .. } => {
+            Exit::DataDir
+        }
         DataDirError::Format { .. } => Exit::Data,
     }
 }

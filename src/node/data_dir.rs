@@ -12,7 +12,7 @@
 
 use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -49,6 +49,19 @@ pub enum DataDirError {
     Foreign {
         /// The directory.
         path: PathBuf,
+    },
+    /// Another user's node made it: what this one wrote that one could not read.
+    #[error(
+        "data directory {path} belongs to user {owner}, but this process runs as user {us}: start it as that user, or give \
+         the directory and all in it to this one (chown -R)"
+    )]
+    Owner {
+        /// The directory.
+        path: PathBuf,
+        /// Whose FORMAT file it is.
+        owner: u32,
+        /// Who we are.
+        us: u32,
     },
     /// It was written by another version.
     #[error(
@@ -93,6 +106,7 @@ impl DataDir {
         if !is_ours(path).map_err(unusable("list"))? {
             return Err(DataDirError::Foreign { path: path.to_owned() });
         }
+        check_owner(path)?;
         let lock = OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -206,6 +220,19 @@ pub(super) fn check_format(path: &Path) -> Result<bool, DataDirError> {
         Ok(found) if (1..=FORMAT).contains(&found) => Ok(true),
         _ => Err(DataDirError::Format { path: path.to_owned(), found: format!("{:?}", text.trim()) }),
     }
+}
+
+/// Whether a directory that is in use already is ours to go on with. Root could, but would leave files in it that its owner
+/// cannot open.
+fn check_owner(path: &Path) -> Result<(), DataDirError> {
+    let unusable = |source| DataDirError::Unusable { path: path.to_owned(), what: "look at FORMAT", source };
+    let owner = match std::fs::metadata(path.join("FORMAT")) {
+        Ok(format) => format.uid(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(unusable(source)),
+    };
+    let us = rustix::process::geteuid().as_raw();
+    if owner == us { Ok(()) } else { Err(DataDirError::Owner { path: path.to_owned(), owner, us }) }
 }
 
 /// Writes FORMAT beside its place and moves it there: it is whole or absent.
