@@ -211,3 +211,31 @@ fn nothing_is_left_for_later_in_the_sources() {
         found.map(|(at, _)| format!("{}:{}: a note to oneself", source.path, at + 1)).collect()
     });
 }
+
+#[test]
+fn the_table_of_hazards_names_tests_that_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let table = fs::read_to_string(root.join("src/journal/HAZARDS.md")).unwrap();
+    let mut all = sources();
+    for entry in fs::read_dir(root.join("tests")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = fs::read_to_string(&path).unwrap();
+            all.push(Source { path: path.display().to_string(), text });
+        }
+    }
+    let exists = |name: &str| {
+        let function = format!("fn {name}(");
+        name.starts_with("tests/") && root.join(name).is_file()
+            || all.iter().any(|source| source.text.contains(&function))
+    };
+    let rows: Vec<_> = table.lines().filter(|line| line.starts_with("| ")).skip(1).collect();
+    assert!(rows.len() > 15, "the table was not found");
+    for row in rows {
+        let last = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
+        let names: Vec<_> = last.split('`').skip(1).step_by(2).collect();
+        assert!(!names.is_empty(), "no test: {row}");
+        let missing: Vec<_> = names.into_iter().filter(|name| !exists(name)).collect();
+        assert!(missing.is_empty(), "no such test: {missing:?}");
+    }
+}

@@ -40,6 +40,8 @@
 //! - The whole batches at the end that nothing says were synced may be in the page cache only. They are taken, and
 //!   written once more, as one batch to the new segment, and synced, before the journal is open. It supersedes them.
 //! - Segments that hold nothing any more are removed after that, so restarts do not pile up files.
+//!
+//! What could lose or double a count, and which test would fail if it did: `HAZARDS.md`, beside this file.
 
 mod batch;
 pub mod catalog;
