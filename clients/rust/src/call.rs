@@ -257,10 +257,7 @@ impl Subject {
 
     /// Whether the node looks at an id.
     fn takes_id(self) -> bool {
-        matches!(
-            self,
-            Subject::Reserve(_) | Subject::Plain(Operation::Authrep | Operation::Report)
-        )
+        matches!(self, Subject::Reserve(_) | Subject::Plain(Operation::Authrep | Operation::Report))
     }
 
     fn request(self, call: codec::Call<'_>) -> Request<'_> {

@@ -17,6 +17,7 @@ const REMEMBERED: Duration = Duration::from_secs(30 * 60);
 
 /// The answer to a wish to reserve.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "the larger one is the usual one, and is moved once")]
 pub enum Reserved {
     /// Amounts are held, until they are committed or cancelled.
     Held(Reservation),
