@@ -213,7 +213,7 @@ pub fn open_latest(root: &Path) -> Result<Option<Checkpoint>, StoreError> {
 /// # Errors
 /// As there.
 pub fn open_latest_in(root: &Path, reading: &Path) -> Result<Option<Checkpoint>, StoreError> {
-    open_latest_on(Arc::new(FileSystem), root, reading, &[])
+    open_latest_without(root, reading, &[])
 }
 
 /// As [`open_latest_in`], as if the generations in `without` were not there.
@@ -225,11 +225,20 @@ pub fn open_latest_without(
     reading: &Path,
     without: &[u64],
 ) -> Result<Option<Checkpoint>, StoreError> {
-    open_latest_on(Arc::new(FileSystem), root, reading, without)
+    open_on(Arc::new(FileSystem), root, reading, without)
 }
 
-/// As [`open_latest_without`], on any [`Tree`].
+/// As [`open_latest_in`], on any [`Tree`].
+#[cfg(test)]
 pub(crate) fn open_latest_on(
+    tree: Arc<dyn Tree>,
+    root: &Path,
+    reading: &Path,
+) -> Result<Option<Checkpoint>, StoreError> {
+    open_on(tree, root, reading, &[])
+}
+
+fn open_on(
     tree: Arc<dyn Tree>,
     root: &Path,
     reading: &Path,
@@ -288,9 +297,8 @@ pub(super) fn open_generation(
     crc: Option<u32>,
     reading: &Path,
 ) -> Result<Checkpoint, StoreError> {
-    let tree: Arc<dyn Tree> = Arc::new(FileSystem);
-    let (manifest, db) = open(tree.as_ref(), root, generation, crc, reading)?;
-    Ok(Checkpoint { tree, manifest, passed_over: Vec::new(), db: Some(db) })
+    let (manifest, db) = open(&FileSystem, root, generation, crc, reading)?;
+    Ok(Checkpoint { tree: Arc::new(FileSystem), manifest, passed_over: Vec::new(), db: Some(db) })
 }
 
 /// Whether a generation was ever finished.

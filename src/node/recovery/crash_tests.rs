@@ -151,7 +151,7 @@ fn options() -> Options {
 
 fn open(disk: &MemoryDisk) -> Result<(Engine, Option<u64>), RecoveryError> {
     let root = Path::new(ROOT);
-    let checkpoint = open_latest_on(Arc::new(disk.clone()), root, &root.join("reading"), &[])?;
+    let checkpoint = open_latest_on(Arc::new(disk.clone()), root, &root.join("reading"))?;
     let replayed = replay_with(checkpoint, Box::new(disk.at("journal")), options())?;
     let generation = replayed.generation;
     Ok((replayed.finish()?, generation))
