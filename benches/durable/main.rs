@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A server is a process of its own (this program again): an engine with 100,000 applications and both listeners, whose
-//! journal lies below the working directory. The load is another process's threads on the same processors.
+//! journal lies below the target directory. The load is another process's threads on the same processors.
 //!
 //! - *Durable reports*: 64 connections, each with batches of 100 transactions of which each adds 1 to a metric and so to
 //!   its parent; one batch at a time per connection, answered after the sync that has it. *Parsing* is what it takes to
@@ -106,10 +106,10 @@ fn main() {
     }
 }
 
-/// Syncs of one small write after the other on the disk of the working directory, a second.
+/// Syncs of one small write after the other on the disk of the target directory, a second.
 fn syncs_per_s() -> f64 {
     use std::os::unix::fs::FileExt;
-    let file = tempfile::tempfile_in(".").unwrap();
+    let file = tempfile::tempfile_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     file.write_all_at(&[0; 1 << 20], 0).unwrap();
     file.sync_all().unwrap();
     let began = Instant::now();

@@ -134,7 +134,7 @@ fn create(draft: &mut Draft<'_>, applications: usize) -> Result<(), CommandError
 /// Serves until standard input ends. Says where it listens, then, for each line it is given, syncs, the nanoseconds they
 /// took, and bytes written.
 pub(super) fn serve(kind: Kind, applications: usize) {
-    let dir = tempfile::tempdir_in(".").unwrap();
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let counts = Arc::new(Counts::default());
     let inner: Box<dyn Disk> = Box::new(Directory::open(dir.path()).unwrap());
     let disk = Counted { counts: Arc::clone(&counts), drops: kind == Kind::Dropped, inner };

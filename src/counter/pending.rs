@@ -193,9 +193,9 @@ impl Batch {
         // Few requests set anything.
         if effects.iter().any(|effect| is_set(&effect)) {
             open = self.record_kind(open, usage, PendingKind::Set, effects.iter().filter(is_set));
-            if effects.iter().all(|effect| is_set(&effect)) {
-                return open;
-            }
+        }
+        if effects.iter().all(|effect| is_set(&effect)) {
+            return open;
         }
         self.record_kind(open, usage, PendingKind::Add, effects.iter().filter(|effect| !is_set(effect)))
     }

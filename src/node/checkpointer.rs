@@ -132,8 +132,9 @@ impl Shared {
             if self.engine.flush_health().failing {
                 continue;
             }
-            // Neither are ids sealed while a backup is made: it copies their slices.
+            // Nothing is removed, and no ids are sealed, while a backup copies the files.
             let Ok(_still) = self.followed.still.try_lock() else { continue };
+            let needed = &self.followed.needed;
             if needless {
                 if let Err(error) = self.seal_if_due(&mut sealed) {
                     tracing::error!(%error, "ids could not be sealed, will try again");
@@ -141,7 +142,6 @@ impl Shared {
                 }
                 continue;
             }
-            let needed = &self.followed.needed;
             let settle = || {
                 self.seal()?;
                 Ok(self.engine.durable_blocking(self.engine.ticket())?)

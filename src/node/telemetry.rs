@@ -211,6 +211,51 @@ mod tests {
     use crate::journal::{Journal, Options, Sequence};
     use crate::model::draft::{Draft, NewApplication, NewService};
     use crate::model::record::BackendVersion;
+    use crate::model::time::UnixMillis;
+
+    #[test]
+    fn usage_that_stays_in_memory_shows_as_age_and_degrades() {
+        let dir = tempfile::tempdir().unwrap();
+        let nothing = |_, _, _| Ok::<(), std::convert::Infallible>(());
+        let (journal, _) = Journal::open(dir.path(), Options::default(), Sequence(0), nothing).unwrap();
+        let engine = Arc::new(Recovery::default().finish(journal, [1; 16]));
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let handle = recorder.handle();
+        let gauge = |name: &str| -> Option<f64> {
+            let shown = handle.render();
+            shown.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let shutdown = CancellationToken::new();
+        let layers = (Arc::default(), Arc::default());
+        let publishing = publish_every(
+            Duration::from_millis(1),
+            Arc::clone(&engine),
+            handle.clone(),
+            layers,
+            shutdown.clone(),
+        );
+        let mut publishing = std::pin::pin!(publishing);
+        metrics::with_local_recorder(&recorder, || {
+            let mut until = |is_so: &dyn Fn() -> bool| {
+                let began = Instant::now();
+                while !is_so() {
+                    assert!(began.elapsed() < Duration::from_secs(20), "{}", handle.render());
+                    runtime.block_on(async {
+                        let _ = tokio::time::timeout(Duration::from_millis(2), publishing.as_mut()).await;
+                    });
+                }
+            };
+            // Nobody flushes.
+            until(&|| gauge("tollgate_degraded") == Some(1.0));
+            assert!(gauge("tollgate_unflushed_age_seconds").unwrap() > UNFLUSHED_AGE_MAX.as_secs_f64());
+            until(&|| {
+                engine.flush(UnixMillis(0)).unwrap();
+                gauge("tollgate_degraded") == Some(0.0)
+            });
+            shutdown.cancel();
+        });
+    }
 
     #[test]
     fn the_top_is_ranked_anew_each_minute() {
