@@ -200,7 +200,7 @@ impl<S: Read + Write> Binary<S> {
             self.send(&proof(&hello, greeting.secret, &answer.body))?;
             answer = self.receive()?.ok_or_else(ended)?;
         }
-        if answer.status() != Status::OK {
+        if answer.status() != Status::OK || answer.header.operation == Operation::GOAWAY.answer() {
             return Ok(Err(answer));
         }
         let welcome = Welcome::read(&answer.body).unwrap();
