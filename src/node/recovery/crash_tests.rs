@@ -390,7 +390,8 @@ fn campaign(name: &str, test: impl Fn(u64) -> u64) {
         runs += test(seed);
     }
     println!("{name}: {workloads} workloads from seed {first}, {runs} openings, all right");
-    assert!(runs > workloads * 10, "the workloads hardly did anything");
+    // The least of them opens nine files.
+    assert!(runs > workloads * 4, "the workloads hardly did anything");
 }
 
 /// Opens what a power loss left, where the power may fail again on the way, and checks it; the state that is there then.
