@@ -112,12 +112,6 @@ impl Block {
         self.rest.iter().take(FEW).fold(0, |sum, cell| sum ^ cell.slot.0)
     }
 
-    /// Begins to fetch the cells that are not in the place: from here to their use other things are looked up.
-    pub(super) fn fetch(&self) {
-        let slot = |cell: &Cell| cell.slot;
-        std::hint::black_box((self.rest.first().map(slot), self.rest.last().map(slot)));
-    }
-
     /// Sets the cells back to an earlier time: counts of windows that are not open then are dropped.
     pub(super) fn rewind(&mut self, windows: &Windows) {
         let cells = std::iter::once(&mut self.first).chain(&mut self.rest);

@@ -17,9 +17,7 @@ impl<T> ShardLock<T> {
         yield_in_tests();
         guard
     }
-}
 
-impl<T> ShardLock<T> {
     /// As [`ShardLock::lock`], unless somebody else holds it.
     pub(super) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
         yield_in_tests();

@@ -45,7 +45,8 @@
 //!
 //! # Locks
 //! One shard lock at a time; only a step over several subjects ([`Counters::lock_many`]) holds more, which it takes in
-//! ascending order. Nothing else is locked while one is held.
+//! ascending order. Nothing else is locked while one is held. [`Counters::warm`] holds several for as long as it reads a few
+//! cache lines of each, but waits for none: it takes those that are free.
 
 mod block;
 mod facts;

@@ -239,11 +239,6 @@ impl Batch {
         })
     }
 
-    /// Begins to fetch a record, for a little later.
-    pub(super) fn fetch(&self, record: u32) {
-        std::hint::black_box(self.records.get(record as usize).map(|record| record.terms));
-    }
-
     /// Reads a word of a record.
     pub(super) fn touch(&self, record: u32) -> u32 {
         self.records.get(record as usize).map_or(0, |record| record.terms)

@@ -48,8 +48,9 @@
 //! A request that carries an id of its client's choice is counted once, however often it is sent: see [`dedup`].
 //!
 //! # Locks
-//! `sequencer` > `gate` > shards of ids > shard, in this order; a decision takes one shard only, a report the gate and one shard at a time,
-//! several calls together the gate and their shards in ascending order.
+//! `sequencer` > `gate` > shards of ids > shard, in this order; a decision takes one shard only, a report the gate and one
+//! shard at a time, several calls together the gate and their shards in ascending order; a request with ids the gate and
+//! their shards, then as without. Warming ([`Moment::warm`]) waits for no lock.
 //! Nothing waits for the disk while it holds any of them.
 //!
 //! # Time

@@ -10,85 +10,66 @@ use crate::engine::{Handle, Scope, WARM_MAX, Whom};
 use crate::model::id::ServiceId;
 use crate::wire::{Items, Operation, Peek, split};
 
-/// Fewer calls than that are not worth the detour.
+/// Fewer calls than that are not worth the detour: who asks one by one pays nothing for it.
 const LEAST: usize = 3;
+
+/// Requests that were not carried out yet: what is asked, and the body.
+type Calls<'a> = SmallVec<[(Operation, &'a [u8]); WARM_MAX]>;
 
 /// Looks at the first few frames of `input`; returns how many bytes they have.
 pub(super) fn frames(turn: &Turn<'_>, input: &[u8], frame_max: u32) -> usize {
-    let mut ahead = Ahead::new(turn);
+    let mut calls = Calls::new();
     let mut seen = 0;
-    while ahead.has_room() {
+    while calls.len() < WARM_MAX {
         let Ok(Some((header, body))) = split(&input[seen..], frame_max) else { break };
         seen += header.length as usize;
-        ahead.see(header.operation, body);
+        calls.push((header.operation, body));
     }
-    ahead.warm();
+    warm(turn, &calls);
     seen.max(1)
 }
 
 /// Looks at the first [`WARM_MAX`] of `items`.
 pub(super) fn items(turn: &Turn<'_>, items: Items<'_>) {
-    let mut ahead = Ahead::new(turn);
-    items.take(WARM_MAX).for_each(|item| ahead.see(item.operation, item.body));
-    ahead.warm();
+    let calls: Calls<'_> = items.take(WARM_MAX).map(|item| (item.operation, item.body)).collect();
+    warm(turn, &calls);
 }
 
-struct Ahead<'t, 's, 'a> {
-    turn: &'t Turn<'s>,
-    seen: usize,
-    whom: SmallVec<[Whom<'a>; WARM_MAX]>,
-    /// The last service by its text: mostly the next one's, too.
-    last: Option<(&'a str, ServiceId)>,
+fn warm(turn: &Turn<'_>, calls: &[(Operation, &[u8])]) {
+    if calls.len() < LEAST {
+        return;
+    }
+    // The last service by its text: mostly the next one's, too.
+    let mut last = None;
+    let whom: SmallVec<[_; WARM_MAX]> = calls
+        .iter()
+        .filter(|(operation, _)| operation.fits_batch())
+        .filter_map(|(_, body)| whom(turn, &Peek::at(body)?, &mut last))
+        .collect();
+    turn.moment.warm(&whom);
 }
 
-impl<'t, 's, 'a> Ahead<'t, 's, 'a> {
-    fn new(turn: &'t Turn<'s>) -> Self {
-        Ahead { turn, seen: 0, whom: SmallVec::new(), last: None }
+fn whom<'a>(turn: &Turn<'_>, peek: &Peek<'a>, last: &mut Option<(&'a str, ServiceId)>) -> Option<Whom<'a>> {
+    if let Some(handle) = peek.handle {
+        return Some(Whom::Bound(Handle(handle)));
     }
+    let service = match (turn.scope, peek.service) {
+        (Scope::Service(id), _) => id,
+        (_, Some(text)) => service(turn, text, last)?,
+        _ => return None,
+    };
+    match (peek.user_key, peek.app_id) {
+        (Some(text), _) => Some(Whom::UserKey { service, text }),
+        (None, Some(text)) => Some(Whom::AppId { service, text }),
+        (None, None) => None,
+    }
+}
 
-    fn has_room(&self) -> bool {
-        self.seen < WARM_MAX
+fn service<'a>(turn: &Turn<'_>, text: &'a str, last: &mut Option<(&'a str, ServiceId)>) -> Option<ServiceId> {
+    if let Some((_, id)) = last.filter(|(known, _)| *known == text) {
+        return Some(id);
     }
-
-    fn see(&mut self, operation: Operation, body: &'a [u8]) {
-        self.seen += 1;
-        if let Some(peek) = operation.fits_batch().then(|| Peek::at(body)).flatten() {
-            let whom = self.whom(&peek);
-            self.whom.extend(whom);
-        }
-    }
-
-    fn whom(&mut self, peek: &Peek<'a>) -> Option<Whom<'a>> {
-        if let Some(handle) = peek.handle {
-            return Some(Whom::Bound(Handle(handle)));
-        }
-        let service = match (self.turn.scope, peek.service) {
-            (Scope::Service(id), _) => id,
-            (_, Some(text)) => self.service(text)?,
-            _ => return None,
-        };
-        match (peek.user_key, peek.app_id) {
-            (Some(text), _) => Some(Whom::UserKey { service, text }),
-            (None, Some(text)) => Some(Whom::AppId { service, text }),
-            (None, None) => None,
-        }
-    }
-
-    fn service(&mut self, text: &'a str) -> Option<ServiceId> {
-        match self.last {
-            Some((known, id)) if known == text => Some(id),
-            _ => {
-                let turn = self.turn;
-                let id = service_by_text(&turn.server.engine, turn.moment.catalog(), text)?.id;
-                self.last = Some((text, id));
-                Some(id)
-            }
-        }
-    }
-
-    fn warm(self) {
-        if self.whom.len() >= LEAST {
-            self.turn.moment.warm(&self.whom);
-        }
-    }
+    let id = service_by_text(&turn.server.engine, turn.moment.catalog(), text)?.id;
+    *last = Some((text, id));
+    Some(id)
 }
