@@ -12,46 +12,21 @@
     reason = "a bench that cannot go on should stop where it is"
 )]
 
+mod catalog;
+
 use std::hint::black_box;
 use std::time::Instant;
 
+use catalog::{create, key};
 use dashmap::DashMap;
 use tollgate::engine::request::{AuthRequest, Call, Credentials, Usage};
 use tollgate::engine::{Engine, Recovery};
 use tollgate::journal::{Journal, Options, Sequence};
 use tollgate::listener::system_clock;
-use tollgate::model::draft::{CommandError, Draft, NewApplication, NewService};
-use tollgate::model::record::{BackendVersion, Secret};
-use tollgate::model::time::Period;
 
 const APPLICATIONS: usize = 100_000;
 const CALLS: u64 = 1_000_000;
 const ROUNDS: usize = 7;
-
-fn key(number: usize) -> String {
-    format!("user-key-{number:023}")
-}
-
-fn create(draft: &mut Draft<'_>) -> Result<(), CommandError> {
-    let tenant = draft.create_tenant("bench", "provider")?;
-    let backend_version = BackendVersion::UserKey;
-    let new = NewService { tenant, external_id: Some("bench"), name: "bench", backend_version };
-    let service = draft.create_service(&new)?;
-    draft.edit_service(service, |it| it.tokens.push(Secret::new("token")))?;
-    let hits = draft.create_metric(service, "hits", None)?;
-    draft.create_metric(service, "search", Some(hits))?;
-    let plan = draft.create_plan(service, None, "Basic")?;
-    for period in [Period::Minute, Period::Hour, Period::Day] {
-        draft.set_limit(plan, hits, period, 1_000_000_000)?;
-    }
-    for number in 0..APPLICATIONS {
-        let name = format!("app{number}");
-        let new = NewApplication { service, account: None, app_id: &name, name: &name, plan };
-        let id = draft.create_application(&new)?;
-        draft.edit_application(id, |it| it.user_keys.push(Secret::new(&key(number))))?;
-    }
-    Ok(())
-}
 
 /// Nanoseconds per call of `run`, which gets a random number below `APPLICATIONS`.
 fn time(mut run: impl FnMut(usize)) -> f64 {
@@ -93,7 +68,7 @@ fn main() {
     let visit = |at, time, entry| recovery.entry(at, time, &entry);
     let (journal, _) = Journal::open(dir.path(), Options::default(), Sequence(0), visit).unwrap();
     let engine = recovery.finish(journal, [1; 16]);
-    engine.change(create).unwrap();
+    engine.change(|draft| create(draft, APPLICATIONS)).unwrap();
     let keys: Vec<String> = (0..APPLICATIONS).map(key).collect();
     let map: DashMap<String, u64> = keys.iter().cloned().zip(0..).collect();
     let clock = system_clock();

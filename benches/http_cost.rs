@@ -17,23 +17,24 @@
     reason = "a bench that cannot go on should stop where it is"
 )]
 
+mod catalog;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use bytes::Bytes;
-#[global_allocator]
-static A: mimalloc::MiMalloc = mimalloc::MiMalloc;
+use catalog::{create, key};
 use http_body_util::Full;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tollgate::config::{Config, Listeners, Log};
 use tollgate::listener::system_clock;
-use tollgate::model::draft::{CommandError, Draft, NewApplication, NewService};
-use tollgate::model::record::{BackendVersion, Secret};
-use tollgate::model::time::Period;
 use tollgate::node::{self, Node};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const APPLICATIONS: usize = 100_000;
 const CONNECTIONS: usize = 16;
@@ -73,34 +74,9 @@ fn serve_node() {
     };
     let runtime = node::runtime().unwrap();
     let node = runtime.block_on(Node::start(&config, system_clock())).unwrap();
-    node.engine().change(create).unwrap();
+    node.engine().change(|draft| create(draft, APPLICATIONS)).unwrap();
     announce(node.http);
     wait_for_the_end();
-}
-
-fn create(draft: &mut Draft<'_>) -> Result<(), CommandError> {
-    let tenant = draft.create_tenant("bench", "provider")?;
-    let backend_version = BackendVersion::UserKey;
-    let new = NewService { tenant, external_id: Some("bench"), name: "bench", backend_version };
-    let service = draft.create_service(&new)?;
-    draft.edit_service(service, |it| it.tokens.push(Secret::new("token")))?;
-    let hits = draft.create_metric(service, "hits", None)?;
-    draft.create_metric(service, "search", Some(hits))?;
-    let plan = draft.create_plan(service, None, "Basic")?;
-    for period in [Period::Minute, Period::Hour, Period::Day] {
-        draft.set_limit(plan, hits, period, 1_000_000_000)?;
-    }
-    for number in 0..APPLICATIONS {
-        let name = format!("app{number}");
-        let new = NewApplication { service, account: None, app_id: &name, name: &name, plan };
-        let id = draft.create_application(&new)?;
-        draft.edit_application(id, |it| it.user_keys.push(Secret::new(&key(number))))?;
-    }
-    Ok(())
-}
-
-fn key(number: usize) -> String {
-    format!("user-key-{number:023}")
 }
 
 fn serve_bare(answer: String) {

@@ -6,6 +6,7 @@
 //! | Name | What was new |
 //! |---|---|
 //! | `journal-1` | FORMAT 1, segments of version 1, catalog, usage, shelves; with a checkpoint, with a torn tail |
+//! | `journal-2` | segments of version 2: what one flush takes is one batch |
 //!
 //! Whenever a format on disk changes (`src/journal`, `src/store`, FORMAT), the state before the change is kept: with the
 //! release that still writes it,
@@ -30,9 +31,8 @@ use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 use support::Client;
-use tollgate::engine::request::{self as ask, AuthRequest};
+use support::data::reserve;
 use tollgate::listener::Clock;
-use tollgate::model::amount::Effect;
 use tollgate::model::draft::{CommandError, Draft, NewApplication, NewService};
 use tollgate::model::record::{BackendVersion, Secret};
 use tollgate::model::time::{Period, UnixMillis};
@@ -182,7 +182,7 @@ fn build(draft: &mut Draft<'_>) -> Result<(), CommandError> {
 }
 
 /// Leaves a directory with usage of now and of earlier, sets, response codes, perhaps reservations and a checkpoint.
-fn leave(data: &Path, checkpoint: bool, reserve: bool) {
+fn leave(data: &Path, checkpoint: bool, reserved: bool) {
     let bytes = if checkpoint { 1 << 10 } else { u64::MAX };
     let config = tollgate::config::Config { checkpoint_bytes: bytes, ..support::config(data) };
     let runtime = node::runtime().unwrap();
@@ -196,8 +196,8 @@ fn leave(data: &Path, checkpoint: bool, reserve: bool) {
     };
     get(&format!("/transactions/authrep.xml?{}&usage%5Bsearch%5D=3&log%5Bcode%5D=404", call("a")));
     get(&format!("/transactions/authrep.xml?{}&usage%5Bhits%5D=%2377", call("b")));
-    if reserve {
-        hold(&node);
+    if reserved {
+        reserve(&node, "provider-key", "kept", Some("a"), None, UnixMillis(NOW_MS));
     }
     let (began, mut number) = (Instant::now(), 0);
     while checkpoint && !data.join("checkpoints/CURRENT").exists() {
@@ -218,30 +218,6 @@ fn leave(data: &Path, checkpoint: bool, reserve: bool) {
     let answer = Client::connect(node.http).try_post("/transactions.xml", &report).unwrap();
     assert_eq!(answer.status, 202, "{answer:?}");
     runtime.block_on(node.stop()).unwrap();
-}
-
-fn hold(node: &Node) {
-    let credentials = ask::Credentials {
-        provider_key: Some("provider-key"),
-        service_id: Some("kept"),
-        ..ask::Credentials::default()
-    };
-    let request = AuthRequest {
-        call: ask::Call::Reserve { ttl_s: 3600 },
-        oauth: false,
-        credentials,
-        app_id: Some("a"),
-        user_key: None,
-        app_key: None,
-        referrer: None,
-        redirect: None,
-        usage: ask::Usage::Amounts(&[("search", Effect::Add(7))]),
-        log_code: None,
-        flat_usage: false,
-        no_body: false,
-    };
-    let reserved = node.engine().authorize(&request, UnixMillis(NOW_MS), |answer| answer.reservation);
-    assert!(reserved.unwrap().is_some());
 }
 
 /// A write that was not finished, after the last group of the last segment.

@@ -3,21 +3,19 @@
 
 mod support;
 
-use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{SocketAddr, UnixDatagram, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc;
 use std::time::{Duration, SystemTime};
 
 use support::Client;
+use support::data::{contents, reserve};
 use support::process::{Process, tollgate};
-use tollgate::engine::request::{self as ask, AuthRequest};
 use tollgate::listener::system_clock;
-use tollgate::model::amount::Effect;
 use tollgate::model::draft::{Draft, NewApplication, NewService};
 use tollgate::model::record::{BackendVersion, Secret};
 use tollgate::model::time::Period;
@@ -110,46 +108,11 @@ fn prepare(dir: &Path) {
     let call = format!("service_token={token}&service_id=looked-at&user_key={user_key}&usage%5Bsearch%5D=3");
     let answer = Client::connect(node.http).get(&format!("/transactions/authrep.xml?{call}"));
     assert_eq!(answer.status, 200, "{answer:?}");
-    let request = AuthRequest {
-        call: ask::Call::Reserve { ttl_s: 3600 },
-        oauth: false,
-        credentials: ask::Credentials { provider_key: Some(provider_key), ..Default::default() },
-        app_id: None,
-        user_key: Some(user_key),
-        app_key: None,
-        referrer: None,
-        redirect: None,
-        usage: ask::Usage::Amounts(&[("search", Effect::Add(7))]),
-        log_code: None,
-        flat_usage: false,
-        no_body: false,
-    };
-    let credentials = ask::Credentials { service_id: Some("looked-at"), ..request.credentials };
-    let request = AuthRequest { credentials, ..request };
-    let reserved = node.engine().authorize(&request, system_clock()(), |answer| answer.reservation);
-    assert!(reserved.unwrap().is_some());
+    reserve(&node, provider_key, "looked-at", None, Some(user_key), system_clock()());
     runtime.block_on(node.stop()).unwrap();
 }
 
 /// Every file below `dir` with its bytes, and when it and its folder were last changed.
-fn contents(dir: &Path) -> BTreeMap<PathBuf, (SystemTime, Vec<u8>)> {
-    let mut found = BTreeMap::new();
-    let mut folders = vec![dir.to_owned()];
-    while let Some(folder) = folders.pop() {
-        found.insert(folder.clone(), (std::fs::metadata(&folder).unwrap().modified().unwrap(), Vec::new()));
-        for entry in std::fs::read_dir(&folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                let changed = std::fs::metadata(&path).unwrap().modified().unwrap();
-                found.insert(path.clone(), (changed, std::fs::read(&path).unwrap()));
-            }
-        }
-    }
-    found
-}
-
 fn without_secrets(text: &str) {
     for secret in SECRETS {
         assert!(!text.contains(secret), "{secret} is in:\n{text}");

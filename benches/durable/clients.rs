@@ -10,7 +10,8 @@ use tollgate::wire::{Flags, Frame, HEADER_LEN, Operation, put_batch, split};
 
 use super::Shape;
 use super::binary::{Binary, Greeting, by_handle, by_key};
-use super::server::{Kind, key};
+use super::catalog::key;
+use super::server::Kind;
 
 /// Different requests of each connection.
 const REQUESTS: usize = 64;

@@ -25,14 +25,17 @@
 
 #[path = "../../tests/support/binary.rs"]
 mod binary;
+#[path = "../catalog/mod.rs"]
+mod catalog;
 mod clients;
 mod server;
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use catalog::key;
 use clients::{Round, Server, batch, form};
-use server::{Kind, key};
+use server::Kind;
 use tollgate::http::form::{Form, Value};
 use tollgate::wire::{Call, HEADER_LEN, Items};
 

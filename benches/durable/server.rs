@@ -12,11 +12,10 @@ use tollgate::http::{self, Dialect, Health, Routes};
 use tollgate::journal::{Directory, Disk, DiskFile, Journal, Options, Sequence};
 use tollgate::listener::guesses::Guesses;
 use tollgate::listener::{Limits, system_clock};
-use tollgate::model::draft::{CommandError, Draft, NewApplication, NewService};
-use tollgate::model::record::{BackendVersion, Secret};
-use tollgate::model::time::Period;
 use tollgate::node;
 use tollgate::tcp::{self, Secrets};
+
+use super::catalog::create;
 
 /// Where the journal goes.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -104,31 +103,6 @@ impl DiskFile for Counted<dyn DiskFile> {
         self.counts.sync_ns.fetch_add(began.elapsed().as_nanos() as u64, Relaxed);
         Ok(())
     }
-}
-
-pub(super) fn key(number: usize) -> String {
-    format!("user-key-{number:012}")
-}
-
-fn create(draft: &mut Draft<'_>, applications: usize) -> Result<(), CommandError> {
-    let tenant = draft.create_tenant("bench", "provider")?;
-    let backend_version = BackendVersion::UserKey;
-    let new = NewService { tenant, external_id: Some("bench"), name: "bench", backend_version };
-    let service = draft.create_service(&new)?;
-    draft.edit_service(service, |it| it.tokens.push(Secret::new("token")))?;
-    let hits = draft.create_metric(service, "hits", None)?;
-    draft.create_metric(service, "search", Some(hits))?;
-    let plan = draft.create_plan(service, None, "Basic")?;
-    for period in [Period::Minute, Period::Hour, Period::Day] {
-        draft.set_limit(plan, hits, period, 1 << 40)?;
-    }
-    for number in 0..applications {
-        let name = format!("app{number}");
-        let new = NewApplication { service, account: None, app_id: &name, name: &name, plan };
-        let id = draft.create_application(&new)?;
-        draft.edit_application(id, |it| it.user_keys.push(Secret::new(&key(number))))?;
-    }
-    Ok(())
 }
 
 /// Serves until standard input ends. Says where it listens, then, for each line it is given, syncs, the nanoseconds they

@@ -3,7 +3,7 @@
 use crate::model::amount::Effect;
 use crate::model::id::{ApplicationId, MetricSlot};
 use crate::model::reservation::ReservationId;
-use crate::model::time::{Minute, Period, UnixMillis};
+use crate::model::time::{Minute, Period, UnixMillis, Windows};
 
 /// One subject's counters at one moment.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -63,6 +63,15 @@ pub struct CellImage {
     pub minute: Minute,
     /// The counts, by [`Period`] number.
     pub counts: [u64; Period::COUNT],
+}
+
+impl CellImage {
+    /// What the window of `period` that is open at that time has counted. A count belongs to the window of the cell's
+    /// minute; in a later one nothing was counted yet.
+    #[must_use]
+    pub fn count(&self, period: Period, windows: &Windows) -> u64 {
+        if windows.contains_past(period, self.minute) { self.counts[period as usize] } else { 0 }
+    }
 }
 
 /// Usage dated after the engine's clock.

@@ -1,7 +1,7 @@
 //! `POST /transactions.xml`: count what already happened.
 //!
-//! The answer comes when the usage is on disk, unless less was asked for. A transaction that is wrong drops the whole report, but the
-//! caller is answered 202 all the same, as the original does: it finds such errors only later.
+//! The answer comes when the usage is on disk, unless less was asked for. A transaction that is wrong drops the whole
+//! report, but the caller is answered 202 all the same, as the original does: it finds such errors only later.
 
 use bytes::Bytes;
 use hyper::StatusCode;

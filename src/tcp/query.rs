@@ -30,10 +30,7 @@ pub(super) fn query(turn: &mut Turn<'_>, call: &Call<'_>, out: &mut Vec<u8>) -> 
     let image = turn.server.engine.counters_of(id, turn.wall);
     let counts = |slot| {
         let cell = image.iter().flat_map(|image| &image.cells).find(|cell| cell.slot == slot);
-        Period::ALL.map(|period| {
-            let open = cell.filter(|cell| windows.contains_past(period, cell.minute));
-            open.map_or(0, |cell| cell.counts[period as usize])
-        })
+        Period::ALL.map(|period| cell.map_or(0, |cell| cell.count(period, &windows)))
     };
     let limits = plan.limits.iter().filter(|limit| metrics.iter().any(|metric| metric.slot == limit.slot));
     let limit_row = |limit: &crate::model::record::Limit| LimitRow {

@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::support::Client;
+use crate::support::data::contents;
 use crate::support::process::{Process, tollgate};
-use crate::world::{call, contents, group_edges, hits, prepare, run, run_json, segments, serve};
+use crate::world::{call, group_edges, hits, prepare, run, run_json, segments, serve};
 
 fn backup(data: &Path, to: &Path) -> (i32, String, String) {
     run(&["backup", to.to_str().unwrap(), "--data-dir", data.to_str().unwrap()])

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use crate::support::Client;
+use crate::support::data::{contents, flip_a_bit};
 use crate::support::process::Process;
-use crate::world::{call, contents, group_edges, hits, prepare, run, run_json, segments, serve};
+use crate::world::{call, group_edges, hits, prepare, run, run_json, segments, serve};
 
 fn verify(data: &Path) -> (i32, serde_json::Value) {
     run_json(&["verify", "--json", "--data-dir", data.to_str().unwrap()])
@@ -147,11 +148,7 @@ fn a_damaged_checkpoint_is_dropped_if_the_journal_reaches_back() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     prepare(&data, 2);
-    let db = data.join("checkpoints/00000002/sled/db");
-    let mut bytes = std::fs::read(&db).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    std::fs::write(&db, &bytes).unwrap();
+    flip_a_bit(&data.join("checkpoints/00000002/sled/db"));
     let (code, text, _) = repair(&data, &["--drop-checkpoint", "2"]);
     assert!(
         code == 0 && text.contains("Checkpoint 2 would go") && text.contains("from checkpoint 1"),

@@ -5,8 +5,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::support::Client;
+use crate::support::data::{contents, flip_a_bit};
 use crate::support::process::{Process, tollgate};
-use crate::world::{call, contents, group_edges, prepare, run, run_json, segments, serve};
+use crate::world::{call, group_edges, prepare, run, run_json, segments, serve};
 
 fn verify(data: &Path) -> (i32, serde_json::Value) {
     run_json(&["verify", "--json", "--data-dir", data.to_str().unwrap()])
@@ -113,11 +114,7 @@ fn a_damaged_checkpoint_is_named_and_the_state_comes_from_an_older_one() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     prepare(&data, 2);
-    let db = data.join("checkpoints/00000002/sled/db");
-    let mut bytes = std::fs::read(&db).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    std::fs::write(&db, &bytes).unwrap();
+    flip_a_bit(&data.join("checkpoints/00000002/sled/db"));
     let (code, found) = verify(&data);
     assert_eq!((code, found["problems"].as_array().unwrap().len()), (7, 1), "{found}");
     assert_eq!(found["problems"][0]["file"], "checkpoints/00000002");

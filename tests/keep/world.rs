@@ -1,15 +1,13 @@
 //! A data directory with something of everything in it, and what is done to it.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
+use crate::support::data::{contents, reserve};
 use crate::support::process::tollgate;
 use crate::support::{self, Client};
-use tollgate::engine::request::{self as ask, AuthRequest};
 use tollgate::listener::system_clock;
-use tollgate::model::amount::Effect;
 use tollgate::model::draft::{Draft, NewApplication, NewService};
 use tollgate::model::record::{BackendVersion, Secret};
 use tollgate::model::time::Period;
@@ -72,7 +70,7 @@ pub(crate) fn prepare(dir: &Path, checkpoints: u64) {
         let answer = client.get(&format!("/transactions/authrep.xml?{}", call("a", "usage%5Bsearch%5D=2")));
         assert_eq!(answer.status, 200, "{answer:?}");
     }
-    reserve(&node);
+    reserve(&node, PROVIDER_KEY, SERVICE, Some("a"), None, system_clock()());
     let mut number = 0;
     // A group each.
     while number < 6 {
@@ -99,30 +97,6 @@ pub(crate) fn change(
 ) {
     let ((), ticket) = node.engine().change(build).unwrap();
     node.engine().durable_blocking(ticket).unwrap();
-}
-
-fn reserve(node: &Node) {
-    let credentials = ask::Credentials {
-        provider_key: Some(PROVIDER_KEY),
-        service_id: Some(SERVICE),
-        ..ask::Credentials::default()
-    };
-    let request = AuthRequest {
-        call: ask::Call::Reserve { ttl_s: 3600 },
-        oauth: false,
-        credentials,
-        app_id: Some("a"),
-        user_key: None,
-        app_key: None,
-        referrer: None,
-        redirect: None,
-        usage: ask::Usage::Amounts(&[("search", Effect::Add(7))]),
-        log_code: None,
-        flat_usage: false,
-        no_body: false,
-    };
-    let reserved = node.engine().authorize(&request, system_clock()(), |answer| answer.reservation);
-    assert!(reserved.unwrap().is_some());
 }
 
 fn newest_checkpoint(dir: &Path) -> u64 {
@@ -161,23 +135,4 @@ pub(crate) fn group_edges(bytes: &[u8]) -> Vec<usize> {
             _ => return edges,
         }
     }
-}
-
-/// Every file below `dir` with its bytes, and when it and its folder were last changed.
-pub(crate) fn contents(dir: &Path) -> BTreeMap<PathBuf, (SystemTime, Vec<u8>)> {
-    let mut found = BTreeMap::new();
-    let mut folders = vec![dir.to_owned()];
-    while let Some(folder) = folders.pop() {
-        found.insert(folder.clone(), (std::fs::metadata(&folder).unwrap().modified().unwrap(), Vec::new()));
-        for entry in std::fs::read_dir(&folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                let changed = std::fs::metadata(&path).unwrap().modified().unwrap();
-                found.insert(path.clone(), (changed, std::fs::read(&path).unwrap_or_default()));
-            }
-        }
-    }
-    found
 }

@@ -1,6 +1,7 @@
 //! What integration tests share: a node of their own, and a bare HTTP client that shows exact bytes.
 #![allow(dead_code)] // Each test binary uses its part.
 
+pub(crate) mod data;
 pub(crate) mod process;
 
 use std::io::{BufRead, BufReader, Read, Write};

@@ -320,8 +320,7 @@ impl Run {
             assert_eq!(image.reserved(slot, self.now), self.model.held(slot, self.now), "held of {slot:?}");
             for period in Period::ALL {
                 let cell = image.cells.iter().find(|cell| cell.slot == slot);
-                let cell = cell.filter(|cell| windows.contains_past(period, cell.minute));
-                let count = cell.map_or(0, |cell| cell.counts[period as usize]);
+                let count = cell.map_or(0, |cell| cell.count(period, &windows));
                 assert_eq!(count, self.model.count(slot, period, self.now), "{slot:?} {period:?}");
             }
         }

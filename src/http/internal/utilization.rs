@@ -24,12 +24,11 @@ pub(super) fn answer(api: &Api, call: &Call, service: &str, id: &str) -> Outcome
     let shown = |limit: &Limit| -> Option<Value> {
         let metric = service.metrics.get(limit.slot)?;
         let cell = cells.iter().find(|cell| cell.slot == limit.slot);
-        let open = cell.filter(|cell| windows.contains_past(limit.period, cell.minute));
         Some(json!({
             "period": limit.period.name(),
             "metric_name": metric.name,
             "max_value": limit.max,
-            "current_value": open.map_or(0, |cell| cell.counts[limit.period as usize]),
+            "current_value": cell.map_or(0, |cell| cell.count(limit.period, &windows)),
         }))
     };
     let utilization: Vec<_> = records.plan_of(application.plan)?.limits.iter().filter_map(shown).collect();

@@ -193,9 +193,7 @@ fn line(catalog: &Catalog, application: &Application, image: &SubjectImage, now:
 
 fn counts_of(cell: &CellImage, windows: &Windows) -> WindowCounts {
     let count = |period: Period| {
-        // A count belongs to the window of the cell's minute; in a later one nothing was counted yet.
-        let value = if windows.contains_past(period, cell.minute) { cell.counts[period as usize] } else { 0 };
-        Some(WindowCount { start_s: windows.start(period).secs(), value })
+        Some(WindowCount { start_s: windows.start(period).secs(), value: cell.count(period, windows) })
     };
     WindowCounts {
         minute: count(Period::Minute),

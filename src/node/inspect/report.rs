@@ -412,10 +412,7 @@ fn slot_text(slot: MetricSlot) -> String {
 }
 
 fn counter_row(metric: String, cell: &CellImage, windows: &Windows) -> CounterRow {
-    // A count belongs to the window of the cell's minute; in a later one nothing was counted yet.
-    let count = |period: Period| {
-        if windows.contains_past(period, cell.minute) { cell.counts[period as usize] } else { 0 }
-    };
+    let count = |period: Period| cell.count(period, windows);
     CounterRow {
         metric,
         reserved: 0,
