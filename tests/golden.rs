@@ -4,6 +4,7 @@
 
 use serde_json::{Map, Value, json};
 use tollgate::model::amount::Effect;
+use tollgate::model::idempotency::RequestId;
 use tollgate::wire::{
     BatchAnswer, Bound, Call, Challenge, Decision, FRAME_MAX_DEFAULT, Failure, Fields, Flags, Frame, Goodbye,
     HEADER_LEN, Header, Hello, Item, Items, LimitRow, Operation, Outcome, Pong, Proof, QueryAnswer, Receipt,
@@ -119,7 +120,12 @@ fn call_fields(call: &Call<'_>) -> Vec<Value> {
     text("LOG_CODE", call.log_code);
     text("REDIRECT_URI", call.redirect_uri);
     text("REDIRECT_URL", call.redirect_url);
-    fields.extend(call.idempotency.map(|id| json!({ "tag": "IDEMPOTENCY", "value": { "hex": hex(id) } })));
+    fields.extend(call.id.map(|id| match id {
+        RequestId::Key(id) => json!({ "tag": "IDEMPOTENCY", "value": { "hex": hex(id) } }),
+        RequestId::Numbered { producer, sequence } => {
+            json!({ "tag": "PRODUCER", "value": { "sequence": sequence, "hex": hex(producer) } })
+        }
+    }));
     fields.extend(call.metrics.iter().map(|name| json!({ "tag": "METRIC", "value": name })));
     fields
 }

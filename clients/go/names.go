@@ -26,6 +26,7 @@ const (
 	StatusTTLInvalid          = wire.StatusTTLInvalid
 	StatusNotDone             = wire.StatusNotDone
 	StatusIdempotencyConflict = wire.StatusIdempotencyConflict
+	StatusSequenceTooOld      = wire.StatusSequenceTooOld
 	StatusProofInvalid        = wire.StatusProofInvalid
 	StatusMethodNotAllowed    = wire.StatusMethodNotAllowed
 	StatusWait                = wire.StatusWait

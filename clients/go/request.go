@@ -62,8 +62,8 @@ func (c *Client) request(op wire.Op, call *Call) *request {
 	}
 	switch op {
 	case wire.OpAuthrep, wire.OpReserve, wire.OpReport:
-		r.again = call.ID != ""
-		r.call.Idempotency = call.ID
+		r.again = call.ID != "" || call.Producer != ""
+		r.call.Idempotency, r.call.Producer, r.call.Sequence = call.ID, call.Producer, call.Sequence
 	}
 	if !call.Time.IsZero() {
 		r.call.Timestamp, r.call.HasTime = call.Time.Unix(), true
@@ -116,6 +116,7 @@ func (r *request) on(cn *conn) *wire.Call {
 		Handle: bound.handle, Rows: rows, Referrer: r.call.Referrer, Timestamp: r.call.Timestamp,
 		HasTime: r.call.HasTime, LogCode: r.call.LogCode, Metrics: r.call.Metrics,
 		TTL: r.call.TTL, Reservation: r.call.Reservation, Idempotency: r.call.Idempotency,
+		Producer: r.call.Producer, Sequence: r.call.Sequence,
 	}
 }
 

@@ -58,6 +58,12 @@ type Call struct {
 	// often it is sent, so it is sent again if its answer is lost. Authrep, Reserve and Report; not with BatchOptions.All.
 	ID string
 
+	// Producer and Sequence do the same as ID for who numbers its calls, from 1: the producer's name has 1 to 64 bytes. The node
+	// remembers the 64 numbers up to the highest that it counted, so at most 64 calls of a producer may be under way at
+	// once; one below is refused with StatusSequenceTooOld. Who does not keep the last number takes a new name at each start.
+	Producer string
+	Sequence uint64
+
 	// OAuth says that the call is one of an OAuth client, whose redirection may be given. Authorize and Authrep only.
 	OAuth       bool
 	RedirectURI string

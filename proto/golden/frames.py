@@ -170,6 +170,16 @@ def calls():
         "authrep with an idempotency id",
         request("AUTHREP", 18, fields=[("IDEMPOTENCY", {"hex": "00ff01"})], handle=HANDLE, rows=[adds(3, 1)]),
     )
+    client(
+        "authrep with a producer's number",
+        request(
+            "AUTHREP",
+            18,
+            fields=[("PRODUCER", {"sequence": 70_000, "hex": "00ff01"})],
+            handle=HANDLE,
+            rows=[adds(3, 1)],
+        ),
+    )
     for operation, flags in [
         ("AUTHORIZE", ["FLAT", "LIMITS"]),
         ("AUTHREP", ["FLAT"]),

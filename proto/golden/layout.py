@@ -24,7 +24,7 @@ STATUSES = {
     "METRIC_INVALID": 0x0207, "USAGE_VALUE_INVALID": 0x0208, "TIMESTAMP_TOO_OLD": 0x0209,
     "TIMESTAMP_TOO_NEW": 0x020A, "NOT_VALID_DATA": 0x020B, "RESERVATION_UNKNOWN": 0x020C,
     "TOO_MANY_RESERVATIONS": 0x020D, "TTL_INVALID": 0x020E, "NOT_DONE": 0x020F,
-    "IDEMPOTENCY_CONFLICT": 0x0210,
+    "IDEMPOTENCY_CONFLICT": 0x0210, "SEQUENCE_TOO_OLD": 0x0211,
     "PROOF_INVALID": 0x0301, "METHOD_NOT_ALLOWED": 0x0302, "WAIT": 0x0303,
     "OVERLOADED": 0x0401, "DRAINING": 0x0402, "STORAGE_UNAVAILABLE": 0x0403, "TOO_MUCH_FUTURE_USAGE": 0x0404,
     "INTERNAL": 0x0405, "NOT_DURABLE": 0x0406, "IDEMPOTENCY_FULL": 0x0407,
@@ -32,7 +32,7 @@ STATUSES = {
 TAGS = {
     "SERVICE": 1, "USER_KEY": 2, "APP_ID": 3, "APP_KEY": 4, "REFERRER": 5, "USAGE": 6, "TIMESTAMP": 7, "LOG_CODE": 8,
     "IDEMPOTENCY": 0x8009, "REDIRECT_URI": 10, "REDIRECT_URL": 11, "METRIC": 12, "CLIENT": 13, "MESSAGE": 64,
-    "LIMIT": 65, "NODE": 66,
+    "LIMIT": 65, "NODE": 66, "PRODUCER": 0x800E,
 }  # fmt: skip
 
 # What a number in a fixed part or row is called in a meaning; bits are lists of names.
@@ -52,7 +52,7 @@ BITS = {
     "decision": {"COUNTED": 1, "SHADOW": 2, "LIMIT": 4, "BEHIND": 8},
     "receipt": {"ON_DISK": 1, "BEHIND": 8},
     "limit": {"SHADOW": 1},
-    "features": {"DURABLE": 1, "IDEMPOTENCY": 2, "RESERVE": 4, "ALL": 8},
+    "features": {"DURABLE": 1, "IDEMPOTENCY": 2, "RESERVE": 4, "ALL": 8, "PRODUCER": 16},
 }
 
 # Fixed parts without their length: "name:type", zero for "-". What is counted ("rows" and so on) is not in a meaning.
@@ -163,6 +163,8 @@ def field(values):
         body = value.encode().hex()
     elif isinstance(value, int):
         body = struct.pack("<q", value).hex()
+    elif "sequence" in value:
+        body = number(value["sequence"], "Q") + value["hex"]
     elif "hex" in value:
         body = value["hex"]
     elif "period" in value:

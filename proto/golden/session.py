@@ -279,6 +279,21 @@ def repetitions():
     )
     query("each was counted once", 2, "search", [counts(SEARCH, 3 + 5 + 1)], 1)
 
+    def numbered(operation, sequence, amount, **more):
+        producer = ("PRODUCER", {"sequence": sequence, "hex": "70ff"})
+        return by_key(operation, 2, usage("search", amount), producer, flags=["FLAT"], **more)
+
+    ask("a producer's number", numbered("AUTHREP", 100, 1), free("AUTHREP"))
+    ask("the same number again", numbered("AUTHREP", 100, 1), again(free("AUTHREP")))
+    ask("another call under the number", numbered("AUTHREP", 100, 2), other)
+    ask("a number before it", numbered("REPORT", 37, 2), receipt("REPORT"))
+    ask("the same report by number", numbered("REPORT", 37, 2), again(receipt("REPORT")))
+    ask("a number that is too old", numbered("REPORT", 36, 4), refused("REPORT", "SEQUENCE_TOO_OLD"))
+    both = by_key("AUTHREP", 2, ("IDEMPOTENCY", {"hex": "05"}), ("PRODUCER", {"sequence": 9, "hex": "70"}))
+    ask("an id and a number", both, refused("AUTHREP", "MALFORMED"))
+    ask("a number in a check", numbered("CHECK", 101, 1), refused("CHECK", "NOT_SUPPORTED"))
+    query("numbers were counted once", 2, "search", [counts(SEARCH, 3 + 5 + 1 + 1 + 2)], 1)
+
 
 def batches():
     def batch(name, items, answers, flags=(), done=True):

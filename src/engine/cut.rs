@@ -1,6 +1,7 @@
 //! Cutting: from what the counters have pending to journal entries, in an order that replays to the same state.
 
 use super::Engine;
+use super::dedup::Accepted;
 use super::handle::Passes;
 use crate::counter::{Batch, Counters, Note, PendingKind, PendingUsage, SHARDS};
 use crate::journal::Sequence;
@@ -44,7 +45,7 @@ impl Gate {
 pub(super) struct Cut {
     batches: Vec<Batch>,
     /// Ids of what is in them.
-    ids: Vec<Known>,
+    ids: Accepted,
     /// The number of this cut.
     pub(super) number: u64,
 }
@@ -154,7 +155,8 @@ impl Engine {
             }
         }
         self.append_reservations(cut);
-        self.append_ids(&cut.ids);
+        self.append_ids(&cut.ids.ids);
+        self.append_windows(&cut.ids.producers);
         let traffic = cut.batches.iter().flat_map(Batch::traffic);
         self.append_told(Kind::Traffic, traffic, |part, out| encode_traffic(part.iter().copied(), out));
         let reached = cut.batches.iter().flat_map(Batch::reached);

@@ -22,7 +22,8 @@ use crate::journal::{Journal, Sequence};
 use crate::model::amount::Effect;
 use crate::model::catalog::{Catalog, Change};
 use crate::model::id::{ApplicationId, MetricSlot, Subject};
-use crate::model::idempotency::Known;
+use crate::model::idempotency::{IdKey, Known};
+use crate::model::producer::Window;
 use crate::model::time::{Minute, UnixMillis};
 
 /// Why what the disk holds cannot be put together again.
@@ -56,6 +57,8 @@ pub struct Recovery {
     ids: Ids,
     /// Ids of the journal, of which the past may have some.
     replayed: Vec<(Sequence, Vec<Known>)>,
+    /// What the journal has of producers.
+    producers: HashMap<IdKey, Window>,
     /// Up to where the checkpoint's counters of a subject go, by application.
     stamps: HashMap<ApplicationId, Sequence>,
     now: UnixMillis,
@@ -69,6 +72,7 @@ impl Default for Recovery {
             counters: Counters::default(),
             ids: Ids::default(),
             replayed: Vec::new(),
+            producers: HashMap::new(),
             stamps: HashMap::new(),
             now: UnixMillis(0),
         }
@@ -159,6 +163,10 @@ impl Recovery {
                 self.replayed.push((at, all.ids.clone()));
                 Ok(())
             }
+            Entry::Producers(all) => {
+                self.producers(&all.windows);
+                Ok(())
+            }
             Entry::Reservation(all) => all.items.iter().try_for_each(|item| self.reservation(at, item)),
         }
     }
@@ -185,6 +193,9 @@ impl Recovery {
         for (at, known) in self.replayed.iter().flat_map(|(at, all)| all.iter().map(move |it| (*at, it))) {
             self.ids.replay(at, known, self.now);
         }
+        for (key, window) in &self.producers {
+            self.ids.replay_producer(*key, window, self.now);
+        }
         Engine {
             directory,
             counters: self.counters,
@@ -196,6 +207,12 @@ impl Recovery {
             clock: AtomicU64::new(self.now.0),
             publishing: AtomicU64::new(0),
             catalog: ArcSwap::from_pointee(catalog),
+        }
+    }
+
+    fn producers(&mut self, windows: &[(IdKey, Window)]) {
+        for (key, window) in windows {
+            self.producers.entry(*key).and_modify(|it| it.join(window)).or_insert_with(|| window.clone());
         }
     }
 

@@ -7,6 +7,7 @@ use crate::model::amount::Effect;
 use crate::model::catalog::Catalog;
 use crate::model::decision::{Denial, Refusal};
 use crate::model::id::{ApplicationId, ServiceId};
+use crate::model::idempotency::RequestId;
 use crate::model::promise::Terms;
 use crate::model::record::{Application, Limit, Plan, Secret, Service};
 use crate::model::reservation::ReservationId;
@@ -271,7 +272,7 @@ pub struct ReportRequest<'a> {
 #[derive(Clone, Copy, Default, Debug)]
 pub struct ReportIds<'a> {
     /// Of the whole report.
-    pub request: Option<&'a [u8]>,
+    pub request: Option<RequestId<'a>>,
     /// Of each transaction, in their order; what is missing has none.
     pub transactions: &'a [Option<&'a [u8]>],
 }

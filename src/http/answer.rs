@@ -80,8 +80,8 @@ pub(super) fn refused(refusal: &Refusal<'_>, no_body: bool) -> Response {
     let retry_after = match refusal {
         // Waiting usage is counted when its time has come; minutes, not seconds, make room.
         Refusal::TooMuchFutureUsage => "60",
-        // Ids are forgotten by the hour at best.
-        Refusal::IdempotencyFull => "60",
+        // Ids are forgotten by the hour at best, and producers one by one.
+        Refusal::IdempotencyFull | Refusal::ProducersFull => "60",
         Refusal::StorageUnavailable => "1",
         _ => return response,
     };
@@ -184,8 +184,10 @@ fn status_of(refusal: &Refusal<'_>) -> StatusCode {
         // These two are found after a report was accepted; whoever does answer with one blames the request.
         | Refusal::TimestampTooOld
         | Refusal::TimestampTooNew => StatusCode::BAD_REQUEST,
-        Refusal::TooMuchFutureUsage | Refusal::StorageUnavailable | Refusal::IdempotencyFull => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
+        Refusal::SequenceTooOld { .. } => StatusCode::CONFLICT,
+        Refusal::TooMuchFutureUsage
+        | Refusal::StorageUnavailable
+        | Refusal::IdempotencyFull
+        | Refusal::ProducersFull => StatusCode::SERVICE_UNAVAILABLE,
     }
 }

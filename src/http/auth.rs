@@ -19,6 +19,7 @@ use crate::engine::request::{Answer, AuthRequest, Call, Redirect, Usage, UsagePa
 use crate::listener::Peer;
 use crate::listener::guesses::Wait;
 use crate::model::decision::{Denial, Refusal};
+use crate::model::idempotency::RequestId;
 use crate::model::promise::{Promise, Terms};
 
 /// Answers a call. The checks come in the order of the reference: what can be read, who asks, what is asked.
@@ -32,7 +33,7 @@ pub(super) fn answer(
     let options = options(headers);
     let mut ticket = None;
     let (result, response) = match Form::parse(uri.query().unwrap_or_default().as_bytes()) {
-        Ok(form) => match idempotency::key(headers) {
+        Ok(form) => match idempotency::request_id(headers) {
             Ok(id) => decide(dialect, call, peer, &form, (options, id), &mut ticket),
             Err(refusal) => refuse(&refusal, options.no_body == Some(true)),
         },
@@ -71,7 +72,7 @@ fn decide(
     call: telemetry::Call,
     peer: Peer,
     form: &Form,
-    (options, id): (Options, Option<&[u8]>),
+    (options, id): (Options, Option<RequestId<'_>>),
     ticket: &mut Option<Ticket>,
 ) -> Outcome {
     let mut fields = Fields::default();

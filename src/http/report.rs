@@ -23,6 +23,7 @@ use crate::engine::Reported;
 use crate::engine::request::{ReportError, ReportIds, ReportRequest, Transaction, Usage, UsageParameter};
 use crate::listener::Peer;
 use crate::model::decision::Refusal;
+use crate::model::idempotency::RequestId;
 use crate::model::promise::{Promise, Terms};
 
 /// What a call that counts nothing is counted as, and its answer. Boxed: most reports have none.
@@ -68,7 +69,7 @@ where
         let refusal = Refusal::ContentTypeInvalid { content_type: &content_type };
         Box::new(refuse(&refusal, options.no_body == Some(true)))
     })?;
-    let key = idempotency::key(&head.headers)
+    let id = idempotency::request_id(&head.headers)
         .map_err(|refusal| Box::new(refuse(&refusal, options.no_body == Some(true))))?;
     let query = Form::parse(head.uri.query().unwrap_or_default().as_bytes())
         .map_err(|e| Box::new(unreadable(&e, options)))?;
@@ -76,7 +77,7 @@ where
     let body = body::read(&head.headers, kind, body, dialect.body_timeout, room)
         .await
         .map_err(|e| no_body(e, options))?;
-    dialect.timed(Call::Report, || count(dialect, peer, key, (&query, &body), options))
+    dialect.timed(Call::Report, || count(dialect, peer, id, (&query, &body), options))
 }
 
 /// The answer to a report whose body is of no use.
@@ -97,7 +98,7 @@ fn no_body(error: BodyError, options: Options) -> Refused {
 fn count(
     dialect: &Dialect,
     peer: Peer,
-    key: Option<&[u8]>,
+    id: Option<RequestId<'_>>,
     (query, body): (&Form, &Form),
     options: Options,
 ) -> Result<Reported, Refused> {
@@ -128,7 +129,7 @@ fn count(
     let request =
         ReportRequest { credentials, transactions: &transactions, flat_usage: options.flat_usage, terms };
     let ids = ids(&parts).map_err(|refusal| refuse(&refusal))?;
-    let ids = ReportIds { request: key, transactions: &ids };
+    let ids = ReportIds { request: id, transactions: &ids };
     let counted = dialect.engine.report_once(&request, &ids, (dialect.clock)());
     dialect.learn(
         attempt.as_ref(),

@@ -65,6 +65,7 @@ const RESULTS: &[&str] = &[
     "storage_unavailable",
     "idempotency_conflict",
     "idempotency_full",
+    "sequence_too_old",
     "replayed",
     "usage_not_a_hash",
     "not_durable",

@@ -16,6 +16,7 @@
 //! 9 traffic     varint number of applications that were used on a new day, then per application: varint contract,
 //!               varint application, varint day since 1970-01-01
 //! 10 ids        see the `ids` module
+//! 11 producers  see the `producers` module
 //! 4 meter event, 5 correction, 7 follower position    reserved
 //! ```
 //!
@@ -23,6 +24,7 @@
 //! of skipping what may matter.
 
 use super::ids::{Ids, encode_ids};
+use super::producers::{Producers, encode_producers};
 use super::reservation::Reservations;
 use super::usage::Usage;
 use super::varint::{self, Reader};
@@ -48,13 +50,15 @@ pub enum Kind {
     Traffic = 9,
     /// Idempotency ids of requests that were counted.
     Ids = 10,
+    /// Numbers of producers' requests that were counted.
+    Producers = 11,
 }
 
 impl Kind {
     /// The kind of that number, unless it is reserved or unknown.
     #[must_use]
     pub fn from_number(number: u8) -> Option<Kind> {
-        const ALL: [Kind; 7] = [
+        const ALL: [Kind; 8] = [
             Kind::Usage,
             Kind::Set,
             Kind::Command,
@@ -62,6 +66,7 @@ impl Kind {
             Kind::Reached,
             Kind::Traffic,
             Kind::Ids,
+            Kind::Producers,
         ];
         ALL.into_iter().find(|kind| *kind as u8 == number)
     }
@@ -92,6 +97,8 @@ pub enum Entry {
     Traffic(Vec<Traffic>),
     /// Idempotency ids of requests that were counted.
     Ids(Ids),
+    /// Numbers of producers' requests that were counted.
+    Producers(Producers),
 }
 
 impl Entry {
@@ -125,6 +132,10 @@ impl Entry {
             Entry::Ids(Ids { base, ids }) => {
                 encode_ids(*base, ids.iter(), out);
                 Kind::Ids
+            }
+            Entry::Producers(Producers { base, windows }) => {
+                encode_producers(*base, windows.iter(), out);
+                Kind::Producers
             }
         }
     }
@@ -197,6 +208,7 @@ pub fn decode(kind: u8, version: u8, payload: &[u8]) -> Result<Entry, DecodeErro
         Kind::Reached => Entry::Reached(read_reached(&mut reader)?),
         Kind::Traffic => Entry::Traffic(read_traffic(&mut reader)?),
         Kind::Ids => Entry::Ids(Ids::read(&mut reader)?),
+        Kind::Producers => Entry::Producers(Producers::read(&mut reader)?),
     };
     reader.finish().map(|()| entry)
 }
@@ -314,6 +326,7 @@ impl Command {
 pub(crate) mod tests {
     use super::*;
     use crate::journal::ids::tests::ids;
+    use crate::journal::producers::tests::producers;
     use crate::journal::reservation::tests::reservations;
     use crate::journal::usage::tests::usages;
     use proptest::prelude::*;
@@ -367,6 +380,7 @@ pub(crate) mod tests {
             prop::collection::vec(reached, 0..3).prop_map(Entry::Reached),
             prop::collection::vec(traffic, 0..3).prop_map(Entry::Traffic),
             ids().prop_map(Entry::Ids),
+            producers().prop_map(Entry::Producers),
         ]
     }
 

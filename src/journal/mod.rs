@@ -57,6 +57,7 @@ mod format;
 pub mod ids;
 mod ledger;
 mod open;
+pub mod producers;
 mod recover;
 pub mod reservation;
 mod segment;

@@ -5,6 +5,7 @@
 use std::fmt;
 
 use super::id::{MetricSlot, ServiceId};
+use super::idempotency::{RequestId, WINDOW};
 use super::reservation::{AMOUNTS_MAX, HOLDS_MAX, TTL_MAX_S, TTL_MIN_S};
 
 /// Why a well-formed request of a known application may not go ahead.
@@ -131,10 +132,17 @@ pub enum Refusal<'a> {
     },
     /// Ours: another request was counted under the id that this one carries.
     IdempotencyConflict {
-        id: &'a [u8],
+        id: RequestId<'a>,
     },
     /// Ours: the node remembers as many ids as it may, and would have to forget one.
     IdempotencyFull,
+    /// Ours: the producer has counted so much after this number that the node cannot know whether it was counted.
+    SequenceTooOld {
+        /// The highest that was counted.
+        highest: u64,
+    },
+    /// Ours: the node remembers as many producers as it may.
+    ProducersFull,
     /// Ours: the service that a connection was let in for is gone.
     ServiceGone {
         service: ServiceId,
@@ -182,7 +190,8 @@ impl Refusal<'_> {
             Refusal::SlotInvalid { .. } => "metric_invalid",
             Refusal::ServiceGone { .. } => "service_id_invalid",
             Refusal::IdempotencyConflict { .. } => "idempotency_conflict",
-            Refusal::IdempotencyFull => "idempotency_full",
+            Refusal::IdempotencyFull | Refusal::ProducersFull => "idempotency_full",
+            Refusal::SequenceTooOld { .. } => "sequence_too_old",
         }
     }
 }
@@ -257,10 +266,18 @@ impl fmt::Display for Refusal<'_> {
                 )
             }
             Refusal::IdempotencyConflict { id } => {
-                write!(f, "the id \"{}\" was used for another request", id.escape_ascii())
+                write!(f, "the {id} was used for another request")
             }
             Refusal::IdempotencyFull => f.write_str(
                 "the node remembers as many ids as it may, nothing was counted: send it later, or without an id",
+            ),
+            Refusal::SequenceTooOld { highest } => write!(
+                f,
+                "the producer's number {highest} was counted, and numbers {WINDOW} and more below that are not remembered: \
+                 nothing was counted"
+            ),
+            Refusal::ProducersFull => f.write_str(
+                "the node remembers as many producers as it may, nothing was counted: send it later, or without a number",
             ),
             Refusal::StaleHandle => f.write_str("the handle is not valid any more, bind again"),
             Refusal::SlotInvalid { slot } => write!(f, "metric number {} is invalid", slot.0),

@@ -5,11 +5,17 @@
 //! the same id with another request is a *conflict*, refused. What was denied or refused counted nothing and is not
 //! remembered, so it may be tried again under its id.
 //!
+//! A client that sends much need not make up ids: it gives itself a name, the *producer*, and numbers its requests. Of a
+//! producer the node remembers the last [`WINDOW`] numbers below the highest that it has counted: constant space, however
+//! much it sends. A number below them is refused, as nobody could say whether it was counted.
+//!
 //! An id is remembered for [`HORIZON_MS`] of the engine's time after the request was counted. It belongs to a tenant, a
 //! service and a kind: ids of others are never met.
 //!
 //! Ids are kept as hashes. Two of the 50 million that a node may remember share a key of 128 bits with a chance below
 //! 2^-76; nobody can choose ids that do, as nobody can find collisions of SHA-256 cut to 128 bits among fewer than 2^64.
+
+use std::fmt;
 
 use ring::digest::{Context, SHA256};
 
@@ -25,6 +31,43 @@ pub const ID_BYTES_MAX: usize = 64;
 /// The longest id that HTTP takes, in bytes: what other APIs allow in their `Idempotency-Key`.
 pub const HTTP_ID_BYTES_MAX: usize = 255;
 
+/// The longest name of a producer, in bytes.
+pub const PRODUCER_BYTES_MAX: usize = 64;
+
+/// How many numbers of a producer are remembered, the highest included: so many of its requests can be under way at once.
+pub const WINDOW: u32 = 64;
+
+/// What a whole request is known by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RequestId<'a> {
+    /// An id of the client's choice.
+    Key(&'a [u8]),
+    /// The number of a request among those of a producer.
+    Numbered {
+        /// The producer's name: 1 to [`PRODUCER_BYTES_MAX`] bytes.
+        producer: &'a [u8],
+        /// The number, at least 1.
+        sequence: u64,
+    },
+}
+
+impl<'a> From<&'a [u8]> for RequestId<'a> {
+    fn from(key: &'a [u8]) -> Self {
+        RequestId::Key(key)
+    }
+}
+
+impl fmt::Display for RequestId<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RequestId::Key(id) => write!(f, "id \"{}\"", id.escape_ascii()),
+            RequestId::Numbered { producer, sequence } => {
+                write!(f, "number {sequence} of producer \"{}\"", producer.escape_ascii())
+            }
+        }
+    }
+}
+
 /// What an id stands for. Numbers go into hashes that are on disk: never reused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
@@ -33,6 +76,8 @@ pub enum IdKind {
     Request = 1,
     /// One transaction of a report.
     Transaction = 2,
+    /// A producer, whose requests have numbers.
+    Producer = 3,
 }
 
 /// What an id is remembered by: the first half of a SHA-256 over whose it is, its kind, and the id itself.

@@ -17,6 +17,7 @@ pub mod id;
 pub mod id_map;
 pub mod idempotency;
 pub mod metric;
+pub mod producer;
 pub mod promise;
 pub mod record;
 pub mod reservation;

@@ -193,7 +193,7 @@ impl Shared {
 
 /// Makes a checkpoint and prunes what it, and the one before it, make needless. Returns it.
 ///
-/// `whole` is the generation of that one. `settle` puts everything counted so far on disk, and seals all ids: a checkpoint
+/// `whole` is the generation of that one. Producers go to the journal. `settle` puts everything counted so far on disk, and seals all ids: a checkpoint
 /// must not be ahead of the journal, and ids of what replay will pass over must be in slices. It is given up when `stopping` says so.
 pub(super) fn checkpoint(
     engine: &Engine,
@@ -233,6 +233,7 @@ pub(super) fn checkpoint_into(
             go_on()?;
         }
     }
+    engine.append_producers(clock());
     settle()?;
     let Finished { generation, keep_from } = writer.finish(Meta {
         begin,

@@ -66,8 +66,13 @@ fn describe() {
     describe_counter!("tollgate_idempotency_conflicts_total", "Ids that came with another request");
     describe_counter!(
         "tollgate_idempotency_refused_total",
-        "New ids that were refused: no room to remember them"
+        "New ids and producers that were refused: no room to remember them"
     );
+    describe_counter!(
+        "tollgate_idempotency_too_old_total",
+        "Numbers of producers that were refused: below what is remembered"
+    );
+    describe_gauge!("tollgate_idempotency_producers", "Producers that are remembered, 10,000 at most");
     describe_counter!("tollgate_flush_errors_total", "Flushes that failed");
     describe_counter!("tollgate_checkpoints_total", "Checkpoints made");
     describe_counter!("tollgate_checkpoint_errors_total", "Checkpoints that failed");
@@ -144,6 +149,8 @@ struct IdGauges {
     duplicates: Counter,
     conflicts: Counter,
     refused: Counter,
+    too_old: Counter,
+    producers: Gauge,
 }
 
 impl IdGauges {
@@ -155,6 +162,8 @@ impl IdGauges {
             duplicates: counter!("tollgate_idempotency_duplicates_total"),
             conflicts: counter!("tollgate_idempotency_conflicts_total"),
             refused: counter!("tollgate_idempotency_refused_total"),
+            too_old: counter!("tollgate_idempotency_too_old_total"),
+            producers: gauge!("tollgate_idempotency_producers"),
         }
     }
 
@@ -164,6 +173,8 @@ impl IdGauges {
         self.duplicates.absolute(numbers.duplicates);
         self.conflicts.absolute(numbers.conflicts);
         self.refused.absolute(numbers.refused);
+        self.too_old.absolute(numbers.too_old);
+        self.producers.set(numbers.producers as f64);
     }
 }
 

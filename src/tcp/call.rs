@@ -53,7 +53,7 @@ pub(super) fn decide(
         let (handle, scope, server) = (Handle(handle), turn.scope, turn.server);
         let tally = &mut turn.tally;
         let put = |answer: &Answer<'_>| render.put(server, tally, answer);
-        match call.idempotency {
+        match call.id {
             None => turn.moment.bound(handle, scope, &request, put)?,
             Some(id) => turn.moment.bound_once(handle, scope, &request, id, put)?,
         }
@@ -70,7 +70,7 @@ pub(super) fn decide(
         };
         let (server, tally) = (turn.server, &mut turn.tally);
         let put = |answer: &Answer<'_>| render.put(server, tally, answer);
-        match call.idempotency {
+        match call.id {
             None => turn.moment.authorize(&request, put)?,
             Some(id) => turn.moment.authorize_once(&request, id, put)?,
         }

@@ -29,7 +29,7 @@ const COPIES: usize = 3;
 
 /// What a node offers.
 pub(super) const FEATURES: u64 =
-    Feature::DURABLE | Feature::IDEMPOTENCY | Feature::RESERVATIONS | Feature::BATCH_ALL;
+    Feature::DURABLE | Feature::IDEMPOTENCY | Feature::RESERVATIONS | Feature::BATCH_ALL | Feature::PRODUCERS;
 
 /// Whom a connection is open for, and by what.
 #[derive(Clone, Debug)]

@@ -8,6 +8,7 @@ use crate::engine::request::{
     AuthRequest, Call as Asked, Credentials, ReportError, ReportIds, ReportRequest, Transaction, Usage,
 };
 use crate::engine::{BoundRequest, Handle, Reported};
+use crate::model::idempotency::RequestId;
 use crate::model::promise::Promise;
 use crate::model::reservation::{Cancelled, Committed, ReservationId};
 use crate::wire::{Call, Flags, Mark, Operation, Outcome, Receipt, Status};
@@ -46,8 +47,11 @@ pub(super) fn report(
         flat_usage: flags.has(Flags::FLAT),
         terms: turn.moment.terms(),
     };
-    let ids = [call.idempotency];
-    let ids = ReportIds { request: None, transactions: &ids };
+    let (request_id, transaction_id) = match call.id {
+        Some(RequestId::Key(id)) => (None, Some(id)),
+        numbered => (numbered, None),
+    };
+    let ids = ReportIds { request: request_id, transactions: &[transaction_id] };
     let reported = turn.server.engine.report_once(&request, &ids, turn.wall);
     let Reported { promise, replayed, .. } = reported.map_err(|error| match error {
         ReportError::Refused(refusal) | ReportError::Dropped(refusal) => Refused::from(refusal),

@@ -90,7 +90,8 @@ fn status_of(refusal: &Refusal<'_>) -> Status {
         Refusal::ReservationTtlInvalid => Status::TTL_INVALID,
         Refusal::ReservationSets | Refusal::ReservationTooWide => Status::USAGE_VALUE_INVALID,
         Refusal::IdempotencyConflict { .. } => Status::IDEMPOTENCY_CONFLICT,
-        Refusal::IdempotencyFull => Status::IDEMPOTENCY_FULL,
+        Refusal::IdempotencyFull | Refusal::ProducersFull => Status::IDEMPOTENCY_FULL,
+        Refusal::SequenceTooOld { .. } => Status::SEQUENCE_TOO_OLD,
         // What only HTTP's way of saying who asks can lead to.
         _ => Status::INTERNAL,
     }

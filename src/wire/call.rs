@@ -6,7 +6,7 @@ use super::body::{Fields, Reader, known_or_skipped, once, put_field, text};
 use super::{Tag, USAGE_MAX, WireError};
 use crate::model::amount::Effect;
 use crate::model::id::MetricSlot;
-use crate::model::idempotency::ID_BYTES_MAX;
+use crate::model::idempotency::{ID_BYTES_MAX, PRODUCER_BYTES_MAX, RequestId};
 
 /// The bit of a row's metric number that makes its amount replace the count.
 const SETS: u32 = 0x8000_0000;
@@ -50,8 +50,8 @@ pub struct Call<'a> {
     pub app_key: Option<&'a str>,
     /// Where the call came from.
     pub referrer: Option<&'a str>,
-    /// What the request is known by: 1 to 64 bytes.
-    pub idempotency: Option<&'a [u8]>,
+    /// What the request is known by.
+    pub id: Option<RequestId<'a>>,
     /// OAuth's redirect.
     pub redirect_uri: Option<&'a str>,
     /// OAuth's redirect.
@@ -112,10 +112,12 @@ impl<'a> Call<'a> {
     /// # Errors
     /// It has one.
     pub fn has_no_id(&self) -> Result<(), WireError> {
-        match self.idempotency {
-            None => Ok(()),
-            Some(_) => Err(WireError::FieldUnknown { tag: Tag::IDEMPOTENCY.0 }),
-        }
+        let tag = match self.id {
+            None => return Ok(()),
+            Some(RequestId::Key(_)) => Tag::IDEMPOTENCY,
+            Some(RequestId::Numbered { .. }) => Tag::PRODUCER,
+        };
+        Err(WireError::FieldUnknown { tag: tag.0 })
     }
 
     fn fill_after(&mut self, body: &'a [u8], least: usize) -> Result<(), WireError> {
@@ -141,13 +143,15 @@ impl<'a> Call<'a> {
                 Tag::REDIRECT_URL => once(&mut self.redirect_url, tag, value)?,
                 Tag::METRIC => self.metrics.push(text(tag, value)?),
                 Tag::USAGE => self.usage.push(usage(value)?),
-                Tag::IDEMPOTENCY if self.idempotency.is_some() => {
+                // Either of them, once.
+                Tag::IDEMPOTENCY | Tag::PRODUCER if self.id.is_some() => {
                     return Err(WireError::FieldTwice { tag: tag.0 });
                 }
                 Tag::IDEMPOTENCY if !(1..=ID_BYTES_MAX).contains(&value.len()) => {
                     return Err(WireError::FieldValue { tag: tag.0 });
                 }
-                Tag::IDEMPOTENCY => self.idempotency = Some(value),
+                Tag::IDEMPOTENCY => self.id = Some(RequestId::Key(value)),
+                Tag::PRODUCER => self.id = Some(numbered(value)?),
                 Tag::TIMESTAMP if self.timestamp.is_some() => {
                     return Err(WireError::FieldTwice { tag: tag.0 });
                 }
@@ -215,6 +219,17 @@ fn usage(value: &[u8]) -> Result<(&str, Effect), WireError> {
         _ => return Err(wrong),
     };
     Ok((text(Tag::USAGE, name)?, effect))
+}
+
+/// The value of a PRODUCER field.
+fn numbered(value: &[u8]) -> Result<RequestId<'_>, WireError> {
+    let wrong = WireError::FieldValue { tag: Tag::PRODUCER.0 };
+    let (sequence, producer) = value.split_first_chunk().ok_or(wrong)?;
+    let sequence = u64::from_le_bytes(*sequence);
+    if sequence == 0 || !(1..=PRODUCER_BYTES_MAX).contains(&producer.len()) {
+        return Err(wrong);
+    }
+    Ok(RequestId::Numbered { producer, sequence })
 }
 
 /// Rows of usage.
@@ -300,8 +315,12 @@ fn put_fields(out: &mut Vec<u8>, call: &Call<'_>) {
         put_field(out, Tag::TIMESTAMP, &[&timestamp.to_le_bytes()]);
     }
     put_texts(out, &later);
-    if let Some(id) = call.idempotency {
-        put_field(out, Tag::IDEMPOTENCY, &[id]);
+    match call.id {
+        Some(RequestId::Key(id)) => put_field(out, Tag::IDEMPOTENCY, &[id]),
+        Some(RequestId::Numbered { producer, sequence }) => {
+            put_field(out, Tag::PRODUCER, &[&sequence.to_le_bytes(), producer]);
+        }
+        None => {}
     }
     for name in &call.metrics {
         put_field(out, Tag::METRIC, &[name.as_bytes()]);

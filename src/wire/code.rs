@@ -128,6 +128,7 @@ impl Status {
     pub const TTL_INVALID: Status = Status(0x020E);
     pub const NOT_DONE: Status = Status(0x020F);
     pub const IDEMPOTENCY_CONFLICT: Status = Status(0x0210);
+    pub const SEQUENCE_TOO_OLD: Status = Status(0x0211);
     pub const PROOF_INVALID: Status = Status(0x0301);
     pub const METHOD_NOT_ALLOWED: Status = Status(0x0302);
     pub const WAIT: Status = Status(0x0303);
@@ -198,6 +199,7 @@ impl Tag {
     pub const REDIRECT_URL: Tag = Tag(11);
     pub const METRIC: Tag = Tag(12);
     pub const CLIENT: Tag = Tag(13);
+    pub const PRODUCER: Tag = Tag(0x800E);
     pub const MESSAGE: Tag = Tag(64);
     pub const LIMIT: Tag = Tag(65);
     pub const NODE: Tag = Tag(66);
@@ -226,4 +228,5 @@ impl Feature {
     pub const IDEMPOTENCY: u64 = 1 << 1;
     pub const RESERVATIONS: u64 = 1 << 2;
     pub const BATCH_ALL: u64 = 1 << 3;
+    pub const PRODUCERS: u64 = 1 << 4;
 }

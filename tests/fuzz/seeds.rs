@@ -7,12 +7,14 @@ use flate2::{Compression, write::GzEncoder};
 use tollgate::engine::request::{AuthRequest, Call, Credentials, Usage};
 use tollgate::journal::entry::Entry;
 use tollgate::journal::ids::Ids;
+use tollgate::journal::producers::Producers;
 use tollgate::journal::{Sequence, read_segment};
 use tollgate::listener::system_clock;
 use tollgate::model::alert::Reached;
 use tollgate::model::amount::Effect;
 use tollgate::model::id::{ApplicationId, MetricSlot, ServiceId, TenantId};
 use tollgate::model::idempotency::{BodyHash, IdKey, IdKind, Known, Remembered};
+use tollgate::model::producer::Window;
 use tollgate::model::time::{Minute, Period, UnixMillis};
 use tollgate::node::{self, Node};
 use tollgate::store::ids::Slices;
@@ -242,6 +244,12 @@ fn journal() -> &'static Journal {
         let mut journal = Journal { segments: Vec::new(), entries: Vec::new(), catalogs: Vec::new() };
         journal.add(&Entry::Reached(vec![REACHED]));
         journal.add(&Entry::Ids(Ids { base: UnixMillis(1_795_355_000_000), ids: vec![KNOWN] }));
+        let mut window = Window::empty(70, UnixMillis(1_795_355_000_000));
+        for (sequence, outcome) in [(70, 0), (69, 5), (7, 0)] {
+            window.count(sequence, BodyHash(sequence << 40), outcome, window.at());
+        }
+        let (base, windows) = (window.at(), vec![(KNOWN.key, window)]);
+        journal.add(&Entry::Producers(Producers { base, windows }));
         for entry in std::fs::read_dir(dir.path().join("journal")).unwrap() {
             let entry = entry.unwrap();
             let (name, bytes) =

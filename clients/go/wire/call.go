@@ -33,6 +33,8 @@ type Call struct {
 	HasTime     bool
 	LogCode     string
 	Idempotency string // what the request is known by: 1 to 64 bytes, which need not be text
+	Producer    string // who numbers the request, instead of Idempotency: 1 to 64 bytes, which need not be text
+	Sequence    uint64 // its number, at least 1; sent with Producer
 	RedirectURI string
 	RedirectURL string
 	Metrics     []string // BIND: names to get numbers for; QUERY: restricts the answer
@@ -122,6 +124,9 @@ func appendCallFields(b []byte, c *Call) ([]byte, error) {
 	}
 	text(TagLogCode, c.LogCode)
 	text(TagIdempotency, c.Idempotency)
+	if err == nil && c.Producer != "" {
+		b, err = appendProducer(b, c.Producer, c.Sequence)
+	}
 	text(TagRedirectURI, c.RedirectURI)
 	text(TagRedirectURL, c.RedirectURL)
 	for _, metric := range c.Metrics {
@@ -130,6 +135,16 @@ func appendCallFields(b []byte, c *Call) ([]byte, error) {
 		}
 	}
 	return b, err
+}
+
+func appendProducer(b []byte, name string, sequence uint64) ([]byte, error) {
+	if len(name)+8 > TextMax {
+		return b, ErrTextTooLong
+	}
+	b = le.AppendUint16(b, uint16(TagProducer))
+	b = le.AppendUint16(b, uint16(len(name)+8))
+	b = le.AppendUint64(b, sequence)
+	return append(b, name...), nil
 }
 
 func appendUsage(b []byte, u *Usage) ([]byte, error) {
@@ -209,6 +224,11 @@ func (c *Call) takeField(tag Tag, value []byte) (known bool, err error) {
 			return true, ErrMalformed
 		}
 		c.Idempotency = string(value)
+	case TagProducer:
+		if len(value) < 9 || len(value) > 8+64 || le.Uint64(value) == 0 {
+			return true, ErrMalformed
+		}
+		c.Producer, c.Sequence = string(value[8:]), le.Uint64(value)
 	case TagRedirectURI:
 		c.RedirectURI = string(value)
 	case TagRedirectURL:

@@ -137,7 +137,7 @@ var (
 	}
 	featureBits = map[string]uint64{
 		"DURABLE": uint64(FeatureDurable), "IDEMPOTENCY": uint64(FeatureIdempotency),
-		"RESERVE": uint64(FeatureReserve), "ALL": uint64(FeatureAll),
+		"RESERVE": uint64(FeatureReserve), "ALL": uint64(FeatureAll), "PRODUCER": uint64(FeatureProducer),
 	}
 	decisionBits = map[string]uint64{
 		"COUNTED": uint64(MarkCounted), "SHADOW": uint64(MarkShadow), "LIMIT": uint64(MarkLimit),
@@ -371,6 +371,9 @@ func (m *meaning) call(t testing.TB, op Op) Call {
 		case "IDEMPOTENCY":
 			decode(t, field.Value, &value)
 			c.Idempotency = string(unhex(t, value.text(t, "hex")))
+		case "PRODUCER":
+			decode(t, field.Value, &value)
+			c.Producer, c.Sequence = string(unhex(t, value.text(t, "hex"))), value.number(t, "sequence")
 		case "METRIC":
 			var metric string
 			decode(t, field.Value, &metric)

@@ -37,6 +37,7 @@ const (
 	StatusTTLInvalid          Status = 0x020E
 	StatusNotDone             Status = 0x020F
 	StatusIdempotencyConflict Status = 0x0210
+	StatusSequenceTooOld      Status = 0x0211
 
 	// Class 3: access.
 	StatusProofInvalid     Status = 0x0301
@@ -91,6 +92,7 @@ var statuses = map[Status]string{
 	StatusTTLInvalid:          "TTL_INVALID",
 	StatusNotDone:             "NOT_DONE",
 	StatusIdempotencyConflict: "IDEMPOTENCY_CONFLICT",
+	StatusSequenceTooOld:      "SEQUENCE_TOO_OLD",
 	StatusProofInvalid:        "PROOF_INVALID",
 	StatusMethodNotAllowed:    "METHOD_NOT_ALLOWED",
 	StatusWait:                "WAIT",

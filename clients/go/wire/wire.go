@@ -88,6 +88,8 @@ const (
 	FeatureReserve Features = 1 << 2
 	// FeatureAll: FlagAll is served.
 	FeatureAll Features = 1 << 3
+	// FeatureProducer: the field PRODUCER is served.
+	FeatureProducer Features = 1 << 4
 )
 
 // Tag names a field.
@@ -108,6 +110,7 @@ const (
 	TagRedirectURL Tag = 11
 	TagMetric      Tag = 12
 	TagClient      Tag = 13
+	TagProducer    Tag = 0x800E
 	TagMessage     Tag = 64
 	TagLimit       Tag = 65
 	TagNode        Tag = 66

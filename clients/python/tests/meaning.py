@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Dict
 
 from tollgate.codec import layout, numbers
-from tollgate.codec.fields import MetricField, UsageField
+from tollgate.codec.fields import MetricField, ProducerField, UsageField
 from tollgate.codec.message import Message
 from tollgate.codec.numbers import NEVER, Flag, Operation, Status, Tag
 
@@ -76,6 +76,8 @@ def of_row(row: Any) -> Dict[str, Any]:
 def of_value(value: Any) -> Any:
     if isinstance(value, UsageField):
         return {"kind": "sets" if value.sets else "adds", "amount": numeral(value.amount), "name": value.name}
+    if isinstance(value, ProducerField):
+        return {"sequence": numeral(value.sequence), "hex": value.name.hex()}
     if isinstance(value, MetricField):
         return value._asdict()
     if isinstance(value, layout.LimitRow):
@@ -135,6 +137,8 @@ def to_row(meaning: Dict[str, Any]) -> Any:
 def to_value(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
+    if "sequence" in value:
+        return ProducerField(number(value["sequence"]), bytes.fromhex(value["hex"]))
     if "hex" in value:
         return bytes.fromhex(value["hex"])
     if "period" in value:

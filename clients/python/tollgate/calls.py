@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, List, Optional, Tuple, Union
 
 from .bindings import Binding
-from .codec.fields import Field, UsageField
+from .codec.fields import Field, ProducerField, UsageField
 from .codec.layout import ApplicationPart, LimitRow, Malformed, ReservePart, SettlePart, UsageRow
 from .codec.message import Message, check_flags
 from .codec.numbers import (
@@ -52,7 +52,7 @@ def to_message(call: Call, service: Optional[str], binding: Optional[Binding], i
     if call.log_code is not None:
         fields.append((Tag.LOG_CODE, str(call.log_code)))
     if has_id(call):
-        fields.append((Tag.IDEMPOTENCY, _id(call.id)))
+        fields.append(_known_by(call))
     fields.extend((Tag.METRIC, name) for name in call.metrics)
     rows: Tuple[UsageRow, ...] = ()
     if binding:
@@ -63,10 +63,21 @@ def to_message(call: Call, service: Optional[str], binding: Optional[Binding], i
     return Message(call.operation, flags=flags, fixed=fixed, rows=rows, fields=tuple(fields))
 
 
-def _id(text: Union[None, str, bytes]) -> bytes:
+def _known_by(call: Call) -> Field:
+    if call.producer is None and call.sequence is None:
+        return Tag.IDEMPOTENCY, _id("an id", call.id)
+    if call.id is not None:
+        raise ValueError("a call has an id or a producer, not both")
+    producer = _id("a producer's name", call.producer)
+    if call.sequence is None or not 1 <= call.sequence < 1 << 64:
+        raise ValueError("a producer's calls have numbers from 1 to 2^64 - 1")
+    return Tag.PRODUCER, ProducerField(call.sequence, producer)
+
+
+def _id(what: str, text: Union[None, str, bytes]) -> bytes:
     known_by = text.encode() if isinstance(text, str) else text or b""
     if not 1 <= len(known_by) <= ID_SIZE_MAX:
-        raise ValueError(f"an id of {len(known_by)} bytes, where 1 to {ID_SIZE_MAX} may be")
+        raise ValueError(f"{what} of {len(known_by)} bytes, where 1 to {ID_SIZE_MAX} may be")
     return known_by
 
 

@@ -42,6 +42,12 @@ class Call:
     id: Optional[Union[str, bytes]] = None
     """AUTHREP, RESERVE, REPORT: what it is known by for a day, 1 to 64 bytes. With one it is counted once however often it
     is sent, so it is sent again if its answer is lost."""
+    producer: Optional[Union[str, bytes]] = None
+    """The same for who numbers its calls: a name, 1 to 64 bytes, instead of an id. The node remembers the 64 numbers up to the
+    highest that it counted, so at most 64 calls of a producer may be under way at once; one below is refused
+    (SEQUENCE_TOO_OLD). Who does not keep the last number takes a new name at each start."""
+    sequence: Optional[int] = None
+    """The call's number among the producer's, from 1."""
     flat: bool = False
     """Usage counts for the metrics named, not for their ancestors."""
     limits: bool = False
@@ -60,7 +66,8 @@ class Call:
 
 def has_id(call: Call) -> bool:
     """Whether the node counts it once however often it is sent."""
-    return call.id is not None and call.operation in (Operation.AUTHREP, Operation.RESERVE, Operation.REPORT)
+    named = call.id is not None or call.producer is not None or call.sequence is not None
+    return named and call.operation in (Operation.AUTHREP, Operation.RESERVE, Operation.REPORT)
 
 
 class Limit(NamedTuple):

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::application::Application;
 use crate::binding::{Binding, Held};
-use crate::codec::{self, EncodeError, Fields, NamedUsage, Operation, Request, UsageRow, flags};
+use crate::codec::{self, EncodeError, Fields, NamedUsage, Numbered, Operation, Request, UsageRow, flags};
 
 /// How much of a metric.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +42,13 @@ pub struct Call {
     pub(crate) options: CallOptions,
 }
 
+/// What a call is known by.
+#[derive(Debug, Clone)]
+enum Id {
+    Key(Vec<u8>),
+    Numbered { producer: Bytes, sequence: u64 },
+}
+
 /// What a call says besides application and usage.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct CallOptions {
@@ -49,7 +56,7 @@ pub(crate) struct CallOptions {
     referrer: Option<String>,
     timestamp: Option<i64>,
     log_code: Option<u16>,
-    id: Option<Vec<u8>>,
+    id: Option<Id>,
     redirect_uri: Option<String>,
     redirect_url: Option<String>,
 }
@@ -149,7 +156,16 @@ impl Call {
     /// often it is sent, so it is sent again if its answer is lost. Not in a batch with [`all`](crate::Batch::all).
     #[must_use]
     pub fn id(mut self, id: impl Into<Vec<u8>>) -> Call {
-        self.options.id = Some(id.into());
+        self.options.id = Some(Id::Key(id.into()));
+        self
+    }
+
+    /// The call's number, from 1, among those of a producer, whose name has 1 to 64 bytes: instead of an [id](Call::id), and as good
+    /// as one. The node remembers the 64 numbers up to the highest that it counted, so at most 64 calls of a producer may be under
+    /// way at once; one below is refused (`SEQUENCE_TOO_OLD`). Who does not keep the last number takes a new name at each start.
+    #[must_use]
+    pub fn numbered(mut self, producer: impl Into<Bytes>, sequence: u64) -> Call {
+        self.options.id = Some(Id::Numbered { producer: producer.into(), sequence });
         self
     }
 
@@ -200,7 +216,13 @@ impl Call {
         fields.timestamp = self.options.timestamp;
         fields.log_code = log_code.as_deref();
         if subject.takes_id() {
-            fields.idempotency = self.options.id.as_deref();
+            match &self.options.id {
+                Some(Id::Key(id)) => fields.idempotency = Some(id),
+                Some(Id::Numbered { producer, sequence }) => {
+                    fields.numbered = Some(Numbered { producer, sequence: *sequence });
+                }
+                None => {}
+            }
         }
         fields.redirect_uri = self.options.redirect_uri.as_deref();
         fields.redirect_url = self.options.redirect_url.as_deref();

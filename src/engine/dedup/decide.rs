@@ -12,7 +12,7 @@ use crate::engine::request::{Answer, AuthRequest, Call};
 use crate::engine::resolve::{Case, Unresolved, named_effects};
 use crate::model::decision::Refusal;
 use crate::model::id::ApplicationId;
-use crate::model::idempotency::{IdKey, IdKind};
+use crate::model::idempotency::RequestId;
 use crate::model::record::Service;
 use crate::model::reservation::ReservationId;
 use crate::model::usage::{Effects, propagate};
@@ -72,12 +72,13 @@ impl Moment<'_> {
     /// needs no id; it is not looked at.
     ///
     /// # Errors
-    /// As there; and [`Refusal::IdempotencyConflict`], [`Refusal::IdempotencyFull`], or
+    /// As there; and [`Refusal::IdempotencyConflict`], [`Refusal::IdempotencyFull`], [`Refusal::ProducersFull`],
+    /// [`Refusal::SequenceTooOld`], or
     /// [`Refusal::StorageUnavailable`] if it cannot be found out whether the id was used. Nothing was counted.
     pub fn authorize_once<'r, R>(
         &mut self,
         request: &AuthRequest<'r>,
-        id: &'r [u8],
+        id: RequestId<'r>,
         answer: impl FnOnce(&Answer<'_>) -> R,
     ) -> Result<R, Refusal<'r>> {
         self.once(Asking::Named(request), id, answer)
@@ -92,7 +93,7 @@ impl Moment<'_> {
         handle: Handle,
         scope: Scope,
         request: &BoundRequest<'r>,
-        id: &'r [u8],
+        id: RequestId<'r>,
         answer: impl FnOnce(&Answer<'_>) -> R,
     ) -> Result<R, Refusal<'r>> {
         self.once(Asking::Bound(handle, scope, request), id, answer)
@@ -101,7 +102,7 @@ impl Moment<'_> {
     fn once<'r, R>(
         &mut self,
         asking: Asking<'_, 'r>,
-        id: &'r [u8],
+        id: RequestId<'r>,
         answer: impl FnOnce(&Answer<'_>) -> R,
     ) -> Result<R, Refusal<'r>> {
         let mut scratch = Scratch::default();
@@ -121,7 +122,7 @@ impl Moment<'_> {
     fn decide_once<'r>(
         &self,
         asking: Asking<'_, 'r>,
-        id: &'r [u8],
+        id: RequestId<'r>,
         scratch: &mut Scratch,
     ) -> Outcome<'_, 'r, (Case<'_>, Decided<'r>, bool)> {
         let engine = self.engine;
@@ -134,7 +135,7 @@ impl Moment<'_> {
         let Some(body) = body else {
             return self.decide_asking(asking, scratch).map(|(case, decided)| (case, decided, false));
         };
-        let claim = [Claim { key: IdKey::new(service.tenant, service.id, IdKind::Request, id), body }];
+        let claim = [Claim::of_request(service, &id, body)];
         let looked = engine.ids.look_back(&claim, self.now()).map_err(|error| {
             tracing::error!(%error, "it cannot be found out whether a request is a repetition");
             Unresolved::Final(Refusal::StorageUnavailable)
@@ -155,8 +156,10 @@ impl Moment<'_> {
                 locked.tell(0, 1);
                 return Err(Unresolved::Final(Refusal::IdempotencyConflict { id }));
             }
-            Verdict::New if !locked.make_room(1) => return Err(Unresolved::Final(Refusal::IdempotencyFull)),
-            Verdict::New => {}
+            Verdict::TooOld(highest) => {
+                return Err(Unresolved::Final(locked.too_old(highest)));
+            }
+            Verdict::New => locked.make_room(&[0]).map_err(Unresolved::Final)?,
         }
         let (case, decided) = self.decide_asking(asking, scratch)?;
         if decided.denial.is_none() {

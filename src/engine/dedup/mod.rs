@@ -1,4 +1,4 @@
-//! Idempotency: requests that carry an id are counted once, however often they are sent.
+//! Idempotency: requests that carry an id, or a producer's number, are counted once, however often they are sent.
 //!
 //! # Places of an id, newest first
 //! 1. *Hot*: in one of 64 maps, each behind its lock. What was accepted since the last cut is listed beside them.
@@ -29,11 +29,22 @@
 //! It moves from hot to frozen under the gate, closed, and its shard's lock. Frozen goes only after the past has it and has
 //! changed its epoch, and under the shard's lock: who holds that lock and sees the old epoch still sees it frozen.
 //!
+//! # Producers
+//! A request may carry the name of a producer and a number instead of an id ([`Window`] says what is remembered of them).
+//! Producers lie in the same shards as ids, under the same locks, and are judged in the same step; they are never frozen,
+//! and have no past. A cut takes what each producer counted since the last one, as one window with those numbers, in the
+//! group of its usage. A checkpoint appends all windows to the journal, after the place from which it is replayed
+//! ([`append_producers`](super::Engine::append_producers)): without what was not cut yet, as a number must never be on disk before its
+//! usage. Replay joins windows, which may be done twice. A producer that was idle for the horizon is forgotten.
+//!
 //! # The bound
 //! Hot, frozen and past together hold at most so many ids as are configured. A new id beyond that is refused before anything
 //! is counted: it could not be remembered, or another would have to be forgotten. While ids are being sealed they may be
 //! counted twice, so the bound holds a little early then, never late. Ids that are not sealed yet are bounded apart, by
 //! [`MEMORY_MAX`]: while a disk takes no writes decisions go on, and what they leave in memory must not grow with traffic.
+//!
+//! Of producers a node remembers [`PRODUCERS_MAX`]. A new one beyond that takes the place of one that is forgotten, if
+//! there is one in its shard, or is refused.
 //!
 //! # Locks
 //! `sequencer` > `gate` > these shards, ascending > the counters' shards. The past is asked without any of them.
@@ -41,6 +52,7 @@
 mod body;
 mod decide;
 mod past;
+mod producers;
 mod report;
 mod seal;
 mod shard;
@@ -59,7 +71,10 @@ pub use seal::Frozen;
 use shard::Shard;
 
 use crate::journal::Sequence;
-use crate::model::idempotency::{BodyHash, IdKey, Known, Remembered};
+use crate::model::decision::Refusal;
+use crate::model::idempotency::{BodyHash, IdKey, IdKind, Known, Remembered, RequestId};
+use crate::model::producer::Window;
+use crate::model::record::Service;
 use crate::model::time::UnixMillis;
 
 /// How many locks the ids in memory lie behind.
@@ -71,11 +86,30 @@ pub const MEMORY_MAX: u64 = 4 << 20;
 /// How many ids a node remembers unless it is told otherwise.
 pub const IDS_MAX_DEFAULT: u64 = 50_000_000;
 
-/// An id that a request carries, and the hash of what it asks.
+/// How many producers a node remembers: 3 MB of memory, and as much in the journal with each checkpoint.
+pub const PRODUCERS_MAX: u64 = 10_000;
+
+/// An id or number that a request carries, and the hash of what it asks.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Claim {
+    /// Of the id, or of the producer.
     pub(super) key: IdKey,
+    /// Which of the producer's requests it is.
+    pub(super) sequence: Option<u64>,
     pub(super) body: BodyHash,
+}
+
+impl Claim {
+    /// What a whole request to `service` claims to be.
+    pub(super) fn of_request(service: &Service, id: &RequestId<'_>, body: BodyHash) -> Claim {
+        let key = |kind, name| IdKey::new(service.tenant, service.id, kind, name);
+        match id {
+            RequestId::Key(id) => Claim { key: key(IdKind::Request, id), sequence: None, body },
+            RequestId::Numbered { producer, sequence } => {
+                Claim { key: key(IdKind::Producer, producer), sequence: Some(*sequence), body }
+            }
+        }
+    }
 }
 
 /// What an id says of a request.
@@ -86,6 +120,8 @@ pub(super) enum Verdict {
     Duplicate(u64),
     /// Another request was counted under the id.
     Conflict,
+    /// The producer has counted so much since, up to this number, that it is not known.
+    TooOld(u64),
 }
 
 /// How many ids there are, and how requests with ids fared since the start.
@@ -101,8 +137,12 @@ pub struct IdNumbers {
     pub duplicates: u64,
     /// Ids that came with another request.
     pub conflicts: u64,
-    /// New ids for which there was no room.
+    /// New ids and producers for which there was no room.
     pub refused: u64,
+    /// Numbers of producers that were too old to be known.
+    pub too_old: u64,
+    /// Producers that are remembered.
+    pub producers: u64,
 }
 
 /// All ids of a node.
@@ -119,6 +159,9 @@ pub(super) struct Ids {
     duplicates: AtomicU64,
     conflicts: AtomicU64,
     refused: AtomicU64,
+    too_old: AtomicU64,
+    producers: AtomicU64,
+    producers_max: u64,
     /// Up to where the journal's ids have left memory.
     sealed: AtomicU64,
 }
@@ -137,6 +180,9 @@ impl Default for Ids {
             duplicates: zero(),
             conflicts: zero(),
             refused: zero(),
+            too_old: zero(),
+            producers: zero(),
+            producers_max: PRODUCERS_MAX,
             sealed: zero(),
         }
     }
@@ -172,6 +218,9 @@ impl Ids {
     pub(super) fn look_back(&self, claims: &[Claim], now: UnixMillis) -> Result<LookedBack, PastError> {
         let epoch = self.past.epoch();
         let find = |claim: &Claim| {
+            if claim.sequence.is_some() {
+                return Ok(None);
+            }
             let found = self.past.find(&claim.key)?;
             Ok(found.filter(|remembered| !remembered.is_forgotten(now)))
         };
@@ -190,17 +239,19 @@ impl Ids {
         numbers.sort_unstable();
         numbers.dedup();
         let guards = numbers.iter().map(|number| (*number, self.shards[*number].lock())).collect();
-        let locked = Locked { ids: self, claims, looked, guards, now, promised: 0 };
+        let locked = Locked { ids: self, claims, looked, guards, now, promised: Promised::default() };
         (self.past.epoch() == locked.looked.epoch).then_some(locked)
     }
 
-    /// Takes the list of ids that were accepted since the last cut. The gate must be closed.
-    pub(super) fn cut(&self) -> Vec<Known> {
-        let mut all = Vec::new();
+    /// Takes what was accepted since the last cut. The gate must be closed.
+    pub(super) fn cut(&self) -> Accepted {
+        let mut all = Accepted::default();
         if self.uncut.load(Ordering::Relaxed) > 0 {
             self.uncut.store(0, Ordering::Relaxed);
             for shard in &self.shards {
-                all.append(&mut shard.lock().uncut);
+                let mut shard = shard.lock();
+                all.ids.append(&mut shard.uncut);
+                shard.cut_producers(&mut all.producers);
             }
         }
         all
@@ -215,12 +266,22 @@ impl Ids {
             duplicates: of(&self.duplicates),
             conflicts: of(&self.conflicts),
             refused: of(&self.refused),
+            too_old: of(&self.too_old),
+            producers: of(&self.producers),
         }
     }
 
     fn shard_of(&self, key: &IdKey) -> &Mutex<Shard> {
         &self.shards[number_of(key)]
     }
+}
+
+/// What requests with ids or numbers were counted since a cut.
+#[derive(Default)]
+pub(super) struct Accepted {
+    pub(super) ids: Vec<Known>,
+    /// Producers, and those of their numbers.
+    pub(super) producers: Vec<(IdKey, Window)>,
 }
 
 fn number_of(key: &IdKey) -> usize {
@@ -234,13 +295,23 @@ pub(super) struct Locked<'e> {
     looked: LookedBack,
     guards: SmallVec<[(usize, MutexGuard<'e, Shard>); 1]>,
     now: UnixMillis,
-    promised: u64,
+    promised: Promised,
+}
+
+/// Room that a request was promised and has not used.
+#[derive(Default)]
+struct Promised {
+    ids: u64,
+    producers: u64,
 }
 
 impl Locked<'_> {
     /// What the id of claim `number` says, other claims of the same request aside.
     pub(super) fn judge(&self, number: usize) -> Verdict {
-        let Claim { key, body } = self.claims[number];
+        let Claim { key, sequence, body } = self.claims[number];
+        if let Some(sequence) = sequence {
+            return self.judge_number(&key, sequence, body);
+        }
         let here = self.shard(&key).and_then(|shard| shard.find(&key));
         let here = here.filter(|remembered| !remembered.is_forgotten(self.now));
         match here.or(self.looked.found[number]) {
@@ -256,44 +327,68 @@ impl Locked<'_> {
         self.ids.conflicts.fetch_add(conflicts as u64, Ordering::Relaxed);
     }
 
-    /// Promises room for `count` new ids; false if there is not so much.
-    pub(super) fn make_room(&mut self, count: usize) -> bool {
-        let count = count as u64;
-        let held = self.ids.held.fetch_add(count, Ordering::AcqRel) + count;
-        self.promised += count;
-        let fits = held <= self.ids.memory_max && held.saturating_add(self.ids.past.len()) <= self.ids.max;
-        if !fits {
-            self.ids.refused.fetch_add(count, Ordering::Relaxed);
+    /// Counts that a number was too old; the refusal.
+    pub(super) fn too_old(&self, highest: u64) -> Refusal<'static> {
+        self.ids.too_old.fetch_add(1, Ordering::Relaxed);
+        Refusal::SequenceTooOld { highest }
+    }
+
+    /// Promises room for those claims, which are new.
+    ///
+    /// # Errors
+    /// There is not so much.
+    pub(super) fn make_room(&mut self, new: &[usize]) -> Result<(), Refusal<'static>> {
+        let numbered = new.iter().copied().find(|number| self.claims[*number].sequence.is_some());
+        if let Some(number) = numbered {
+            self.make_room_for_producer(&self.claims[number].key)?;
         }
-        fits
+        let count = (new.len() - usize::from(numbered.is_some())) as u64;
+        let held = self.ids.held.fetch_add(count, Ordering::AcqRel) + count;
+        self.promised.ids += count;
+        let fits = held <= self.ids.memory_max && held.saturating_add(self.ids.past.len()) <= self.ids.max;
+        if count == 0 || fits {
+            return Ok(());
+        }
+        self.ids.refused.fetch_add(count, Ordering::Relaxed);
+        Err(Refusal::IdempotencyFull)
     }
 
     /// Remembers claim `number`, for which room was promised: it was counted.
     pub(super) fn remember(&mut self, number: usize, outcome: u64) {
-        let (Claim { key, body }, at) = (self.claims[number], self.now);
+        let (Claim { key, sequence, body }, at) = (self.claims[number], self.now);
+        self.ids.uncut.fetch_add(1, Ordering::Relaxed);
+        if let Some(sequence) = sequence {
+            return self.count_number(key, (sequence, body), outcome);
+        }
         let known = Known { key, remembered: Remembered { body, outcome, at } };
-        let shard_number = number_of(&key);
-        let Some((_, shard)) = self.guards.iter_mut().find(|(number, _)| *number == shard_number) else {
-            return;
-        };
-        if shard.put(&known) {
-            self.promised -= 1;
+        let Some(shard) = self.shard_mut(&key) else { return };
+        let is_new = shard.put(&known);
+        shard.uncut.push(known);
+        if is_new {
+            self.promised.ids -= 1;
             self.ids.hot.fetch_add(1, Ordering::Relaxed);
         }
-        shard.uncut.push(known);
-        self.ids.uncut.fetch_add(1, Ordering::Relaxed);
     }
 
     fn shard(&self, key: &IdKey) -> Option<&Shard> {
         let wanted = number_of(key);
         self.guards.iter().find(|(number, _)| *number == wanted).map(|(_, shard)| &**shard)
     }
+
+    fn shard_mut(&mut self, key: &IdKey) -> Option<&mut Shard> {
+        let wanted = number_of(key);
+        self.guards.iter_mut().find(|(number, _)| *number == wanted).map(|(_, shard)| &mut **shard)
+    }
 }
 
 impl Drop for Locked<'_> {
     fn drop(&mut self) {
-        if self.promised > 0 {
-            self.ids.held.fetch_sub(self.promised, Ordering::AcqRel);
+        let Promised { ids, producers } = self.promised;
+        if ids > 0 {
+            self.ids.held.fetch_sub(ids, Ordering::AcqRel);
+        }
+        if producers > 0 {
+            self.ids.producers.fetch_sub(producers, Ordering::AcqRel);
         }
     }
 }

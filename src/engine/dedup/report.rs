@@ -17,7 +17,7 @@ use crate::engine::resolve::Unresolved;
 use crate::engine::{Engine, Reported};
 use crate::model::catalog::Catalog;
 use crate::model::decision::Refusal;
-use crate::model::idempotency::{BodyHash, IdKey, IdKind};
+use crate::model::idempotency::{BodyHash, IdKey, IdKind, RequestId};
 use crate::model::promise::Promise;
 use crate::model::record::Service;
 use crate::model::time::UnixMillis;
@@ -35,7 +35,7 @@ struct Resolved<'c, 'r> {
 struct Claims<'r> {
     /// That of the whole first, if it has one.
     all: SmallVec<[Claim; 2]>,
-    whole: Option<&'r [u8]>,
+    whole: Option<RequestId<'r>>,
     /// Which transaction each of the others is of, and its id.
     of: SmallVec<[(usize, &'r [u8]); 2]>,
 }
@@ -52,15 +52,15 @@ struct Plan {
 
 impl<'r> Claims<'r> {
     fn of(service: &Service, ids: &ReportIds<'r>, bodies: &[BodyHash]) -> Claims<'r> {
-        let key = |kind, id| IdKey::new(service.tenant, service.id, kind, id);
+        let key = |id| IdKey::new(service.tenant, service.id, IdKind::Transaction, id);
         let mut claims = Claims { all: SmallVec::new(), whole: ids.request, of: SmallVec::new() };
         if let Some(id) = ids.request {
             let body = whole_body(bodies.iter().copied());
-            claims.all.push(Claim { key: key(IdKind::Request, id), body });
+            claims.all.push(Claim::of_request(service, &id, body));
         }
         for (number, body) in bodies.iter().enumerate() {
             if let Some(id) = ids.of(number) {
-                claims.all.push(Claim { key: key(IdKind::Transaction, id), body: *body });
+                claims.all.push(Claim { key: key(id), sequence: None, body: *body });
                 claims.of.push((number, id));
             }
         }
@@ -83,12 +83,13 @@ impl<'r> Claims<'r> {
                     return Ok(plan);
                 }
                 Verdict::Conflict => return Err(conflict(id)),
+                Verdict::TooOld(highest) => return Err(locked.too_old(highest)),
             }
         }
         // Ids that come for the first time, in this report.
         let mut here: HashMap<IdKey, BodyHash> = HashMap::new();
         for (number, (transaction, id)) in (first..).zip(&self.of) {
-            let Claim { key, body } = self.all[number];
+            let Claim { key, body, .. } = self.all[number];
             let verdict = match (locked.judge(number), here.get(&key)) {
                 (Verdict::New, Some(before)) if *before == body => Verdict::Duplicate(0),
                 (Verdict::New, Some(_)) => Verdict::Conflict,
@@ -100,7 +101,9 @@ impl<'r> Claims<'r> {
                     plan.new.push(number);
                 }
                 Verdict::Duplicate(_) => plan.left_out.push(*transaction),
-                Verdict::Conflict => return Err(conflict(id)),
+                Verdict::Conflict => return Err(conflict(RequestId::Key(id))),
+                // Transactions have no numbers.
+                Verdict::TooOld(highest) => return Err(locked.too_old(highest)),
             }
         }
         Ok(plan)
@@ -111,7 +114,8 @@ impl Engine {
     /// Counts all transactions of a report that were not counted before, or none; as [`Engine::report`].
     ///
     /// # Errors
-    /// As there; and [`Refusal::IdempotencyConflict`], [`Refusal::IdempotencyFull`], or
+    /// As there; and [`Refusal::IdempotencyConflict`], [`Refusal::IdempotencyFull`], [`Refusal::ProducersFull`],
+    /// [`Refusal::SequenceTooOld`], or
     /// [`Refusal::StorageUnavailable`] if it cannot be found out whether an id was used. Nothing was counted.
     pub fn report_once<'r>(
         &self,
@@ -172,9 +176,7 @@ impl Engine {
         if let Some((_, refusal)) = undatable.iter().find(|(number, _)| is_new(number)) {
             return Err(Unresolved::Final(ReportError::Dropped(refusal.clone())));
         }
-        if !locked.make_room(plan.new.len()) {
-            return Err(refused(Refusal::IdempotencyFull));
-        }
+        locked.make_room(&plan.new).map_err(refused)?;
         let to_count = || (0..batch.len()).filter(is_new).map(|number| &batch[number]);
         if !self.counters.reserve_waiting(to_count().map(|it| it.claims(now)).sum()) {
             return Err(refused(Refusal::TooMuchFutureUsage));

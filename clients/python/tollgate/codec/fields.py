@@ -9,6 +9,7 @@ from .layout import LimitRow, Malformed, pack_row, unpack_limit
 from .numbers import MUST_UNDERSTAND, Status, Tag, named
 
 _HEAD, _USAGE, _TIMESTAMP, _METRIC, _LIMIT_SIZE = Struct("<HH"), Struct("<BQ"), Struct("<q"), Struct("<I"), 48
+_SEQUENCE = Struct("<Q")
 _SEVERAL = frozenset({Tag.USAGE, Tag.METRIC, Tag.LIMIT})
 
 
@@ -20,6 +21,13 @@ class UsageField(NamedTuple):
     sets: bool = False
 
 
+class ProducerField(NamedTuple):
+    """The number of a request, and who numbers it."""
+
+    sequence: int
+    name: bytes
+
+
 class MetricField(NamedTuple):
     """A metric's number and name, in answers."""
 
@@ -27,7 +35,7 @@ class MetricField(NamedTuple):
     name: str
 
 
-Value = Union[str, int, bytes, UsageField, MetricField, LimitRow]
+Value = Union[str, int, bytes, UsageField, ProducerField, MetricField, LimitRow]
 Field = Tuple[int, Value]
 
 
@@ -39,6 +47,8 @@ def pack_field(tag: int, value: Value) -> bytes:
         body = value
     elif isinstance(value, UsageField):
         body = _USAGE.pack(value.sets, value.amount) + value.name.encode()
+    elif isinstance(value, ProducerField):
+        body = _SEQUENCE.pack(value.sequence) + value.name
     elif isinstance(value, MetricField):
         body = _METRIC.pack(value.metric) + value.name.encode()
     elif isinstance(value, LimitRow):
@@ -89,6 +99,8 @@ def _value(tag: int, value: bytes, answer: bool) -> Value:
             if kind > 1:
                 raise Malformed(f"usage of kind {kind}")
             return UsageField(_text(value[_USAGE.size :]), amount, kind == 1)
+        if tag is Tag.PRODUCER:
+            return ProducerField(_SEQUENCE.unpack_from(value)[0], value[_SEQUENCE.size :])
         if tag is Tag.METRIC and answer:
             return MetricField(_METRIC.unpack_from(value)[0], _text(value[_METRIC.size :]))
     except error as reason:

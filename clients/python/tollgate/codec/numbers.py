@@ -72,6 +72,7 @@ class Status(IntEnum):
     TTL_INVALID = 0x020E
     NOT_DONE = 0x020F
     IDEMPOTENCY_CONFLICT = 0x0210
+    SEQUENCE_TOO_OLD = 0x0211
     PROOF_INVALID = 0x0301
     METHOD_NOT_ALLOWED = 0x0302
     WAIT = 0x0303
@@ -100,6 +101,7 @@ class Tag(IntEnum):
     REDIRECT_URL = 11
     METRIC = 12
     CLIENT = 13
+    PRODUCER = 0x800E
     MESSAGE = 64
     LIMIT = 65
     NODE = 66
@@ -133,6 +135,7 @@ class Feature(IntEnum):
     IDEMPOTENCY = 2
     RESERVE = 4
     ALL = 8
+    PRODUCER = 16
 
 
 class Outcome(IntEnum):

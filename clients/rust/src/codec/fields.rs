@@ -4,7 +4,7 @@ use bytes::{BufMut, BytesMut};
 
 use super::query::LimitRow;
 use super::reader::{DecodeError, EncodeError, Reader};
-use super::{IDEMPOTENCY_LEN_MAX, METRICS_MAX};
+use super::{IDEMPOTENCY_LEN_MAX, METRICS_MAX, PRODUCER_LEN_MAX};
 
 const SERVICE: u16 = 1;
 const USER_KEY: u16 = 2;
@@ -19,6 +19,7 @@ const REDIRECT_URI: u16 = 10;
 const REDIRECT_URL: u16 = 11;
 const METRIC: u16 = 12;
 const CLIENT: u16 = 13;
+const PRODUCER: u16 = 0x800E;
 const MESSAGE: u16 = 64;
 const LIMIT: u16 = 65;
 const NODE: u16 = 66;
@@ -44,6 +45,15 @@ pub struct NamedUsage<'a> {
     pub amount: u64,
     /// Whether the amount replaces the count instead of adding to it.
     pub sets: bool,
+}
+
+/// The number of a request among those of a producer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Numbered<'a> {
+    /// The producer's name: 1 to 64 bytes.
+    pub producer: &'a [u8],
+    /// The number, at least 1.
+    pub sequence: u64,
 }
 
 /// What a metric of a number is called.
@@ -75,8 +85,10 @@ pub struct Fields<'a> {
     pub timestamp: Option<i64>,
     /// A response code to count, three digits.
     pub log_code: Option<&'a str>,
-    /// An id under which a repetition is recognized. Reserved.
+    /// An id under which a repetition is recognized.
     pub idempotency: Option<&'a [u8]>,
+    /// A number under which it is; not beside an id.
+    pub numbered: Option<Numbered<'a>>,
     /// OAuth.
     pub redirect_uri: Option<&'a str>,
     /// OAuth.
@@ -133,6 +145,7 @@ impl<'a> Fields<'a> {
                 self.idempotency = Some(value);
             }
             IDEMPOTENCY => return Err(DecodeError::Field(tag)),
+            PRODUCER => self.numbered = Some(numbered(value)?),
             REDIRECT_URI => self.redirect_uri = text(tag, value)?,
             REDIRECT_URL => self.redirect_url = text(tag, value)?,
             METRIC if direction == Direction::Request => self.metrics.push(utf8(tag, value)?),
@@ -180,7 +193,13 @@ impl<'a> Fields<'a> {
         }
         put_text(out, LOG_CODE, self.log_code)?;
         if let Some(id) = self.idempotency {
-            put_field(out, IDEMPOTENCY, id)?;
+            put_field(out, IDEMPOTENCY, within("an id", id, IDEMPOTENCY_LEN_MAX)?)?;
+        }
+        if let Some(Numbered { producer, sequence }) = self.numbered {
+            let producer = within("a producer's name", producer, PRODUCER_LEN_MAX)?;
+            put_head(out, PRODUCER, producer.len() + 8)?;
+            out.put_u64_le(sequence);
+            out.extend_from_slice(producer);
         }
         put_text(out, REDIRECT_URI, self.redirect_uri)?;
         put_text(out, REDIRECT_URL, self.redirect_url)?;
@@ -202,7 +221,22 @@ impl<'a> Fields<'a> {
 }
 
 fn is_known(tag: u16) -> bool {
-    matches!(tag, SERVICE..=LOG_CODE | REDIRECT_URI..=CLIENT | MESSAGE..=NODE | IDEMPOTENCY)
+    matches!(tag, SERVICE..=LOG_CODE | REDIRECT_URI..=CLIENT | MESSAGE..=NODE | IDEMPOTENCY | PRODUCER)
+}
+
+/// `text`, if it is not too long.
+fn within<'a>(what: &'static str, text: &'a [u8], max: usize) -> Result<&'a [u8], EncodeError> {
+    if text.len() > max { Err(EncodeError::TooLong { what, max }) } else { Ok(text) }
+}
+
+fn numbered(value: &[u8]) -> Result<Numbered<'_>, DecodeError> {
+    let mut value = Reader::new(value);
+    let sequence = value.u64().map_err(|_| DecodeError::Field(PRODUCER))?;
+    let producer = value.rest();
+    if sequence == 0 || !(1..=PRODUCER_LEN_MAX).contains(&producer.len()) {
+        return Err(DecodeError::Field(PRODUCER));
+    }
+    Ok(Numbered { producer, sequence })
 }
 
 fn utf8(tag: u16, value: &[u8]) -> Result<&str, DecodeError> {

@@ -15,6 +15,8 @@ pub mod features {
     pub const RESERVATIONS: u64 = 1 << 2;
     /// BATCH with ALL.
     pub const BATCH_ALL: u64 = 1 << 3;
+    /// PRODUCER is served.
+    pub const PRODUCERS: u64 = 1 << 4;
 }
 
 /// How a client proves who it is.

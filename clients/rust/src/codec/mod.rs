@@ -28,7 +28,7 @@ pub use bind::{Bind, Bound};
 pub use call::{Call, Reserve, Settle, UsageRow};
 pub use control::{Goaway, GoawayReason, Pong, Stats};
 pub use decision::{BindingLimit, Decision, Outcome, Reason, Receipt};
-pub use fields::{Direction, Fields, MetricName, NamedUsage};
+pub use fields::{Direction, Fields, MetricName, NamedUsage, Numbered};
 pub use frame::{Frame, FrameCodec, FrameError, Head, put_frame};
 pub use hello::{Challenge, Hello, Method, Proof, Welcome, features};
 pub use message::{Answer, Refusal, Request};
@@ -62,6 +62,9 @@ pub const METRICS_MAX: usize = 255;
 
 /// Bytes of an idempotency id at most.
 pub const IDEMPOTENCY_LEN_MAX: usize = 64;
+
+/// Bytes of a producer's name at most.
+pub const PRODUCER_LEN_MAX: usize = 64;
 
 /// Bytes of the text that names the client at most.
 pub const CLIENT_LEN_MAX: usize = 64;

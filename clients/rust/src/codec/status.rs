@@ -94,8 +94,10 @@ statuses! {
     TTL_INVALID = 0x020E;
     /// An item of a BATCH with ALL: another item stood in the way.
     NOT_DONE = 0x020F;
-    /// The id was used for another request.
+    /// The id or number was used for another request.
     IDEMPOTENCY_CONFLICT = 0x0210;
+    /// The producer's number is below what the node remembers: whether it was counted cannot be known.
+    SEQUENCE_TOO_OLD = 0x0211;
     /// The proof was wrong.
     PROOF_INVALID = 0x0301;
     /// This way of proving who one is is not open here.
@@ -114,7 +116,7 @@ statuses! {
     INTERNAL = 0x0405;
     /// **Counted**, but not on disk yet: sending it again counts it again, unless it carries an id.
     NOT_DURABLE = 0x0406;
-    /// The node remembers as many ids as it may; nothing was counted.
+    /// The node remembers as many ids, or producers, as it may; nothing was counted.
     IDEMPOTENCY_FULL = 0x0407;
 }
 

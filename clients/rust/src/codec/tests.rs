@@ -37,12 +37,16 @@ prop_compose! {
         usage in named_usage(),
         timestamp in any::<Option<i64>>(),
         idempotency in prop_oneof![Just(None), Just(Some(&b"id"[..])), Just(Some(&[7; IDEMPOTENCY_LEN_MAX][..]))],
+        numbered in prop_oneof![
+            Just(None),
+            (1..=u64::MAX).prop_map(|sequence| Some(Numbered { producer: &[7; PRODUCER_LEN_MAX], sequence })),
+        ],
         metrics in vec(text().prop_map(|name| name.unwrap_or("")), 0..4),
         client in text(),
     ) -> Fields<'static> {
         Fields {
-            service, user_key, app_id, app_key, referrer, usage, timestamp, log_code, idempotency, redirect_uri,
-            redirect_url, metrics, client, ..Fields::default()
+            service, user_key, app_id, app_key, referrer, usage, timestamp, log_code, idempotency, numbered,
+            redirect_uri, redirect_url, metrics, client, ..Fields::default()
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value, json};
 use tollgate_client::codec::{
-    Answer, Call, Decision, Fields, Frame, GoawayReason, LimitRow, Method, NEVER, Operation, Outcome, Reason,
-    Receipt, Refusal, Request, Status, UsageCounts, UsageRow,
+    Answer, Call, Decision, Fields, Frame, GoawayReason, LimitRow, Method, NEVER, Numbered, Operation,
+    Outcome, Reason, Receipt, Refusal, Request, Status, UsageCounts, UsageRow,
 };
 
 /// Numbers beyond 2^53 are decimal texts, and 2^64-1 has a name.
@@ -30,7 +30,7 @@ fn flags(bits: u8) -> Value {
 }
 
 fn features(bits: u64) -> Value {
-    names(bits, &[(1, "DURABLE"), (2, "IDEMPOTENCY"), (4, "RESERVE"), (8, "ALL")])
+    names(bits, &[(1, "DURABLE"), (2, "IDEMPOTENCY"), (4, "RESERVE"), (8, "ALL"), (16, "PRODUCER")])
 }
 
 fn operation(number: u8) -> String {
@@ -129,6 +129,9 @@ fn fields(fields: &Fields<'_>) -> Vec<Value> {
     fields.timestamp.iter().for_each(|seconds| add("TIMESTAMP", json!(seconds)));
     fields.log_code.iter().for_each(|code| add("LOG_CODE", json!(code)));
     fields.idempotency.iter().for_each(|id| add("IDEMPOTENCY", json!({"hex": hex(id)})));
+    fields.numbered.iter().for_each(|Numbered { producer, sequence }| {
+        add("PRODUCER", json!({"sequence": sequence, "hex": hex(producer)}));
+    });
     fields.redirect_uri.iter().for_each(|uri| add("REDIRECT_URI", json!(uri)));
     fields.redirect_url.iter().for_each(|url| add("REDIRECT_URL", json!(url)));
     fields.metrics.iter().for_each(|name| add("METRIC", json!(name)));

@@ -1,6 +1,7 @@
 //! Requests with ids in process: each counted once, through cuts, seals, restarts and crashes.
 
 mod model;
+mod numbered;
 mod one;
 mod threads;
 
@@ -17,7 +18,7 @@ use crate::engine::{Engine, Recovery, Reported};
 use crate::journal::{Journal, Options, Sequence};
 use crate::model::amount::Effect;
 use crate::model::decision::{Denial, Refusal};
-use crate::model::idempotency::{IdKey, Remembered};
+use crate::model::idempotency::{IdKey, Remembered, RequestId};
 use crate::model::reservation::ReservationId;
 use crate::model::time::UnixMillis;
 
@@ -102,10 +103,10 @@ enum Said {
 fn call_once<'r>(
     engine: &Engine,
     request: &AuthRequest<'r>,
-    id: &'r str,
+    id: RequestId<'r>,
     now: UnixMillis,
 ) -> Result<Said, Refusal<'r>> {
-    engine.moment(now).authorize_once(request, id.as_bytes(), |answer| match answer.denial {
+    engine.moment(now).authorize_once(request, id, |answer| match answer.denial {
         None if answer.replayed => Said::Replayed(answer.reservation),
         None => Said::Yes(answer.reservation),
         Some(Denial::LimitsExceeded) => Said::No,
@@ -122,12 +123,25 @@ fn use_once<'r>(
     hits: u64,
     now: UnixMillis,
 ) -> Result<Said, Refusal<'r>> {
+    use_known(engine, call, user_key, RequestId::Key(id.as_bytes()), hits, now)
+}
+
+fn use_known<'r>(
+    engine: &Engine,
+    call: Call,
+    user_key: &'r str,
+    id: RequestId<'r>,
+    hits: u64,
+    now: UnixMillis,
+) -> Result<Said, Refusal<'r>> {
     let amounts = [("hits", Effect::Add(hits))];
     let request = AuthRequest { call, usage: Usage::Amounts(&amounts), ..request(Some(user_key), &[]) };
     // What is refused here names nothing but the id.
     call_once(engine, &request, id, now).map_err(|refusal| match refusal {
-        Refusal::IdempotencyConflict { .. } => Refusal::IdempotencyConflict { id: id.as_bytes() },
+        Refusal::IdempotencyConflict { .. } => Refusal::IdempotencyConflict { id },
+        Refusal::SequenceTooOld { highest } => Refusal::SequenceTooOld { highest },
         Refusal::IdempotencyFull => Refusal::IdempotencyFull,
+        Refusal::ProducersFull => Refusal::ProducersFull,
         Refusal::StorageUnavailable => Refusal::StorageUnavailable,
         other => panic!("{other}"),
     })
@@ -155,6 +169,6 @@ fn report_once<R>(
     }
     let ids: Vec<_> = rows.iter().map(|(id, ..)| id.map(str::as_bytes)).collect();
     let request = report_of(&transactions);
-    let ids = ReportIds { request: whole.map(str::as_bytes), transactions: &ids };
+    let ids = ReportIds { request: whole.map(|id| RequestId::Key(id.as_bytes())), transactions: &ids };
     read(engine.report_once(&request, &ids, now))
 }

@@ -42,7 +42,7 @@ fn a_repetition_is_a_success_and_counts_nothing_wherever_its_id_is() {
 fn another_request_under_the_same_id_is_a_conflict_and_counts_nothing() {
     let place = Place::new(2, 100);
     let engine = place.engine();
-    let conflict = Err(Refusal::IdempotencyConflict { id: b"a" });
+    let conflict = Err(Refusal::IdempotencyConflict { id: RequestId::Key(b"a") });
     assert_eq!(use_once(engine, AUTHREP, "key0", "a", 3, NOW), Ok(Said::Yes(None)));
     assert_eq!(use_once(engine, AUTHREP, "key0", "a", 4, NOW), conflict);
     assert_eq!(use_once(engine, AUTHREP, "key1", "a", 3, NOW), conflict);
@@ -101,7 +101,13 @@ fn by_handle_and_by_name_are_the_same_request() {
             referrer: None,
             all_reports: false,
         };
-        engine.moment(NOW).bound_once(handle, Scope::Node, &request, id.as_bytes(), |answer| answer.replayed)
+        engine.moment(NOW).bound_once(
+            handle,
+            Scope::Node,
+            &request,
+            RequestId::Key(id.as_bytes()),
+            |answer| answer.replayed,
+        )
     };
     assert_eq!(bound("a"), Ok(false));
     assert_eq!(bound("a"), Ok(true));
@@ -141,6 +147,7 @@ fn a_report_counts_what_is_new_in_it_or_nothing_if_an_id_was_another() {
         report_once(engine, whole, rows, NOW, |reported| match reported {
             Ok(Reported { duplicates, replayed, .. }) => Ok((duplicates, replayed)),
             Err(ReportError::Refused(Refusal::IdempotencyConflict { id })) => {
+                let RequestId::Key(id) = id else { panic!("{id}") };
                 Err(String::from_utf8(id.to_vec()).unwrap())
             }
             Err(other) => panic!("{other:?}"),
