@@ -147,7 +147,7 @@ fn request(operation: Operation, body: &[u8]) -> Result<Parts, WireError> {
             let fixed = json!({
                 "method": method,
                 "lowest": hello.version_min, "highest": hello.version_max, "frame_max": hello.frame_max,
-                "window": hello.window, "features": bits(hello.features, &["DURABLE", "IDEMPOTENCY", "RESERVE", "ALL"]),
+                "window": hello.window, "features": bits(hello.features, &["DURABLE", "IDEMPOTENCY", "RESERVE", "ALL", "PRODUCER"]),
                 "nonce": hex(&hello.nonce),
             });
             let fields = [("CLIENT", hello.client), ("SERVICE", hello.service)];
@@ -198,7 +198,7 @@ fn answer(operation: Operation, status: Status, body: &[u8]) -> Result<Parts, Wi
             let it = Welcome::read(body)?;
             let fixed = json!({
                 "version": it.version, "frame_max": it.frame_max, "window": it.window, "idle_ms": it.idle_ms,
-                "features": bits(it.features, &["DURABLE", "IDEMPOTENCY", "RESERVE", "ALL"]), "session": number(it.session),
+                "features": bits(it.features, &["DURABLE", "IDEMPOTENCY", "RESERVE", "ALL", "PRODUCER"]), "session": number(it.session),
                 "node": number(it.node), "time_us": number(it.time_us), "catalog": number(it.catalog_version),
                 "mac": hex(&it.proof),
             });
@@ -319,7 +319,7 @@ fn flags(flags: Flags) -> Value {
     bits(flags.0.into(), &["FLAT", "LIMITS", "DURABLE", "INTERVAL", "OAUTH", "ALL"])
 }
 
-const STATUSES: [(Status, &str); 34] = [
+const STATUSES: [(Status, &str); 35] = [
     (Status::OK, "OK"),
     (Status::DUPLICATE, "DUPLICATE"),
     (Status::CHALLENGE, "CHALLENGE"),
@@ -354,6 +354,7 @@ const STATUSES: [(Status, &str); 34] = [
     (Status::NOT_DURABLE, "NOT_DURABLE"),
     (Status::IDEMPOTENCY_CONFLICT, "IDEMPOTENCY_CONFLICT"),
     (Status::IDEMPOTENCY_FULL, "IDEMPOTENCY_FULL"),
+    (Status::SEQUENCE_TOO_OLD, "SEQUENCE_TOO_OLD"),
 ];
 
 fn status_name(status: Status) -> String {
