@@ -7,7 +7,7 @@
 //!
 //! Every application has an id, a name and a user key, and has counted a metric with two above it, all in seven periods.
 //! A checkpoint has nearly all of it; the journal after it is as short as a node at rest has it. Files are in the page cache.
-//! Below the whole, its parts, one after the other.
+//! Below the whole, its parts, one after the other; a start does the first of them on two threads.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -24,10 +24,11 @@ use std::time::{Duration, Instant};
 use applications::{PER_COMMAND, add, create};
 use tollgate::config::{Config, Settings};
 use tollgate::engine::Recovery;
+use tollgate::journal::catalog::Decoder;
 use tollgate::journal::{Journal, Options, Sequence};
 use tollgate::listener::system_clock;
 use tollgate::node::{self, Node};
-use tollgate::store::{StoreError, open_latest};
+use tollgate::store::{Part, StoreError, open_latest};
 
 /// As the node has it.
 #[global_allocator]
@@ -76,23 +77,34 @@ fn part<T>(name: &str, work: impl FnOnce() -> T) -> T {
 }
 
 fn parts(dir: &Path) {
-    let checkpoint = part("copying, checking and decoding pieces", || {
+    let checkpoint = part("copying the checkpoint, checking its sums", || {
         open_latest(&dir.join("checkpoints")).unwrap().unwrap()
     });
-    let records = part("reading the catalog's pieces", || {
-        checkpoint.catalog().collect::<Result<Vec<_>, _>>().unwrap().concat()
-    });
     let meta = *checkpoint.meta();
-    let mut recovery = Recovery::default();
-    part("the catalog", || recovery.catalog(&records, meta.catalog_version, meta.catalog).unwrap());
-    let mut images = Vec::new();
-    part("reading the counters' pieces", || {
-        let keep = |stamp, image| {
-            images.push((stamp, image));
+    let (mut catalog, mut images) = (Vec::new(), Vec::new());
+    part("reading pieces", || {
+        let keep = |part| {
+            match part {
+                Part::Catalog(bytes) => catalog.push(bytes),
+                Part::Counters(stamp, some) => images.extend(some.into_iter().map(|image| (stamp, image))),
+            }
             Ok::<_, StoreError>(())
         };
-        checkpoint.counters(keep).unwrap();
+        checkpoint.read(keep).unwrap();
     });
+    let mut changes = Vec::new();
+    part("decoding the catalog", || {
+        let mut decoder = Decoder::default();
+        for bytes in &catalog {
+            decoder.take(bytes, |change, next_id| changes.push((change, next_id))).unwrap();
+        }
+        decoder.finish().unwrap();
+    });
+    let mut recovery = Recovery::default();
+    part("the catalog", || {
+        changes.into_iter().for_each(|(change, next_id)| recovery.change(change, next_id))
+    });
+    recovery.catalog_is(meta.catalog_version, meta.catalog);
     part("the counters", || images.iter().for_each(|(stamp, image)| recovery.counters(*stamp, image)));
     let begin: Sequence = meta.begin;
     let (journal, _) = part("the journal", || {

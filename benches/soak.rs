@@ -1,7 +1,8 @@
 //! A week of minutes under a manual clock: memory and disk must stay flat while a node counts, checkpoints and prunes.
 //!
 //! ```text
-//! cargo bench --bench soak             # 100,000 applications, 10,080 minutes, a million checkpoint pieces
+//! cargo bench --bench soak             # 100,000 applications, 10,080 minutes
+//! cargo bench --bench soak -- 1440     # a day of it
 //! cargo test --bench soak              # a short one, as CI has it: it looks for growth, its figures mean nothing
 //! ```
 //!
@@ -11,10 +12,11 @@
 //! on disk. In the end the node is started again, and every count must be exact.
 //!
 //! *Live data* is what is needed to go on: the newest checkpoint's records and counters, packed, and the journal after it.
-//! *Pieces* are those of all checkpoints, of 4 KiB at most.
+//! Packed are 64 bytes for each metric that was counted, as in memory, and 33 for each application. *Pieces* are those of all
+//! checkpoints, of 4 KiB at most, into which that is pressed.
 //!
-//! The aim is a disk of 3 times the live data. It is missed with 5 to 7 times: two generations are kept, of each sled makes
-//! 1.8 to 3 times what is put in, and the journal's segments have 16 MiB. While a third generation is written there is more.
+//! The disk is to hold no more than 3 times the live data, though two generations are kept, and of each sled makes 1.8 to 3
+//! times what is put in. While a third generation is written there is more.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -69,8 +71,8 @@ const WEEK: Plan = Plan {
 const SHORT: Plan =
     Plan { applications: 4_000, minutes: 800, touched_of: 1, per_checkpoint: 100, checkpoint_bytes: 2 << 20 };
 
-/// The most that the disk may hold for each byte of live data in a week, so that it is noticed if this grows.
-const DISK_MAX: f64 = 8.0;
+/// The most that the disk may hold for each byte of live data, when there is more of that than of the journal's least.
+const DISK_MAX: f64 = 3.0;
 
 /// What is measured after a checkpoint.
 #[derive(Clone, Copy)]
@@ -288,14 +290,16 @@ fn hold(samples: &[Sample], is_week: bool) {
     assert!(memory_growth < memory as f64 / 20.0 + memory_slack, "memory grows");
     assert!(disk_growth < disk as f64 / 20.0 + disk_slack, "the disk fills");
     let ratio = late.iter().map(|it| it.disk() as f64 / it.live as f64).fold(0.0, f64::max);
-    println!("disk: {ratio:.2} times the live data at most, the aim being 3");
+    println!("disk: {ratio:.2} times the live data at most, {DISK_MAX} being allowed");
     // A few files of sled's and of the journal's least size are a multiple of little data.
     assert!(!is_week || ratio <= DISK_MAX, "the disk holds too much beside the live data");
 }
 
 fn main() {
     let is_week = std::env::args().any(|word| word == "--bench");
-    let plan = if is_week { &WEEK } else { &SHORT };
+    let minutes = std::env::args().skip(1).find_map(|word| word.parse().ok());
+    let plan = &Plan { minutes: minutes.unwrap_or(WEEK.minutes), ..WEEK };
+    let plan = if is_week { plan } else { &SHORT };
     let runtime = node::runtime().unwrap();
     let _inside = runtime.enter();
     let dir = tempfile::tempdir_in(".").unwrap();

@@ -127,16 +127,17 @@ impl Block {
     }
 
     /// Puts cells as a checkpoint has them in place of what is here.
-    pub(super) fn restore(&mut self, cells: &[CellImage]) {
-        let mut cells: Vec<_> = cells
-            .iter()
-            .map(|image| Cell { slot: image.slot, minute: image.minute, counts: image.counts })
-            .collect();
-        cells.sort_unstable_by_key(|cell| cell.slot);
-        let mut cells = cells.into_iter();
+    pub(super) fn restore(&mut self, images: &[CellImage]) {
+        let cell = |image: &CellImage| Cell { slot: image.slot, minute: image.minute, counts: image.counts };
         *self = Block::default();
-        if let Some(first) = cells.next() {
-            *self = Block { first, rest: cells.collect() };
+        if let [first, rest @ ..] = images {
+            *self = Block { first: cell(first), rest: rest.iter().map(cell).collect() };
+        }
+        // That is how they are copied.
+        if !images.is_sorted_by_key(|image| image.slot) {
+            self.rest.push(self.first);
+            self.rest.sort_unstable_by_key(|cell| cell.slot);
+            self.first = self.rest.remove(0);
         }
     }
 

@@ -23,6 +23,7 @@ use smallvec::SmallVec;
 use crate::counter::WARM_MAX;
 use crate::model::catalog::{Catalog, Change, Key};
 use crate::model::id::Subject;
+use crate::model::record::Application;
 
 /// What stands for a [`Key`] in the directory. Two halves, so that an entry is no larger than what is in it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -74,8 +75,10 @@ pub(super) struct Directory {
 const SHARDS: usize = 1024;
 
 impl Directory {
-    pub(super) fn new(seed: [u8; 16]) -> Self {
-        let applications = DashMap::with_hasher_and_shard_amount(Spread::default(), SHARDS);
+    /// With room for so many keys of applications.
+    pub(super) fn new(seed: [u8; 16], keys: usize) -> Self {
+        let applications =
+            DashMap::with_capacity_and_hasher_and_shard_amount(keys, Spread::default(), SHARDS);
         Directory { seed, applications, others: ArcSwap::default() }
     }
 
@@ -123,6 +126,13 @@ impl Directory {
             } else {
                 leads.others.insert(fingerprint, stays.then_some(id));
             }
+        });
+    }
+
+    /// Makes the keys of an application lead to it that lead nowhere yet: before anybody looks for it.
+    pub(super) fn lead_to(&self, application: &Application) {
+        application.keys(|key| {
+            self.applications.insert(self.fingerprint(key), application.subject);
         });
     }
 

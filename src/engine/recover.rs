@@ -24,6 +24,7 @@ use crate::model::catalog::{Catalog, Change};
 use crate::model::id::{ApplicationId, MetricSlot, Subject};
 use crate::model::idempotency::{IdKey, Known};
 use crate::model::producer::Window;
+use crate::model::record::Application;
 use crate::model::time::{Minute, UnixMillis};
 
 /// Why what the disk holds cannot be put together again.
@@ -59,8 +60,10 @@ pub struct Recovery {
     replayed: Vec<(Sequence, Vec<Known>)>,
     /// What the journal has of producers.
     producers: HashMap<IdKey, Window>,
-    /// Up to where the checkpoint's counters of a subject go, by application.
-    stamps: HashMap<ApplicationId, Sequence>,
+    /// Up to where the checkpoint's counters of a subject go, by its index; zero without any.
+    stamps: Vec<Sequence>,
+    /// How many keys of applications there are, about.
+    keys: usize,
     now: UnixMillis,
 }
 
@@ -73,7 +76,8 @@ impl Default for Recovery {
             ids: Ids::default(),
             replayed: Vec::new(),
             producers: HashMap::new(),
-            stamps: HashMap::new(),
+            stamps: Vec::new(),
+            keys: 0,
             now: UnixMillis(0),
         }
     }
@@ -85,11 +89,41 @@ impl Recovery {
     /// # Errors
     /// A record that cannot be read.
     pub fn catalog(&mut self, records: &[u8], version: u64, at: Sequence) -> Result<(), RecoverError> {
-        let Recovery { catalog, counters, .. } = self;
-        codec::decode(records, |change, next_id| apply(catalog, counters, change, next_id))?;
+        codec::decode(records, |change, next_id| self.change(change, next_id))?;
+        self.catalog_is(version, at);
+        Ok(())
+    }
+
+    /// Takes one change of the checkpoint's catalog, and what it says of the id sequence; after the last comes
+    /// [`Recovery::catalog_is`].
+    pub fn change(&mut self, mut change: Change, next_id: u64) {
+        let Recovery { catalog, counters, stamps, keys, .. } = self;
+        match &mut change {
+            Change::PutApplication(application) => {
+                let known = catalog.applications.get(application.id.0).map(|it| it.subject);
+                application.subject = known.unwrap_or_else(|| {
+                    *keys += 1 + application.user_keys.len();
+                    let subject = counters.occupy(application.id);
+                    // What was known of who had the place before.
+                    stamps.get_mut(subject.index as usize).into_iter().for_each(|stamp| *stamp = Sequence(0));
+                    subject
+                });
+            }
+            Change::DeleteApplication(id) => {
+                if let Some(application) = catalog.applications.get(id.0) {
+                    counters.vacate(application.subject);
+                }
+            }
+            _ => {}
+        }
+        catalog.take(change);
+        catalog.next_id = catalog.next_id.max(next_id);
+    }
+
+    /// The checkpoint's catalog is of that version and place in the journal.
+    pub fn catalog_is(&mut self, version: u64, at: Sequence) {
         self.catalog.version = version;
         self.catalog_sequence = at;
-        Ok(())
     }
 
     /// Takes idempotency ids that are in the journal up to `covered` from `past`, and remembers `max` at most, in all.
@@ -131,7 +165,11 @@ impl Recovery {
     pub fn counters(&mut self, stamp: Sequence, image: &SubjectImage) {
         if let Some(application) = self.catalog.applications.get(image.application.0) {
             self.counters.restore(application.subject, image);
-            self.stamps.insert(image.application, stamp);
+            let index = application.subject.index as usize;
+            if self.stamps.len() <= index {
+                self.stamps.resize(index + 1, Sequence(0));
+            }
+            self.stamps[index] = stamp;
         }
     }
 
@@ -175,20 +213,18 @@ impl Recovery {
     ///
     /// `seed` keys the directory: random, secret, new for each start.
     #[must_use]
-    pub fn finish(self, journal: Journal, seed: [u8; 16]) -> Engine {
-        let directory = Directory::new(seed);
+    pub fn finish(mut self, journal: Journal, seed: [u8; 16]) -> Engine {
+        self.stamps = Vec::new();
+        let directory = Directory::new(seed, self.keys);
         self.counters.begin_numbers(directory.number());
         let catalog = self.catalog;
         let mut leads = Leads::default();
-        for change in catalog.changes() {
+        for change in catalog.owners() {
             directory.leads_of(&mut leads, &catalog, &change, true);
         }
         directory.put(leads);
         let mut passes = Passes::new(seed);
-        for (_, application) in catalog.applications.iter() {
-            let facts = Facts::of(application);
-            self.counters.note(&Note { subject: application.subject, facts, pass: Some(passes.draw()) });
-        }
+        index(&catalog, &self.counters, &directory, &mut passes);
         self.counters.open(catalog.version);
         for (at, known) in self.replayed.iter().flat_map(|(at, all)| all.iter().map(move |it| (*at, it))) {
             self.ids.replay(at, known, self.now);
@@ -224,8 +260,7 @@ impl Recovery {
         if command.version != expected {
             return Err(RecoverError::VersionGap { found: command.version, expected });
         }
-        let Recovery { catalog, counters, .. } = self;
-        codec::decode(&command.core, |change, next_id| apply(catalog, counters, change, next_id))?;
+        codec::decode(&command.core, |change, next_id| self.change(change, next_id))?;
         self.catalog.version = command.version;
         Ok(())
     }
@@ -255,11 +290,11 @@ impl Recovery {
 
     /// Where an application's counters lie, unless they have what the entry says already, or are not wanted any more.
     fn subject_of(&self, at: Sequence, id: ApplicationId) -> Result<Option<Subject>, RecoverError> {
-        if self.stamps.get(&id).is_some_and(|stamp| at <= *stamp) {
-            return Ok(None);
-        }
         match self.catalog.applications.get(id.0) {
-            Some(application) => Ok(Some(application.subject)),
+            Some(application) => {
+                let stamp = self.stamps.get(application.subject.index as usize);
+                Ok((stamp.is_none_or(|stamp| at > *stamp)).then_some(application.subject))
+            }
             // Deleted between this entry and the checkpoint's catalog.
             None if at <= self.catalog_sequence => Ok(None),
             None => Err(RecoverError::ApplicationUnknown(id)),
@@ -267,20 +302,29 @@ impl Recovery {
     }
 }
 
-/// Applies a change to a catalog that nobody reads yet.
-fn apply(catalog: &mut Catalog, counters: &Counters, mut change: Change, next_id: u64) {
-    match &mut change {
-        Change::PutApplication(application) => {
-            let known = catalog.applications.get(application.id.0).map(|it| it.subject);
-            application.subject = known.unwrap_or_else(|| counters.occupy(application.id));
+/// So many applications are worth a thread.
+const PER_THREAD_MIN: usize = 10_000;
+
+/// Lets their keys lead to the applications, and notes what their records say: on all cores, since most of it is waiting
+/// for memory.
+fn index(catalog: &Catalog, counters: &Counters, directory: &Directory, passes: &mut Passes) {
+    let all: Vec<&Application> = catalog.applications.iter().map(|(_, it)| &**it).collect();
+    let index = |some: &[&Application], mut passes: Passes| {
+        for application in some {
+            directory.lead_to(application);
+            let facts = Facts::of(application);
+            counters.note(&Note { subject: application.subject, facts, pass: Some(passes.draw()) });
         }
-        Change::DeleteApplication(id) => {
-            if let Some(application) = catalog.applications.get(id.0) {
-                counters.vacate(application.subject);
-            }
+    };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let each = all.len().div_ceil(cores).max(PER_THREAD_MIN);
+    std::thread::scope(|scope| {
+        let (first, others) = all.split_at(each.min(all.len()));
+        let passes_of_first = passes.split_off(first.len());
+        for some in others.chunks(each) {
+            let passes = passes.split_off(some.len());
+            scope.spawn(move || index(some, passes));
         }
-        _ => {}
-    }
-    catalog.apply(&change);
-    catalog.next_id = catalog.next_id.max(next_id);
+        index(first, passes_of_first);
+    });
 }

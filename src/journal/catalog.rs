@@ -21,8 +21,11 @@
 //!              9 user keys, 10 referrer filters, 11 redirect url, 20 shadow
 //! ```
 
+mod decoder;
 #[cfg(test)]
 mod tests;
+
+pub use decoder::Decoder;
 
 use prost::Message;
 
@@ -342,7 +345,7 @@ fn change_of(record: ChangeRecord) -> Result<Change, CatalogError> {
         ChangeRecord { tenant: Some(it), .. } => Change::PutTenant(Tenant {
             id: TenantId(it.id),
             name: it.name,
-            provider_keys: secrets(&it.provider_keys),
+            provider_keys: secrets(it.provider_keys),
             default_service: (it.default_service != 0).then_some(ServiceId(it.default_service)),
         }),
         ChangeRecord { account: Some(it), .. } => {
@@ -389,7 +392,7 @@ fn service_of(record: ServiceRecord) -> Result<Service, CatalogError> {
             number => return Err(CatalogError::Unknown { what: "backend version", number }),
         },
         referrer_filters_required: record.referrer_filters_required,
-        tokens: secrets(&record.tokens),
+        tokens: secrets(record.tokens),
         metrics: MetricTree::from_metrics(record.slots, metrics.collect())?,
         alert_limits: record.alert_limits.into_iter().map(alert_limit).collect::<Result<_, _>>()?,
         stats_erasure: (record.stats_erasure != 0).then_some(record.stats_erasure),
@@ -431,8 +434,8 @@ fn application_of(record: ApplicationRecord) -> Application {
         name: record.name.into(),
         plan: PlanId(record.plan),
         state: ApplicationState::parse(&record.state),
-        app_keys: secrets(&record.app_keys).into(),
-        user_keys: secrets(&record.user_keys).into(),
+        app_keys: secrets(record.app_keys).into(),
+        user_keys: secrets(record.user_keys).into(),
         referrer_filters: record.referrer_filters.into(),
         redirect_url: record.redirect_url.map(Into::into),
         shadow: record.shadow,
@@ -444,6 +447,6 @@ fn exposed(secrets: &[Secret]) -> Vec<String> {
     secrets.iter().map(|secret| secret.expose().to_owned()).collect()
 }
 
-fn secrets(texts: &[String]) -> Vec<Secret> {
-    texts.iter().map(|text| Secret::new(text)).collect()
+fn secrets(texts: Vec<String>) -> Vec<Secret> {
+    texts.into_iter().map(Secret::from).collect()
 }

@@ -64,7 +64,7 @@ mod segment;
 mod shorten;
 mod survey;
 pub mod usage;
-mod varint;
+pub(crate) mod varint;
 mod writer;
 
 #[cfg(test)]

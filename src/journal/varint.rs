@@ -1,4 +1,4 @@
-//! Bounded reading and writing of LEB128 integers, the alphabet of entry payloads.
+//! Bounded reading and writing of LEB128 integers, the alphabet of entry payloads, and of counters in checkpoints.
 //!
 //! ```text
 //! varint   7 bits a byte, low bits first, the high bit of a byte says that another follows; 1 to 10 bytes
@@ -12,7 +12,7 @@
 use super::entry::DecodeError;
 
 /// Appends `value` as a varint.
-pub(super) fn put(out: &mut Vec<u8>, mut value: u64) {
+pub(crate) fn put(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         // Truncation is the point: seven bits and the mark.
         out.push((value & 0x7F) as u8 | 0x80);
@@ -22,38 +22,44 @@ pub(super) fn put(out: &mut Vec<u8>, mut value: u64) {
 }
 
 /// Appends `value` as a zigzag varint.
-pub(super) fn put_signed(out: &mut Vec<u8>, value: i64) {
+pub(crate) fn put_signed(out: &mut Vec<u8>, value: i64) {
     put(out, ((value << 1) ^ (value >> 63)) as u64);
 }
 
 /// Appends a length and the bytes.
-pub(super) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(crate) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     put(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
 }
 
 /// Reads a payload from its start to its end; every step checks what is left.
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Reader { bytes, at: 0 }
     }
 
     /// How many bytes were read: the place of the next one, for errors.
-    pub(super) fn position(&self) -> usize {
+    pub(crate) fn position(&self) -> usize {
         self.at
     }
 
-    fn left(&self) -> usize {
+    /// How many bytes are left to read.
+    pub(crate) fn left(&self) -> usize {
         self.bytes.len() - self.at
     }
 
-    pub(super) fn varint(&mut self) -> Result<u64, DecodeError> {
+    pub(crate) fn varint(&mut self) -> Result<u64, DecodeError> {
         let start = self.at;
+        // Most numbers are small.
+        if let Some(byte) = self.bytes.get(start).filter(|byte| **byte < 0x80) {
+            self.at += 1;
+            return Ok(u64::from(*byte));
+        }
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
             let byte = *self.bytes.get(self.at).ok_or(DecodeError::Truncated { at: start })?;
@@ -70,33 +76,33 @@ impl<'a> Reader<'a> {
         Err(DecodeError::Overlong { at: start })
     }
 
-    pub(super) fn signed(&mut self) -> Result<i64, DecodeError> {
+    pub(crate) fn signed(&mut self) -> Result<i64, DecodeError> {
         let value = self.varint()?;
         Ok((value >> 1) as i64 ^ -((value & 1) as i64))
     }
 
     /// A varint that must fit 32 bits.
-    pub(super) fn narrow(&mut self) -> Result<u32, DecodeError> {
+    pub(crate) fn narrow(&mut self) -> Result<u32, DecodeError> {
         let at = self.at;
         u32::try_from(self.varint()?).map_err(|_| DecodeError::OutOfRange { at })
     }
 
     /// A 32-bit number, written as its difference to `base`.
-    pub(super) fn relative(&mut self, base: u32) -> Result<u32, DecodeError> {
+    pub(crate) fn relative(&mut self, base: u32) -> Result<u32, DecodeError> {
         let at = self.at;
         let value = i64::from(base).checked_add(self.signed()?);
         value.and_then(|value| u32::try_from(value).ok()).ok_or(DecodeError::OutOfRange { at })
     }
 
     /// The number of elements that follow, each of at least `least` bytes.
-    pub(super) fn count(&mut self, least: usize) -> Result<usize, DecodeError> {
+    pub(crate) fn count(&mut self, least: usize) -> Result<usize, DecodeError> {
         let at = self.at;
         let count = self.varint()?;
         let possible = self.left() / least;
         usize::try_from(count).ok().filter(|&count| count <= possible).ok_or(DecodeError::Truncated { at })
     }
 
-    pub(super) fn bytes(&mut self) -> Result<&'a [u8], DecodeError> {
+    pub(crate) fn bytes(&mut self) -> Result<&'a [u8], DecodeError> {
         let len = self.count(1)?;
         let bytes = &self.bytes[self.at..self.at + len];
         self.at += len;
@@ -104,14 +110,14 @@ impl<'a> Reader<'a> {
     }
 
     /// Bytes of a length that needs not be written.
-    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
         let array = self.bytes[self.at..].first_chunk().ok_or(DecodeError::Truncated { at: self.at })?;
         self.at += N;
         Ok(*array)
     }
 
     /// Refuses bytes after the end.
-    pub(super) fn finish(self) -> Result<(), DecodeError> {
+    pub(crate) fn finish(self) -> Result<(), DecodeError> {
         if self.left() == 0 { Ok(()) } else { Err(DecodeError::Trailing { at: self.at }) }
     }
 }

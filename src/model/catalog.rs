@@ -90,6 +90,11 @@ impl Catalog {
 
     /// Applies one change. Deleting what is absent changes nothing.
     pub fn apply(&mut self, change: &Change) {
+        self.take(change.clone());
+    }
+
+    /// As [`Catalog::apply`], with the records of the change themselves.
+    pub fn take(&mut self, change: Change) {
         match change {
             Change::PutTenant(tenant) => put(&mut self.tenants, tenant.id.0, tenant, &mut self.next_id),
             Change::PutAccount(account) => put(&mut self.accounts, account.id.0, account, &mut self.next_id),
@@ -118,13 +123,18 @@ impl Catalog {
 
     /// All records as changes that would build this catalog from nothing, owners before what they own.
     pub fn changes(&self) -> impl Iterator<Item = Change> {
+        let applications =
+            self.applications.iter().map(|(_, record)| Change::PutApplication(Application::clone(record)));
+        self.owners().chain(applications)
+    }
+
+    /// As [`Catalog::changes`], without the applications, which come last there: they may be a million.
+    pub fn owners(&self) -> impl Iterator<Item = Change> {
         let tenants = self.tenants.iter().map(|(_, record)| Change::PutTenant(Tenant::clone(record)));
         let accounts = self.accounts.iter().map(|(_, record)| Change::PutAccount(Account::clone(record)));
         let services = self.services.iter().map(|(_, record)| Change::PutService(Service::clone(record)));
         let plans = self.plans.iter().map(|(_, record)| Change::PutPlan(Plan::clone(record)));
-        let applications =
-            self.applications.iter().map(|(_, record)| Change::PutApplication(Application::clone(record)));
-        tenants.chain(accounts).chain(services).chain(plans).chain(applications)
+        tenants.chain(accounts).chain(services).chain(plans)
     }
 
     /// Calls `visit` with each key that leads to the record `change` names, as the record is in this catalog,
@@ -151,13 +161,20 @@ impl Catalog {
             }
             Change::PutApplication(Application { id, .. }) | Change::DeleteApplication(id) => {
                 if let Some(application) = self.applications.get(id.0) {
-                    let service = application.service;
-                    visit(Key::AppId { service, text: &application.app_id }, id.0);
-                    for key in &application.user_keys {
-                        visit(Key::UserKey { service, text: key.expose() }, id.0);
-                    }
+                    application.keys(|key| visit(key, id.0));
                 }
             }
+        }
+    }
+}
+
+impl Application {
+    /// Calls `visit` with each key that leads to this application.
+    pub fn keys(&self, mut visit: impl FnMut(Key<'_>)) {
+        let service = self.service;
+        visit(Key::AppId { service, text: &self.app_id });
+        for key in &self.user_keys {
+            visit(Key::UserKey { service, text: key.expose() });
         }
     }
 }
@@ -181,7 +198,7 @@ impl Service {
     }
 }
 
-fn put<T: Clone>(map: &mut IdMap<T>, id: u64, record: &T, next_id: &mut u64) {
-    map.insert(id, Arc::new(record.clone()));
+fn put<T>(map: &mut IdMap<T>, id: u64, record: T, next_id: &mut u64) {
+    map.insert(id, Arc::new(record));
     *next_id = (*next_id).max(id.saturating_add(1));
 }

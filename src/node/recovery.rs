@@ -13,6 +13,7 @@ use crate::store::{Checkpoint, StoreError, open_latest};
 
 #[cfg(test)]
 mod crash_tests;
+mod load;
 
 /// Why what the data directory holds did not become an engine.
 #[derive(Debug, thiserror::Error)]
@@ -182,11 +183,10 @@ fn replay_with(
     disk: Box<dyn Disk>,
     mut options: Options,
 ) -> Result<Replayed, RecoveryError> {
-    let mut recovery = Recovery::default();
+    let (mut recovery, checkpoint) = load::load(checkpoint)?;
     let mut after = Sequence(0);
     let mut passed_over = Vec::new();
     if let Some(checkpoint) = &checkpoint {
-        take_checkpoint(&mut recovery, checkpoint)?;
         after = checkpoint.meta().begin;
         options.node_id = Some(checkpoint.meta().node_id);
         options.term_after = checkpoint.meta().term;
@@ -215,29 +215,6 @@ fn replay_with(
         "recovered"
     );
     Ok(Replayed { recovery, journal, found, passed_over, checkpoint: after, generation })
-}
-
-fn take_checkpoint(recovery: &mut Recovery, checkpoint: &Checkpoint) -> Result<(), RecoveryError> {
-    for passed_over in checkpoint.passed_over() {
-        tracing::error!(
-            generation = passed_over.generation,
-            error = %passed_over.error,
-            "a damaged checkpoint was passed over: an older one and the journal serve instead"
-        );
-    }
-    let meta = checkpoint.meta();
-    let mut records = Vec::new();
-    for bytes in checkpoint.catalog() {
-        records.extend_from_slice(&bytes?);
-    }
-    recovery.catalog(&records, meta.catalog_version, meta.catalog)?;
-    recovery.next_id(meta.next_id);
-    recovery.reached(meta.engine_time);
-    checkpoint.counters(|stamp, image| {
-        recovery.counters(stamp, &image);
-        Ok::<_, StoreError>(())
-    })?;
-    Ok(())
 }
 
 /// Compares the clock with the latest time the data knows. True if it was set back.

@@ -76,6 +76,19 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether it is about one generation, so that an older one may serve; as opposed to a system that refuses, and to
+    /// what a newer release wrote: to fall back would lose what that knew.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        match self {
+            // What cannot be read is damaged; this is the copy that cannot be written, whatever it is a copy of.
+            StoreError::Io { .. } => false,
+            // The sum holds, so somebody knew that version.
+            StoreError::Format { .. } | StoreError::Piece { source: PieceError::Unknown, .. } => false,
+            _ => true,
+        }
+    }
+
     pub(super) fn io(verb: &'static str, file: &Path) -> impl FnOnce(io::Error) -> StoreError {
         let file = file.display().to_string();
         move |source| StoreError::Io { verb, file, source }

@@ -39,16 +39,17 @@ pub(super) fn list(tree: &dyn Tree, root: &Path) -> Result<Vec<u64>, StoreError>
     Ok(generations)
 }
 
+/// A key and a piece.
+pub(crate) type Row = (sled::IVec, sled::IVec);
+
 /// An open database of a generation: pieces by key.
 pub(crate) trait Database: Send + Sync + Debug {
     /// Its directory.
     fn path(&self) -> &Path;
     /// Puts a piece, of at most [`PIECE_BYTES_MAX`].
     fn put(&self, key: &str, piece: &[u8]) -> Result<(), StoreError>;
-    /// The piece of that key.
-    fn get(&self, key: &str) -> Result<Option<sled::IVec>, StoreError>;
-    /// How many pieces there are; reads all keys.
-    fn count(&self) -> Result<usize, StoreError>;
+    /// All pieces with their keys, by ascending key. Nothing comes after an error.
+    fn pieces(&self) -> Box<dyn Iterator<Item = Result<Row, StoreError>> + '_>;
     /// Writes everything out, which does not sync it, and waits until nothing has the files open any more.
     fn close(self: Box<Self>) -> Result<(), StoreError>;
 }
@@ -81,12 +82,17 @@ impl Database for Sled {
         contained("write to", &self.path, || self.db.insert(key, piece)).map(|_| ())
     }
 
-    fn get(&self, key: &str) -> Result<Option<sled::IVec>, StoreError> {
-        contained("read from", &self.path, || self.db.get(key))
-    }
-
-    fn count(&self) -> Result<usize, StoreError> {
-        contained("count", &self.path, || Ok(self.db.len()))
+    fn pieces(&self) -> Box<dyn Iterator<Item = Result<Row, StoreError>> + '_> {
+        // In its order sled reads each of its nodes once; a lookup by key goes through its index each time.
+        let mut rows = Some(self.db.iter());
+        Box::new(std::iter::from_fn(move || {
+            let iter = rows.as_mut()?;
+            let row = contained("read from", &self.path, || iter.next().transpose()).transpose();
+            if !matches!(row, Some(Ok(_))) {
+                rows = None;
+            }
+            row
+        }))
     }
 
     fn close(self: Box<Self>) -> Result<(), StoreError> {

@@ -5,13 +5,18 @@
 
 mod adopt;
 pub mod checkpoint;
+mod compact;
 mod error;
 mod files;
 mod generation;
 pub mod ids;
 mod manifest;
+pub mod open;
 mod packed;
 mod piece;
+#[cfg(test)]
+mod piece_tests;
+mod pressed;
 pub mod shelf;
 mod survey;
 #[cfg(test)]
@@ -21,13 +26,12 @@ mod tree;
 pub(crate) mod tree_memory;
 
 pub use adopt::adopt_checkpoints;
-pub use checkpoint::{
-    Checkpoint, CheckpointWriter, Finished, PassedOver, open_latest, open_latest_in, open_latest_without,
-};
+pub use checkpoint::{CheckpointWriter, Finished};
 pub use error::StoreError;
 pub use generation::path_of as generation_path;
 pub use manifest::Meta;
-pub use piece::{PIECE_BYTES_MAX, Piece, PieceError, decode_piece};
+pub use open::{Checkpoint, Part, PassedOver, open_latest, open_latest_in, open_latest_without};
+pub use piece::{PIECE_BYTES_MAX, Piece, PieceError, RUN_BYTES_MAX, decode_piece};
 pub use shelf::{Shelf, ShelfError, Table};
 pub use survey::{
     CheckpointSurvey, GenerationState, GenerationSurvey, ShelfSurvey, survey_checkpoints, survey_shelf,

@@ -1,4 +1,5 @@
-//! What rkyv packs of counters, in each version of the format. Names do not reach the disk; order and types do.
+//! Counters as earlier releases wrote them, packed by rkyv: versions 1 and 2. They are read, and no longer written.
+//! Names do not reach the disk; order and types do.
 
 use super::piece::{Piece, PieceError};
 use crate::counter::snapshot::{CellImage, HoldImage, SubjectImage, WaitingImage};
@@ -9,13 +10,6 @@ use crate::model::reservation::ReservationId;
 use crate::model::time::{Minute, Period};
 use rkyv::rancor;
 use rkyv::{Archive, Deserialize, Serialize};
-
-/// What the parts of a counter piece add to its length; the archive is unaligned, so they are exact.
-pub(super) const PIECE_LEN: usize = 8 + 8;
-pub(super) const SUBJECT_LEN: usize = 8 + 1 + 8 + 8 + 8;
-pub(super) const CELL_LEN: usize = 4 + 4 + 8 * Period::COUNT;
-pub(super) const WAITING_LEN: usize = 4 + 4 + 4 + 1 + 8;
-pub(super) const HOLD_LEN: usize = 8 + 4 + 8;
 
 /// The slot of no counter: none has so high a one.
 const NO_SLOT: u32 = u32::MAX;
@@ -77,24 +71,9 @@ pub(super) struct PackedWaiting {
     amount: u64,
 }
 
-impl From<&CellImage> for PackedCell {
-    fn from(cell: &CellImage) -> Self {
-        PackedCell { slot: cell.slot.0, minute: cell.minute.0, counts: cell.counts }
-    }
-}
-
 impl From<PackedCell> for CellImage {
     fn from(cell: PackedCell) -> Self {
         CellImage { slot: MetricSlot(cell.slot), minute: Minute(cell.minute), counts: cell.counts }
-    }
-}
-
-impl From<&WaitingImage> for PackedWaiting {
-    fn from(waiting: &WaitingImage) -> Self {
-        let effect = u8::from(matches!(waiting.effect, Effect::Set(_)));
-        let amount = waiting.effect.amount();
-        let (slot, dated, counted) = (waiting.slot.0, waiting.dated.0, waiting.counted.0);
-        PackedWaiting { slot, dated, counted, effect, amount }
     }
 }
 
@@ -117,20 +96,6 @@ impl From<PackedSubjectV1> for PackedSubject {
         let PackedSubjectV1 { application, goes_on, cells, waiting } = subject;
         PackedSubject { application, goes_on, cells, waiting, holds: Vec::new() }
     }
-}
-
-/// The rows that reservations are packed into.
-pub(super) fn rows_of(holds: &[HoldImage]) -> Vec<PackedHold> {
-    let mut rows = Vec::new();
-    for hold in holds {
-        let id = hold.id.0;
-        let row = |(slot, amount): &(MetricSlot, u64)| PackedHold { id, slot: slot.0, amount: *amount };
-        rows.extend(hold.amounts.iter().map(row));
-        if hold.amounts.is_empty() {
-            rows.push(PackedHold { id, slot: NO_SLOT, amount: 0 });
-        }
-    }
-    rows
 }
 
 /// Appends reservations, of which the first may be the rest of the last there is.
@@ -185,14 +150,60 @@ fn piece_of(stamp: u64, packed: Vec<PackedSubject>) -> Result<Piece, PieceError>
     Ok(Piece::Counters { stamp: Sequence(stamp), subjects, goes_on })
 }
 
+/// As earlier releases wrote it, for tests that it stays readable.
 #[cfg(test)]
-pub(super) fn pack_v1(stamp: u64, subjects: &[SubjectImage]) -> Vec<u8> {
-    let pack = |image: &SubjectImage| PackedSubjectV1 {
-        application: image.application.0,
-        goes_on: 0,
-        cells: image.cells.iter().map(PackedCell::from).collect(),
-        waiting: image.waiting.iter().map(PackedWaiting::from).collect(),
-    };
-    let piece = CounterPieceV1 { stamp, subjects: subjects.iter().map(pack).collect() };
-    rkyv::to_bytes::<rancor::Failure>(&piece).unwrap().to_vec()
+pub(super) mod pack {
+    use super::*;
+
+    impl From<&CellImage> for PackedCell {
+        fn from(cell: &CellImage) -> Self {
+            PackedCell { slot: cell.slot.0, minute: cell.minute.0, counts: cell.counts }
+        }
+    }
+
+    impl From<&WaitingImage> for PackedWaiting {
+        fn from(waiting: &WaitingImage) -> Self {
+            let effect = u8::from(matches!(waiting.effect, Effect::Set(_)));
+            let amount = waiting.effect.amount();
+            let (slot, dated, counted) = (waiting.slot.0, waiting.dated.0, waiting.counted.0);
+            PackedWaiting { slot, dated, counted, effect, amount }
+        }
+    }
+
+    /// The rows that reservations are packed into.
+    fn rows_of(holds: &[HoldImage]) -> Vec<PackedHold> {
+        let mut rows = Vec::new();
+        for hold in holds {
+            let id = hold.id.0;
+            let row = |(slot, amount): &(MetricSlot, u64)| PackedHold { id, slot: slot.0, amount: *amount };
+            rows.extend(hold.amounts.iter().map(row));
+            if hold.amounts.is_empty() {
+                rows.push(PackedHold { id, slot: NO_SLOT, amount: 0 });
+            }
+        }
+        rows
+    }
+
+    pub(in crate::store) fn v1(stamp: u64, subjects: &[SubjectImage]) -> Vec<u8> {
+        let pack = |image: &SubjectImage| PackedSubjectV1 {
+            application: image.application.0,
+            goes_on: 0,
+            cells: image.cells.iter().map(PackedCell::from).collect(),
+            waiting: image.waiting.iter().map(PackedWaiting::from).collect(),
+        };
+        let piece = CounterPieceV1 { stamp, subjects: subjects.iter().map(pack).collect() };
+        rkyv::to_bytes::<rancor::Failure>(&piece).unwrap().to_vec()
+    }
+
+    pub(in crate::store) fn v2(stamp: u64, subjects: &[SubjectImage]) -> Vec<u8> {
+        let pack = |image: &SubjectImage| PackedSubject {
+            application: image.application.0,
+            goes_on: 0,
+            cells: image.cells.iter().map(PackedCell::from).collect(),
+            waiting: image.waiting.iter().map(PackedWaiting::from).collect(),
+            holds: rows_of(&image.holds),
+        };
+        let piece = CounterPiece { stamp, subjects: subjects.iter().map(pack).collect() };
+        rkyv::to_bytes::<rancor::Failure>(&piece).unwrap().to_vec()
+    }
 }

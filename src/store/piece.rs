@@ -1,37 +1,43 @@
-//! The pieces that a checkpoint is cut into: an envelope of our own around bytes or rkyv-packed counters.
+//! The pieces that a checkpoint is cut into: an envelope of our own around a pressed run.
 //!
 //! ```text
 //! key       the kind's letter ('a' catalog, 'c' counters), then the index as 8 hex digits: keys sort as written
 //! envelope  0  version u8        1  kind u8 (1 catalog, 2 counters)    2  zero u16
 //!           4  index u32         8  crc32 u32 over the generation (u64), bytes 0 to 8 and the body
 //!          12  body
-//! catalog   version 1: any part of the catalog's byte stream
-//! counters  version 2: rkyv archive (little-endian, unaligned, 32-bit pointers) of `packed::CounterPiece`;
-//!           version 1, which knew no reservations, is read: of `packed::CounterPieceV1`
+//! catalog   version 2: a run (`pressed`) of any part of the catalog's byte stream;
+//!           version 1 is read: the bytes themselves
+//! counters  version 3: a run of `compact` subjects;
+//!           versions 2 and 1 are read: rkyv archives (little-endian, unaligned, 32-bit pointers) of
+//!           `packed::CounterPiece` and, before there were reservations, `packed::CounterPieceV1`
 //! ```
 //!
 //! A piece, envelope included, has at most [`PIECE_BYTES_MAX`] bytes, so that none of sled's nodes grows beyond
-//! what it keeps in its log. A subject whose counters do not fit goes on in the next piece. The generation is part
-//! of the sum, so that a piece of another checkpoint does not pass.
+//! what it keeps in its log; what is pressed into it has at most [`RUN_BYTES_MAX`]. A subject whose counters do not fit
+//! goes on in the next piece. The generation is part of the sum, so that a piece of another checkpoint does not pass.
 
-use super::packed::{self, CELL_LEN, CounterPiece, HOLD_LEN, PIECE_LEN, PackedCell, PackedSubject};
-use super::packed::{PackedWaiting, SUBJECT_LEN, WAITING_LEN, join_holds, rows_of};
+use super::compact;
+use super::error::StoreError;
+use super::packed;
+use super::pressed::{Press, Pressed, expand};
 use crate::counter::snapshot::SubjectImage;
 use crate::journal::Sequence;
-use rkyv::rancor;
+use crate::model::time::Minute;
+
+pub use super::pressed::RUN_BYTES_MAX;
 
 /// The most bytes a piece has, envelope included.
 pub const PIECE_BYTES_MAX: usize = 4096;
 
 /// The version in which each kind is written, and the greatest that is read.
-const CATALOG_VERSION: u8 = 1;
-const COUNTERS_VERSION: u8 = 2;
+const CATALOG_VERSION: u8 = 2;
+const COUNTERS_VERSION: u8 = 3;
 const ENVELOPE_LEN: usize = 12;
 const CRC: usize = 8;
 const CATALOG: u8 = 1;
 const COUNTERS: u8 = 2;
 
-/// The most bytes of catalog in a piece.
+/// The most bytes of a piece's body.
 pub(super) const BODY_BYTES_MAX: usize = PIECE_BYTES_MAX - ENVELOPE_LEN;
 
 /// Why a piece is not one.
@@ -72,6 +78,16 @@ pub enum Piece {
         /// Whether the last subject goes on in the next piece.
         goes_on: bool,
     },
+}
+
+impl Piece {
+    /// The stream that it belongs to.
+    pub(super) fn stream(&self) -> Stream {
+        match self {
+            Piece::Catalog(_) => Stream::Catalog,
+            Piece::Counters { .. } => Stream::Counters,
+        }
+    }
 }
 
 /// Which of the two streams of pieces.
@@ -135,85 +151,69 @@ pub fn decode_piece(generation: u64, index: u32, piece: &[u8]) -> Result<Piece, 
         return Err(PieceError::Checksum);
     }
     match (version, kind, z0, z1) {
-        (CATALOG_VERSION, CATALOG, 0, 0) => Ok(Piece::Catalog(body.to_vec())),
-        (COUNTERS_VERSION, COUNTERS, 0, 0) => packed::unpack(body),
+        (CATALOG_VERSION, CATALOG, 0, 0) => expand(body).map(Piece::Catalog),
+        (COUNTERS_VERSION, COUNTERS, 0, 0) => compact::decode(&expand(body)?),
+        (1, CATALOG, 0, 0) => Ok(Piece::Catalog(body.to_vec())),
+        (2, COUNTERS, 0, 0) => packed::unpack(body),
         (1, COUNTERS, 0, 0) => packed::unpack_v1(body),
         _ => Err(PieceError::Unknown),
     }
 }
 
 /// Packs subjects into the bodies of as few pieces as follow their order.
-pub(super) struct Packer {
-    piece: CounterPiece,
-    len: usize,
+pub(super) struct Packer<'p> {
+    press: &'p mut Press,
+    base: Minute,
+    /// What every run begins with.
+    head: usize,
+    /// A run in the making: its beginning, then parts of subjects.
+    run: Vec<u8>,
+    /// Where each part ends.
+    ends: Vec<usize>,
 }
 
-impl Packer {
-    pub(super) fn new(stamp: Sequence) -> Packer {
-        Packer { piece: CounterPiece { stamp: stamp.0, subjects: Vec::new() }, len: PIECE_LEN }
+impl Packer<'_> {
+    /// Begins pieces of counters that include the journal up to `stamp`; minutes are told from `base`, so it should be
+    /// near to them.
+    pub(super) fn new(press: &mut Press, stamp: Sequence, base: Minute) -> Packer<'_> {
+        let mut run = Vec::new();
+        compact::begin(&mut run, stamp, base);
+        Packer { press, base, head: run.len(), run, ends: Vec::new() }
     }
 
     /// Adds a subject; hands each body that is full to `emit`.
-    pub(super) fn push<E>(
+    pub(super) fn push<E: From<StoreError>>(
         &mut self,
         image: &SubjectImage,
         mut emit: impl FnMut(Vec<u8>) -> Result<(), E>,
-    ) -> Result<(), E>
-    where
-        E: From<PieceError>,
-    {
-        let rows = rows_of(&image.holds);
-        let (mut cells, mut waiting) = (image.cells.as_slice(), image.waiting.as_slice());
-        let mut holds = rows.as_slice();
-        let whole =
-            SUBJECT_LEN + cells.len() * CELL_LEN + waiting.len() * WAITING_LEN + holds.len() * HOLD_LEN;
-        // A subject that fits one piece is not spread over two.
-        if self.len + whole > BODY_BYTES_MAX && !self.piece.subjects.is_empty() {
-            self.flush(&mut emit)?;
+    ) -> Result<(), E> {
+        compact::encode(&mut self.run, self.base, image, &mut self.ends);
+        while self.run.len() >= self.press.goal() {
+            emit(self.press()?)?;
         }
-        loop {
-            let mut room = BODY_BYTES_MAX - self.len - SUBJECT_LEN;
-            // Each sort begins only after the last of the one before.
-            let (now, later) = split(cells, CELL_LEN, &mut room);
-            let (now_waiting, later_waiting) = split(waiting, WAITING_LEN, &mut room);
-            let (now_held, later_held) = split(holds, HOLD_LEN, &mut room);
-            let goes_on = !later.is_empty() || !later_waiting.is_empty() || !later_held.is_empty();
-            self.len = BODY_BYTES_MAX - room;
-            self.piece.subjects.push(PackedSubject {
-                application: image.application.0,
-                goes_on: u8::from(goes_on),
-                cells: now.iter().map(PackedCell::from).collect(),
-                waiting: now_waiting.iter().map(PackedWaiting::from).collect(),
-                holds: now_held.to_vec(),
-            });
-            if !goes_on {
-                return Ok(());
-            }
-            (cells, waiting, holds) = (later, later_waiting, later_held);
-            self.flush(&mut emit)?;
-        }
+        Ok(())
     }
 
     /// Hands what is left to `emit`.
-    pub(super) fn flush<E>(&mut self, mut emit: impl FnMut(Vec<u8>) -> Result<(), E>) -> Result<(), E>
-    where
-        E: From<PieceError>,
-    {
-        if self.piece.subjects.is_empty() {
-            return Ok(());
+    pub(super) fn flush<E: From<StoreError>>(
+        mut self,
+        mut emit: impl FnMut(Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        while !self.ends.is_empty() {
+            emit(self.press()?)?;
         }
-        let body = rkyv::to_bytes::<rancor::Failure>(&self.piece).map_err(|_| PieceError::Content)?;
-        self.piece.subjects.clear();
-        self.len = PIECE_LEN;
-        emit(body.to_vec())
+        Ok(())
     }
-}
 
-/// What fits the room, in order, and what does not; once something does not, nothing does.
-fn split<'a, T>(all: &'a [T], len: usize, room: &mut usize) -> (&'a [T], &'a [T]) {
-    let (now, later) = all.split_at(all.len().min(*room / len));
-    *room = if later.is_empty() { *room - now.len() * len } else { 0 };
-    (now, later)
+    fn press(&mut self) -> Result<Vec<u8>, StoreError> {
+        let ends = &self.ends;
+        let cut = |at| ends[ends.partition_point(|end| *end <= at).saturating_sub(1)];
+        let Pressed { body, taken } = self.press.press(&self.run, cut)?;
+        self.run.drain(self.head..taken);
+        self.ends.retain(|end| *end > taken);
+        self.ends.iter_mut().for_each(|end| *end -= taken - self.head);
+        Ok(body)
+    }
 }
 
 /// Puts subjects that were spread over pieces together again.
@@ -232,13 +232,12 @@ impl Joiner {
     ) -> Result<Vec<SubjectImage>, PieceError> {
         if let Some((begun_stamp, mut begun)) = self.begun.take() {
             let part = subjects.first_mut().ok_or(PieceError::Spread)?;
-            if begun_stamp != stamp || begun.application != part.application {
+            if begun_stamp != stamp {
                 return Err(PieceError::Spread);
             }
-            begun.cells.append(&mut part.cells);
-            begun.waiting.append(&mut part.waiting);
-            join_holds(&mut begun.holds, std::mem::take(&mut part.holds));
-            *part = begun;
+            // The whole takes the place of its last part.
+            std::mem::swap(part, &mut begun);
+            compact::join(part, begun)?;
         }
         if goes_on {
             let last = subjects.pop().ok_or(PieceError::Spread)?;

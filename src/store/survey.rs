@@ -9,10 +9,11 @@ use std::path::Path;
 use redb::backends::FileBackend;
 use redb::{Database, ReadableDatabase, ReadableTableMetadata, TableHandle};
 
-use super::checkpoint::{CURRENT, is_finished, open_generation};
+use super::checkpoint::{CURRENT, is_finished};
 use super::error::StoreError;
 use super::generation;
 use super::manifest::{Meta, parse_current};
+use super::open::check_generation;
 use super::shelf::{ShelfError, definition_of, position_in};
 use super::tree::FileSystem;
 use crate::journal::Sequence;
@@ -76,8 +77,8 @@ pub fn survey_checkpoints(root: &Path, reading: &Path) -> Result<CheckpointSurve
     for generation in generations {
         let crc = named.filter(|(current, _)| *current == generation).map(|(_, crc)| crc);
         let state = if is_finished(root, generation) {
-            match open_generation(root, generation, crc, reading) {
-                Ok(checkpoint) => GenerationState::Whole(*checkpoint.meta()),
+            match check_generation(root, generation, crc, reading) {
+                Ok(meta) => GenerationState::Whole(meta),
                 Err(error @ StoreError::Io { .. }) => return Err(error),
                 Err(error) => GenerationState::Damaged(error.to_string()),
             }

@@ -1,25 +1,26 @@
 //! Whatever happens to the files of a checkpoint, opening gives what was written, an older whole one, or an error.
 
 use super::checkpoint::*;
-use super::packed::pack_v1;
-use super::piece::{BODY_BYTES_MAX, Joiner, Packer, Piece, PieceError, Stream, decode_piece, seal, seal_as};
-use super::{Meta, StoreError};
+use super::manifest::render_current;
+use super::open::*;
+use super::piece::{PieceError, seal_as};
+use super::tree::FileSystem;
+use super::{Meta, StoreError, files, generation_path};
 use crate::counter::snapshot::{CellImage, HoldImage, SubjectImage, WaitingImage};
 use crate::journal::Sequence;
 use crate::model::amount::Effect;
 use crate::model::id::{ApplicationId, MetricSlot};
 use crate::model::reservation::ReservationId;
 use crate::model::time::{Minute, UnixMillis};
-use proptest::prelude::*;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-fn subject(application: u64, cells: u32, waiting: u32) -> SubjectImage {
+pub(super) fn subject(application: u64, cells: u32, waiting: u32) -> SubjectImage {
     subject_with(application, cells, waiting, 0)
 }
 
 /// With reservations that hold no amount, one, two ...
-fn subject_with(application: u64, cells: u32, waiting: u32, holds: u32) -> SubjectImage {
+pub(super) fn subject_with(application: u64, cells: u32, waiting: u32, holds: u32) -> SubjectImage {
     let minute = Minute(29_000_000);
     SubjectImage {
         application: ApplicationId(application),
@@ -67,7 +68,9 @@ fn content(round: u64) -> Content {
         let subject = subject_with(application + round, *cells, *waiting, *holds);
         (Sequence(round * 10 + application / 3), subject)
     });
-    let catalog = (0..10_000u32).map(|at| (u64::from(at) % 251 + round) as u8).collect();
+    // Bytes that hardly can be pressed, and some that can, so that there are several pieces of either kind.
+    let noise = |at: u64| (at.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29) >> 32) as u8;
+    let catalog = (0..9_000).map(noise).chain((0..20_000).map(|at| (at % 251 + round) as u8)).collect();
     Content { meta, catalog, counters: counters.collect() }
 }
 
@@ -93,24 +96,33 @@ fn checkpoint_beside(root: &Path, round: u64, whole: Option<u64>) -> Finished {
     write(root, whole, &content).finish(content.meta).unwrap()
 }
 
-fn read(checkpoint: &Checkpoint) -> Content {
-    let catalog: Vec<_> = checkpoint.catalog().collect::<Result<_, _>>().unwrap();
-    let mut counters = Vec::new();
-    checkpoint
-        .counters(|stamp, subject| {
-            counters.push((stamp, subject));
-            Ok::<_, StoreError>(())
-        })
-        .unwrap();
-    Content { meta: *checkpoint.meta(), catalog: catalog.concat(), counters }
+fn read(checkpoint: &Checkpoint) -> Result<Content, StoreError> {
+    let (mut catalog, mut counters) = (Vec::new(), Vec::new());
+    checkpoint.read(|part| {
+        match part {
+            Part::Catalog(bytes) => catalog.extend(bytes),
+            Part::Counters(stamp, subjects) => counters.extend(subjects.into_iter().map(|it| (stamp, it))),
+        }
+        Ok::<_, StoreError>(())
+    })?;
+    Ok(Content { meta: *checkpoint.meta(), catalog, counters })
 }
 
 /// Opens and compares with what that generation's round wrote; the generation and whether it was a fallback.
 fn open(root: &Path) -> Result<Option<(u64, bool)>, StoreError> {
-    let Some(checkpoint) = open_latest(root)? else { return Ok(None) };
-    let generation = checkpoint.generation();
-    assert_eq!(read(&checkpoint), content(generation));
-    Ok(Some((generation, !checkpoint.passed_over().is_empty())))
+    let mut checkpoint = open_latest(root)?;
+    while let Some(candidate) = checkpoint {
+        match read(&candidate) {
+            Ok(found) => {
+                let generation = candidate.generation();
+                assert_eq!(found, content(generation));
+                return Ok(Some((generation, !candidate.passed_over().is_empty())));
+            }
+            Err(error) if error.is_damage() => checkpoint = candidate.pass_over(error)?,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -156,7 +168,7 @@ fn an_empty_checkpoint_is_one() {
     let dir = tempfile::tempdir().unwrap();
     CheckpointWriter::create(dir.path(), None).unwrap().finish(Meta::default()).unwrap();
     let checkpoint = open_latest(dir.path()).unwrap().unwrap();
-    let read = read(&checkpoint);
+    let read = read(&checkpoint).unwrap();
     assert_eq!((read.catalog.len(), read.counters.len()), (0, 0));
 }
 
@@ -185,7 +197,7 @@ fn a_copy_of_a_checkpoint_in_the_making_opens_as_the_one_before() {
         assert_eq!(checkpoint_beside(killed.path(), 3, Some(1)).generation, 3);
     };
     check();
-    for bytes in content.catalog.chunks(3_000) {
+    for bytes in content.catalog.chunks(7_000) {
         writer.put_catalog(bytes).unwrap();
         check();
     }
@@ -307,121 +319,62 @@ fn damage_in_every_generation_is_an_error() {
     assert!(matches!(open(dir.path()), Err(StoreError::NoneWhole { .. })));
 }
 
-fn pack(stamp: Sequence, images: &[SubjectImage]) -> Vec<Vec<u8>> {
-    let mut bodies = Vec::new();
-    let mut emit = |body: Vec<u8>| {
-        bodies.push(body);
-        Ok::<_, PieceError>(())
-    };
-    let mut packer = Packer::new(stamp);
-    images.iter().for_each(|image| packer.push(image, &mut emit).unwrap());
-    packer.flush(&mut emit).unwrap();
-    bodies
-}
-
-fn unpack(bodies: &[Vec<u8>]) -> Vec<SubjectImage> {
-    let mut joiner = Joiner::default();
-    let mut images = Vec::new();
-    for (index, body) in (0..).zip(bodies) {
-        let piece = decode_piece(3, index, &seal(3, Stream::Counters, index, body)).unwrap();
-        let Piece::Counters { stamp, subjects, goes_on } = piece else { panic!("not counters") };
-        images.extend(joiner.take(stamp, subjects, goes_on).unwrap());
-    }
-    joiner.finish().unwrap();
-    images
+/// Changes the database of a sealed generation, and seals it again: as if it had been written so.
+fn tamper(root: &Path, generation: u64, change: impl FnOnce(&sled::Db)) {
+    let path = generation_path(root, generation);
+    let database = path.join("sled");
+    let db = sled::Config::new().path(&database).flush_every_ms(None).open().unwrap();
+    change(&db);
+    db.flush().unwrap();
+    drop(db);
+    // sled's threads hold this as long as they can write.
+    fs::File::open(database.join("db")).unwrap().lock().unwrap();
+    let (mut manifest, _) = read_manifest(&FileSystem, root, generation).unwrap();
+    manifest.files = files::seal_tree(&FileSystem, &database).unwrap();
+    let bytes = manifest.encode();
+    fs::write(path.join("MANIFEST"), &bytes).unwrap();
+    fs::write(root.join("CURRENT"), render_current(generation, &bytes)).unwrap();
 }
 
 #[test]
-fn a_piece_is_filled_to_the_byte_and_no_further() {
-    // 16 for the piece, 33 for the subject, 64 a cell, 21 per waiting amount, 20 per amount held and per reservation
-    // that holds none: 62 cells and 3 leave 4 bytes.
-    let bodies = pack(Sequence(1), &[subject(1, 62, 3)]);
-    assert_eq!(bodies.iter().map(Vec::len).collect::<Vec<_>>(), [16 + 33 + 62 * 64 + 3 * 21]);
-    assert!(bodies[0].len() <= BODY_BYTES_MAX);
-    let held = pack(Sequence(1), &[subject_with(1, 62, 0, 3)]);
-    assert_eq!(held.iter().map(Vec::len).collect::<Vec<_>>(), [16 + 33 + 62 * 64 + 60, 16 + 33 + 20]);
-    assert_eq!(unpack(&held), [subject_with(1, 62, 0, 3)]);
-    assert_eq!(pack(Sequence(1), &[subject(1, 62, 4)]).len(), 2);
-    assert_eq!(pack(Sequence(1), &[subject(1, 63, 0)]).len(), 1);
-    assert_eq!(pack(Sequence(1), &[subject(1, 64, 0)]).len(), 2);
-}
-
-proptest! {
-    #[test]
-    fn counters_survive_packing(sizes in prop::collection::vec((0..150u32, 0..300u32, 0..40u32), 0..8)) {
-        let image = |(sizes, id): (&(u32, u32, u32), u64)| subject_with(id, sizes.0, sizes.1, sizes.2);
-        let images: Vec<_> = sizes.iter().zip(1..).map(image).collect();
-        let bodies = pack(Sequence(9), &images);
-        prop_assert!(bodies.iter().all(|body| body.len() <= BODY_BYTES_MAX));
-        prop_assert_eq!(unpack(&bodies), images);
-    }
-
-    #[test]
-    fn any_bytes_in_an_envelope_decode_or_fail_but_never_panic(body in prop::collection::vec(any::<u8>(), 0..300)) {
-        let _ = decode_piece(3, 0, &body);
-        let _ = decode_piece(3, 0, &seal(3, Stream::Counters, 0, &body));
-        let _ = decode_piece(3, 0, &seal_as(3, [1, 2], 0, &body));
-    }
-
-    #[test]
-    fn mutated_archives_decode_or_fail_but_never_panic(at in any::<prop::sample::Index>(), byte: u8) {
-        let mut body = pack(Sequence(1), &[subject_with(1, 3, 2, 3), subject(2, 1, 1)]).remove(0);
-        let at = at.index(body.len());
-        body[at] = byte;
-        let _ = decode_piece(3, 0, &seal(3, Stream::Counters, 0, &body));
-        let sealed = seal(3, Stream::Counters, 0, &body);
-        prop_assert_eq!(decode_piece(4, 0, &sealed), Err(PieceError::Checksum));
-        prop_assert_eq!(decode_piece(3, 1, &sealed), Err(PieceError::Checksum));
-    }
-}
-
-fn golden() -> SubjectImage {
-    SubjectImage {
-        application: ApplicationId(7),
-        cells: vec![CellImage { slot: MetricSlot(3), minute: Minute(5), counts: [1, 2, 3, 4, 5, 6, 7] }],
-        waiting: vec![WaitingImage {
-            slot: MetricSlot(3),
-            dated: Minute(6),
-            counted: Minute(5),
-            effect: Effect::Set(8),
-        }],
-        holds: Vec::new(),
-    }
-}
-
-/// Stamp 9; application 7 with one cell (slot 3, minute 5, counts 1 to 7) and one amount that waits (slot 3, dated 6,
-/// counted 5, set 8).
-const GOLDEN_V1: &str = "03000000050000000100000000000000020000000000000003000000000000000400000000000000050000000000\
-    00000600000000000000070000000000000003000000060000000500000001080000000000000007000000000000\
-    0000a2ffffff01000000daffffff010000000900000000000000dfffffff01000000";
-
-#[test]
-fn golden_counters_of_version_1_stay_readable() {
-    let image = golden();
-    let body = pack_v1(9, std::slice::from_ref(&image));
-    let hex: String = body.iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(hex, GOLDEN_V1);
-    let piece = decode_piece(3, 0, &seal_as(3, [1, 2], 0, &body)).unwrap();
-    assert_eq!(piece, Piece::Counters { stamp: Sequence(9), subjects: vec![image], goes_on: false });
-    assert_eq!(decode_piece(3, 0, &seal_as(3, [3, 2], 0, &body)), Err(PieceError::Unknown));
-}
-
-/// The same with two reservations: one that holds nothing any more, and one that holds 5 of slot 3 and 6 of slot 4.
-const GOLDEN_V2: &str = "03000000050000000100000000000000020000000000000003000000000000000400000000000000050000000000\
-    00000600000000000000070000000000000003000000060000000500000001080000000000000002000000010000\
-    00ffffffff0000000000000000040000000300000003000000050000000000000004000000030000000400000006\
-    0000000000000007000000000000000066ffffff010000009effffff01000000abffffff03000000090000000000\
-    0000d7ffffff01000000";
-
-#[test]
-fn golden_counters_of_version_2_stay_readable() {
-    let mut image = golden();
-    image.holds = vec![
-        HoldImage { id: ReservationId(1 << 32 | 2), amounts: Vec::new() },
-        HoldImage { id: ReservationId(3 << 32 | 4), amounts: vec![(MetricSlot(3), 5), (MetricSlot(4), 6)] },
+fn a_piece_that_is_not_what_was_written_falls_back_however_whole_the_files_are() {
+    let changes: [(&str, fn(&sled::Db)); 7] = [
+        ("nothing", |_| ()),
+        ("a piece is missing", |db| drop(db.remove("a00000001"))),
+        ("the last is missing", |db| drop(db.pop_max())),
+        ("one too many", |db| drop(db.insert("d", b"x"))),
+        ("one too many of a kind", |db| drop(db.insert("a00000001x", b"x"))),
+        ("one is not itself", |db| {
+            let mut piece = db.get("c00000001").unwrap().unwrap().to_vec();
+            piece[40] ^= 1;
+            db.insert("c00000001", piece).unwrap();
+        }),
+        ("one is in another's place", |db| {
+            let piece = db.get("c00000001").unwrap().unwrap();
+            db.insert("c00000000", piece).unwrap();
+        }),
     ];
-    let bodies = pack(Sequence(9), std::slice::from_ref(&image));
-    let hex: String = bodies[0].iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(hex, GOLDEN_V2);
-    assert_eq!(unpack(&bodies), [image]);
+    for (what, change) in changes {
+        let dir = tempfile::tempdir().unwrap();
+        for round in 1..=2 {
+            checkpoint(dir.path(), round);
+        }
+        tamper(dir.path(), 2, change);
+        let expected = if what == "nothing" { (2, false) } else { (1, true) };
+        assert_eq!(open(dir.path()).unwrap(), Some(expected), "{what}");
+        tamper(dir.path(), 1, |db| drop(db.pop_min()));
+        fs::remove_dir_all(dir.path().join("00000002")).unwrap();
+        assert!(matches!(open(dir.path()), Err(StoreError::NoneWhole { .. })), "{what}");
+    }
+}
+
+#[test]
+fn what_a_newer_release_wrote_is_no_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    for round in 1..=2 {
+        checkpoint(dir.path(), round);
+    }
+    tamper(dir.path(), 2, |db| drop(db.insert("c00000001", seal_as(2, [200, 2], 1, b"what comes"))));
+    let unknown = open(dir.path()).unwrap_err();
+    assert!(matches!(unknown, StoreError::Piece { source: PieceError::Unknown, .. }), "{unknown}");
 }

@@ -4,7 +4,7 @@
 //! sled does; that sled's files hold what was put is covered by the tests on real directories.
 
 use super::error::StoreError;
-use super::generation::Database;
+use super::generation::{Database, Row};
 use super::tree::{NewFile, Tree};
 use crate::journal::disk_memory::MemoryDisk;
 use parking_lot::Mutex;
@@ -168,12 +168,10 @@ impl Database for MemoryDatabase {
         Ok(())
     }
 
-    fn get(&self, key: &str) -> Result<Option<sled::IVec>, StoreError> {
-        Ok(self.pieces.lock().get(key).map(|piece| sled::IVec::from(piece.as_slice())))
-    }
-
-    fn count(&self) -> Result<usize, StoreError> {
-        Ok(self.pieces.lock().len())
+    fn pieces(&self) -> Box<dyn Iterator<Item = Result<Row, StoreError>> + '_> {
+        let row = |(key, piece): (&String, &Vec<u8>)| Ok((key.as_str().into(), piece.as_slice().into()));
+        let rows: Vec<_> = self.pieces.lock().iter().map(row).collect();
+        Box::new(rows.into_iter())
     }
 
     fn close(self: Box<Self>) -> Result<(), StoreError> {

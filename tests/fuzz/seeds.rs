@@ -170,11 +170,12 @@ fn bodies() -> Vec<Vec<u8>> {
     all
 }
 
-/// Contents of pieces, behind what their envelope is to say: as a catalog, as counters of version 1 and 2. The target
-/// makes the envelope fit.
+/// Contents of pieces, behind what their envelope is to say: as a catalog of version 1 and 2, as counters of version 1,
+/// 2 and 3. The target makes the envelope fit.
 fn pieces() -> Vec<Vec<u8>> {
-    let catalogs = journal().catalogs.iter().map(|it| [&[0], it.as_slice()].concat());
-    let counters = [COUNTERS_V1, COUNTERS_V2].map(|(marks, hex)| {
+    let catalogs =
+        journal().catalogs.iter().flat_map(|it| [0, 12].map(|marks| [&[marks], it.as_slice()].concat()));
+    let counters = [COUNTERS_V1, COUNTERS_V2, COUNTERS_V3, RUN_OF_COUNTERS].map(|(marks, hex)| {
         let bytes = (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap());
         [&[marks], bytes.collect::<Vec<_>>().as_slice()].concat()
     });
@@ -197,6 +198,13 @@ const COUNTERS_V2: (u8, &str) = (
     0000000000000007000000000000000066ffffff010000009effffff01000000abffffff03000000090000000000\
     0000d7ffffff01000000",
 );
+
+/// The same again.
+const COUNTERS_V3: (u8, &str) =
+    (7, "23000000f0140905070e06000202020202020201070200080282808080100084808080300203050406");
+/// What is pressed into that.
+const RUN_OF_COUNTERS: (u8, &str) =
+    (16, "0905070e06000202020202020201070200080282808080100084808080300203050406");
 
 /// What a node wrote.
 struct Journal {

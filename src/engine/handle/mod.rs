@@ -81,6 +81,13 @@ impl Passes {
         Passes { seed, drawn: 0 }
     }
 
+    /// Those that the next `count` draws would give, to be drawn elsewhere.
+    pub(super) fn split_off(&mut self, count: usize) -> Passes {
+        let Passes { seed, drawn } = *self;
+        self.drawn += count as u64;
+        Passes { seed, drawn }
+    }
+
     pub(super) fn draw(&mut self) -> u32 {
         self.drawn += 1;
         let mut hasher = SipHasher24::new_with_key(&self.seed);

@@ -29,7 +29,7 @@ use crate::model::promise::Terms;
 use crate::model::record::{BackendVersion, Secret};
 use crate::model::reservation::ReservationId;
 use crate::model::time::{Period, Windows};
-use crate::store::{CheckpointWriter, checkpoint::open_latest_on};
+use crate::store::{CheckpointWriter, open::open_latest_on};
 
 /// 2026-11-22 13:45:30 UTC.
 const BEGIN_MS: u64 = 1_795_355_130_000;
