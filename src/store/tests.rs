@@ -338,7 +338,8 @@ fn tamper(root: &Path, generation: u64, change: impl FnOnce(&sled::Db)) {
 
 #[test]
 fn a_piece_that_is_not_what_was_written_falls_back_however_whole_the_files_are() {
-    let changes: [(&str, fn(&sled::Db)); 7] = [
+    type Change = fn(&sled::Db);
+    let changes: [(&str, Change); 7] = [
         ("nothing", |_| ()),
         ("a piece is missing", |db| drop(db.remove("a00000001"))),
         ("the last is missing", |db| drop(db.pop_max())),
