@@ -6,6 +6,7 @@
 //!
 //! 100,000 applications called by user key, uniformly at random and then one alone; two metrics, three limits; the
 //! journal flushes every 50 ms meanwhile. The floor beside it is a lookup of the same keys in a map of the same kind.
+//! *With an id* and *numbered* are as *spread*, each call with an id of its own or as the next of one producer.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -19,27 +20,30 @@ use std::time::Instant;
 
 use catalog::{create, key};
 use dashmap::DashMap;
-use tollgate::engine::request::{AuthRequest, Call, Credentials, Usage};
+use tollgate::engine::request::{Answer, AuthRequest, Call, Credentials, Usage};
 use tollgate::engine::{Engine, Recovery};
 use tollgate::journal::{Journal, Options, Sequence};
-use tollgate::listener::system_clock;
+use tollgate::listener::{Clock, system_clock};
+use tollgate::model::idempotency::RequestId;
 
 const APPLICATIONS: usize = 100_000;
 const CALLS: u64 = 1_000_000;
+/// Fewer, as all their ids stay in memory.
+const CALLS_WITH_ID: u64 = 200_000;
 const ROUNDS: usize = 7;
 
 /// Nanoseconds per call of `run`, which gets a random number below `APPLICATIONS`.
-fn time(mut run: impl FnMut(usize)) -> f64 {
+fn time(calls: u64, mut run: impl FnMut(usize)) -> f64 {
     let mut random = 1_u64;
     let start = Instant::now();
-    for _ in 0..CALLS {
+    for _ in 0..calls {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         run((random >> 33) as usize % APPLICATIONS);
     }
-    start.elapsed().as_nanos() as f64 / CALLS as f64
+    start.elapsed().as_nanos() as f64 / calls as f64
 }
 
-fn authrep(engine: &Engine, clock: &tollgate::listener::Clock, user_key: &str) {
+fn authrep(engine: &Engine, clock: &Clock, user_key: &str, id: Option<RequestId<'_>>) {
     let request = AuthRequest {
         call: Call::Authrep,
         oauth: false,
@@ -58,7 +62,12 @@ fn authrep(engine: &Engine, clock: &tollgate::listener::Clock, user_key: &str) {
         flat_usage: false,
         no_body: false,
     };
-    let authorized = engine.authorize(&request, clock(), |answer| answer.denial.is_none());
+    let mut moment = engine.moment(clock());
+    let counted = |answer: &Answer<'_>| answer.denial.is_none() && !answer.replayed;
+    let authorized = match id {
+        None => moment.authorize(&request, counted),
+        Some(id) => moment.authorize_once(&request, id, counted),
+    };
     assert_eq!(black_box(authorized), Ok(true));
 }
 
@@ -76,15 +85,25 @@ fn main() {
     std::thread::scope(|scope| {
         let flusher = scope.spawn(|| engine.run_flusher(|| clock(), |error| panic!("{error}")));
         println!("{CALLS} calls a round, {APPLICATIONS} applications; nanoseconds per call");
-        println!("round   lookup    spread       one");
+        println!("round   lookup    spread       one   with an id   numbered");
+        let mut number = 0_u64;
         let mut spread_all = Vec::new();
         for round in 0..ROUNDS {
-            let lookup = time(|number| {
+            let lookup = time(CALLS, |number| {
                 black_box(map.get(&keys[number]).map(|it| *it));
             });
-            let spread = time(|number| authrep(&engine, &clock, &keys[number]));
-            let one = time(|_| authrep(&engine, &clock, &keys[7]));
-            println!("{round:5} {lookup:8.0} {spread:9.0} {one:9.0}");
+            let spread = time(CALLS, |number| authrep(&engine, &clock, &keys[number], None));
+            let one = time(CALLS, |_| authrep(&engine, &clock, &keys[7], None));
+            let with_id = time(CALLS_WITH_ID, |application| {
+                number += 1;
+                authrep(&engine, &clock, &keys[application], Some(RequestId::Key(&number.to_le_bytes())));
+            });
+            let numbered = time(CALLS_WITH_ID, |application| {
+                number += 1;
+                let id = RequestId::Numbered { producer: b"bench", sequence: number };
+                authrep(&engine, &clock, &keys[application], Some(id));
+            });
+            println!("{round:5} {lookup:8.0} {spread:9.0} {one:9.0} {with_id:12.0} {numbered:10.0}");
             spread_all.push(spread);
         }
         spread_all.sort_by(f64::total_cmp);

@@ -55,7 +55,7 @@ type Call struct {
 	LogCode string
 
 	// ID is what the call is known by for a day: 1 to 64 bytes, which need not be text. With one it is counted once however
-	// often it is sent, so it is sent again if its answer is lost. Authrep, Reserve and Report; not with BatchOptions.All.
+	// often it is sent, so it is sent again if its answer is lost. Authrep, Reserve and Report.
 	ID string
 
 	// Producer and Sequence do the same as ID for who numbers its calls, from 1: the producer's name has 1 to 64 bytes. The node

@@ -320,6 +320,14 @@ def batches():
           [error("AUTHREP", "NOT_DONE"), error("REPORT", "OUT_OF_PLACE")], ["ALL"], False)  # fmt: skip
     batch("all or none: all", [with_handle("AUTHREP", 3, adds(HITS, 1)), with_handle("AUTHREP", 1, adds(HITS, 1))],
           [limited("AUTHREP", "hits", 10, 4, 6), limited("AUTHREP", "hits", 10, 9, 1)], ["ALL"])  # fmt: skip
+    with_ids = [
+        by_key("AUTHREP", 3, usage("hits", 1), ("IDEMPOTENCY", {"hex": "20"})),
+        by_key("AUTHREP", 1, usage("hits", 1), ("PRODUCER", {"sequence": 1, "hex": "21"})),
+    ]
+    yes = [limited("AUTHREP", "hits", 10, 5, 5), limited("AUTHREP", "hits", 10, 10, 0)]
+    batch("all or none, with ids", with_ids, yes, ["ALL"])
+    yes = [limited("AUTHREP", "hits", 10, 5, 5), limited("AUTHREP", "hits", 10, 10, 0)]
+    batch("all or none: all of it again", with_ids, [it | {"status": "DUPLICATE"} for it in yes], ["ALL"])
     empty = "18000000" + "16000000" + number(1, "Q") + "0800" + "0000" + "00000000"
     ask("a batch without items", empty, refused("BATCH", "MALFORMED"))
     connect(method="service token", service="7001", secret="golden-token-7001", frame_max=4096)

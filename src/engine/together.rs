@@ -1,9 +1,15 @@
 //! Several calls as one step: all go ahead, or none.
 //!
+//! Calls may carry ids (see the `ids` module): a repetition is answered, and is no part of the step.
+//!
 //! The calls of one application are taken together, as if they were one: its limits must hold after all of them. What is
 //! in shadow denies nothing here either.
 
+mod ids;
+
 use smallvec::SmallVec;
+
+use ids::{Judged, Judgement};
 
 use super::authorize::{Decided, Scratch, answer_of, counted};
 use super::bound::{BoundRequest, slot_effects};
@@ -16,6 +22,7 @@ use super::validate;
 use crate::counter::{Many, Met, SUBJECTS_MAX};
 use crate::model::catalog::Catalog;
 use crate::model::decision::{Denial, Refusal};
+use crate::model::idempotency::RequestId;
 use crate::model::record::Service;
 use crate::model::time::Windows;
 use crate::model::usage::{Effects, propagate, push_effect};
@@ -45,6 +52,8 @@ pub struct TooMany;
 
 /// A call whose application is known.
 struct Known<'c, 'r> {
+    /// It was counted before, and is not again.
+    is_repeated: bool,
     case: Case<'c>,
     denial: Option<Denial<'r>>,
     effects: Effects,
@@ -64,7 +73,7 @@ struct Account {
 }
 
 /// A command has come between, or is about to.
-struct Again;
+pub(super) struct Again;
 
 /// Where a call's application lies, and of which service it is, if that is known already.
 type Found<'c, 'r> = Result<(u32, Option<&'c Service>), Refusal<'r>>;
@@ -87,7 +96,8 @@ impl<'r> Part<'r> {
 
 impl Moment<'_> {
     /// Decides all of `parts`, and counts those that are authreps if every one of them goes ahead. `answer` is called for
-    /// each in order, with its number. Returns whether they went ahead.
+    /// each in order, with its number. Returns whether they went ahead. `ids` are what the parts are known by, in their
+    /// order; what is missing has none. A part that was counted before is answered so, and keeps no other from going ahead.
     ///
     /// # Errors
     /// [`TooMany`]; `answer` was not called.
@@ -95,10 +105,11 @@ impl Moment<'_> {
         &mut self,
         scope: Scope,
         parts: &[Part<'r>],
+        ids: &[Option<RequestId<'r>>],
         mut answer: impl FnMut(usize, Result<&Answer<'_>, NotDone<'r>>),
     ) -> Result<bool, TooMany> {
         loop {
-            match self.try_together(scope, parts, &mut answer) {
+            match self.try_together(scope, parts, ids, &mut answer) {
                 Ok(done) => return done,
                 // Commands wait for the gate, so this is rare.
                 Err(Again) => {
@@ -112,13 +123,24 @@ impl Moment<'_> {
         &self,
         scope: Scope,
         parts: &[Part<'r>],
+        ids: &[Option<RequestId<'r>>],
         answer: &mut impl FnMut(usize, Result<&Answer<'_>, NotDone<'r>>),
     ) -> Result<Result<bool, TooMany>, Again> {
         let (engine, catalog) = (self.engine, self.catalog());
+        let (claims, looked) = self.claims(scope, parts, ids)?;
         let gate = engine.gate.read();
         if catalog.version < gate.floor {
             return Err(Again);
         }
+        let mut remembering = None;
+        let judged = match looked {
+            _ if claims.is_empty() => Judged::none(parts.len()),
+            None => Judged::unknown(parts.len(), ids),
+            Some(looked) => {
+                let locked = engine.ids.lock(&claims.all, looked, self.now()).ok_or(Again)?;
+                claims.judge(remembering.insert(locked), parts.len())
+            }
+        };
         // While the gate is open no command comes, so what leads nowhere now does so for the whole step.
         let find = |part: &Part<'r>| match part {
             Part::Bound(handle, _) => Ok((handle.index(), None)),
@@ -139,10 +161,19 @@ impl Moment<'_> {
         let locked = engine.counters.lock_many(distinct.iter().copied(), catalog.version, now);
         let mut many = locked.map_err(|_| Again)?;
         let mut known = SmallVec::<[Result<Known<'_, 'r>, Refusal<'r>>; 8]>::new();
-        for (part, found) in parts.iter().zip(found) {
-            known.push(match found {
-                Ok((index, service)) => self.known(catalog, scope, part, (index, service), &mut many)?,
-                Err(refusal) => Err(refusal),
+        for (number, (part, found)) in parts.iter().zip(found).enumerate() {
+            known.push(match (&judged.calls[number], found) {
+                (Judgement::Refused(refusal), _) => Err(refusal.clone()),
+                (_, Err(refusal)) => Err(refusal),
+                (judgement, Ok(found)) => {
+                    let it = self.known(catalog, scope, part, found, &mut many)?;
+                    let has_id = ids.get(number).copied().flatten().is_some();
+                    if has_id && it.is_ok() && part.call() == Call::Authrep && *judgement == Judgement::None {
+                        // What it names is there only now: its id was not looked at.
+                        return Err(Again);
+                    }
+                    it.map(|it| Known { is_repeated: *judgement == Judgement::Repeated, ..it })
+                }
             });
         }
         let mut accounts = self.weigh(&distinct, &indices, &known, &mut many);
@@ -153,7 +184,7 @@ impl Moment<'_> {
         let goes_ahead = |known: &Result<Known<'_, 'r>, _>, account: Option<usize>| {
             let (Ok(known), Some(at)) = (known, account) else { return false };
             let denies = known.denial.is_some() || accounts[at].held == Held::Not;
-            known.case.in_shadow() || !denies
+            known.is_repeated || known.case.in_shadow() || !denies
         };
         let done = known.iter().zip(&indices).all(|(it, index)| goes_ahead(it, account_of(&accounts, index)));
         if done {
@@ -165,19 +196,27 @@ impl Moment<'_> {
             for account in &mut accounts {
                 tell(account, &known, &indices, &mut many);
             }
+            if let Some(locked) = &mut remembering {
+                judged.new.iter().for_each(|number| locked.remember(*number, 0));
+            }
         }
         let windows = many.windows();
         drop(many);
+        drop(remembering);
         drop(gate);
         for (number, (it, index)) in known.into_iter().zip(&indices).enumerate() {
             let account = account_of(&accounts, index).map(|at| &accounts[at]);
             match (it, account) {
-                (Ok(it), Some(account)) => match fate(it, account, done, windows) {
-                    Some((case, decided, scratch)) => {
-                        answer(number, Ok(&answer_of(catalog, &case, &decided, &scratch, self.now())));
+                (Ok(it), Some(account)) => {
+                    let replayed = it.is_repeated;
+                    match fate(it, account, done, windows) {
+                        Some((case, decided, scratch)) => {
+                            let told = answer_of(catalog, &case, &decided, &scratch, self.now());
+                            answer(number, Ok(&Answer { replayed, ..told }));
+                        }
+                        None => answer(number, Err(NotDone::Others)),
                     }
-                    None => answer(number, Err(NotDone::Others)),
-                },
+                }
                 (Err(refusal), _) => answer(number, Err(NotDone::Refused(refusal))),
                 (Ok(_), None) => answer(number, Err(NotDone::Others)),
             }
@@ -228,7 +267,7 @@ impl Moment<'_> {
         };
         propagate(&mut effects, &service.metrics, flat);
         let counted = counted(&effects, part.log_code());
-        Ok(Ok(Known { case, denial, effects, counted }))
+        Ok(Ok(Known { is_repeated: false, case, denial, effects, counted }))
     }
 
     /// What the calls of each application do, and whether its limits hold after all of them.
@@ -246,6 +285,9 @@ impl Moment<'_> {
             let own = known.iter().zip(indices).filter(|(_, at)| **at == Some(*index));
             for it in own.filter_map(|(it, _)| it.as_ref().ok()) {
                 plan = Some(it.case.plan);
+                if it.is_repeated {
+                    continue;
+                }
                 for (slot, effect) in &it.effects {
                     push_effect(&mut asked, *slot, *effect);
                 }
@@ -269,6 +311,11 @@ fn fate<'c, 'r>(
     done: bool,
     windows: Windows,
 ) -> Option<(Case<'c>, Decided<'r>, Scratch)> {
+    if it.is_repeated {
+        let decided = Decided { denial: None, would_deny: None, reservation: None, windows };
+        let reports = if done { &account.after } else { &account.reports };
+        return Some((it.case, decided, Scratch { effects: it.effects, reports: reports.clone() }));
+    }
     let in_shadow = it.case.in_shadow();
     let denied_by_limits = account.held == Held::Not && it.denial.is_none();
     let denial = it.denial.or(denied_by_limits.then_some(Denial::LimitsExceeded));
@@ -291,6 +338,9 @@ fn fate<'c, 'r>(
 }
 
 fn count(it: &Known<'_, '_>, index: u32, many: &mut Many<'_>) {
+    if it.is_repeated {
+        return;
+    }
     if let (Ok(Some(Met { mut subject, .. })), false) = (many.meet(index), it.counted.is_empty()) {
         subject.apply(None, &it.counted, 0);
         subject.note_traffic(None);

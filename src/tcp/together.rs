@@ -21,8 +21,8 @@ enum Meant<'a> {
     Named(ServiceId, Names<'a>),
 }
 
-/// How an item fared.
-type Fared = Result<Decision, Refused>;
+/// How an item fared: what was decided, and whether it was so before.
+type Fared = Result<(Decision, bool), Refused>;
 
 /// Decides all items as one step, and appends the answer's body. Whether anything was counted.
 pub(super) fn together(turn: &mut Turn<'_>, items: Items<'_>, out: &mut Vec<u8>) -> Result<bool, Refused> {
@@ -35,9 +35,12 @@ pub(super) fn together(turn: &mut Turn<'_>, items: Items<'_>, out: &mut Vec<u8>)
     let mut answers = BatchAnswer::begin(out);
     for (item, fared) in items.iter().zip(fared) {
         match fared {
-            Ok(decision) => answers.item(item.operation, Status::OK, |out| {
-                Decision { catalog_version, ..decision }.put(out);
-            }),
+            Ok((decision, replayed)) => {
+                let status = if replayed { Status::DUPLICATE } else { Status::OK };
+                answers.item(item.operation, status, |out| {
+                    Decision { catalog_version, ..decision }.put(out);
+                });
+            }
             Err(refused) => answers.item(item.operation, refused.status, |out| refused.put_item(out)),
         }
     }
@@ -54,7 +57,8 @@ fn read<'a>(items: &[Item<'a>]) -> Result<Vec<Call<'a>>, Vec<Fared>> {
         if !fits.contains(&item.operation) {
             return Err(Refused::new(Status::OUT_OF_PLACE, "not in a batch with ALL"));
         }
-        Ok(Call::read(item.body)?.without_id()?)
+        let call = Call::read(item.body)?;
+        Ok(if item.operation == Operation::AUTHREP { call } else { call.without_id()? })
     };
     unless_refused(items.iter().map(read))
 }
@@ -83,7 +87,8 @@ fn settle(
     let parts: Vec<Part<'_>> = items.iter().zip(calls).zip(&meant).map(part).collect();
     let mut fared = vec![Err(NOT_DONE); items.len()];
     let Turn { moment, tally, server, scope, degraded, .. } = turn;
-    let done = moment.together(*scope, &parts, |number, answer| {
+    let ids: Vec<_> = calls.iter().map(|call| call.id).collect();
+    let done = moment.together(*scope, &parts, &ids, |number, answer| {
         let (Some(item), Some(call), Some(place)) =
             (items.get(number), calls.get(number), fared.get_mut(number))
         else {
@@ -91,9 +96,13 @@ fn settle(
         };
         *place = match answer {
             Ok(answer) => {
-                tally.decided(item.operation, answer.denial.map(Reason::from));
-                server.telemetry.note(answer);
-                Ok(decision(answer, what(item.operation, call), *degraded))
+                if answer.replayed {
+                    tally.replayed(item.operation);
+                } else {
+                    tally.decided(item.operation, answer.denial.map(Reason::from));
+                    server.telemetry.note(answer);
+                }
+                Ok((decision(answer, what(item.operation, call), *degraded), answer.replayed))
             }
             Err(NotDone::Others) => Err(NOT_DONE),
             Err(NotDone::Refused(refusal)) => {

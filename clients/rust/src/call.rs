@@ -153,7 +153,7 @@ impl Call {
     }
 
     /// What the call is known by for a day, 1 to 64 bytes: authrep, reserve and report. With an id it is counted once however
-    /// often it is sent, so it is sent again if its answer is lost. Not in a batch with [`all`](crate::Batch::all).
+    /// often it is sent, so it is sent again if its answer is lost.
     #[must_use]
     pub fn id(mut self, id: impl Into<Vec<u8>>) -> Call {
         self.options.id = Some(Id::Key(id.into()));

@@ -10,6 +10,7 @@ use crate::engine::limits::read_reports;
 use crate::engine::moment::Moment;
 use crate::engine::request::{Answer, AuthRequest, Call};
 use crate::engine::resolve::{Case, Unresolved, named_effects};
+use crate::engine::together::{Again, Part};
 use crate::model::decision::Refusal;
 use crate::model::id::ApplicationId;
 use crate::model::idempotency::RequestId;
@@ -126,16 +127,10 @@ impl Moment<'_> {
         scratch: &mut Scratch,
     ) -> Outcome<'_, 'r, (Case<'_>, Decided<'r>, bool)> {
         let engine = self.engine;
-        let (service, application) = self.whom(asking)?;
-        // With wrong names it is denied or refused: neither is remembered.
-        let named = asking.effects(&mut scratch.effects, service);
-        let (flat_usage, log_code) = (asking.flat_usage(), asking.log_code());
-        let asked = Asked { application, effects: &scratch.effects, flat_usage, log_code };
-        let body = if named.is_ok() { call_body(asking.call(), &asked) } else { None };
-        let Some(body) = body else {
+        let Some(claim) = self.claim(asking, &id, &mut scratch.effects)? else {
             return self.decide_asking(asking, scratch).map(|(case, decided)| (case, decided, false));
         };
-        let claim = [Claim::of_request(service, &id, body)];
+        let claim = [claim];
         let looked = engine.ids.look_back(&claim, self.now()).map_err(|error| {
             tracing::error!(%error, "it cannot be found out whether a request is a repetition");
             Unresolved::Final(Refusal::StorageUnavailable)
@@ -166,6 +161,40 @@ impl Moment<'_> {
             locked.remember(0, decided.reservation.map_or(0, |id| id.0));
         }
         Ok((case, decided, false))
+    }
+
+    /// What a call of several that carries `id` claims to be. `None` if it counts nothing, or if it will be denied or refused
+    /// for what it names: neither is remembered.
+    pub(in crate::engine) fn claim_of(
+        &self,
+        scope: Scope,
+        part: &Part<'_>,
+        id: &RequestId<'_>,
+    ) -> Result<Option<Claim>, Again> {
+        let asking = match part {
+            Part::Named(request) => Asking::Named(request),
+            Part::Bound(handle, request) => Asking::Bound(*handle, scope, request),
+        };
+        match self.claim(asking, id, &mut Effects::new()) {
+            Ok(claim) => Ok(claim),
+            Err(Unresolved::Stale) => Err(Again),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// What a call that carries `id` claims to be; `None` as for [`Moment::claim_of`]. Leaves in `effects` what it names.
+    fn claim<'r>(
+        &self,
+        asking: Asking<'_, 'r>,
+        id: &RequestId<'_>,
+        effects: &mut Effects,
+    ) -> Outcome<'_, 'r, Option<Claim>> {
+        let (service, application) = self.whom(asking)?;
+        let named = asking.effects(effects, service);
+        let (flat_usage, log_code) = (asking.flat_usage(), asking.log_code());
+        let asked = Asked { application, effects, flat_usage, log_code };
+        let body = if named.is_ok() { call_body(asking.call(), &asked) } else { None };
+        Ok(body.map(|body| Claim::of_request(service, id, body)))
     }
 
     /// The service and application that are asked about.

@@ -37,10 +37,19 @@ fn bound(handle: Handle, usage: &[(MetricSlot, Effect)]) -> Part<'_> {
 
 /// How each call fared, in a word.
 fn fates(world: &World, parts: &[Part<'_>]) -> (bool, Vec<String>) {
+    fates_with_ids(world, parts, &[])
+}
+
+fn fates_with_ids<'r>(
+    world: &World,
+    parts: &[Part<'r>],
+    ids: &[Option<RequestId<'r>>],
+) -> (bool, Vec<String>) {
     let mut fates = Vec::new();
-    let done = world.engine.moment(NOW).together(Scope::Node, parts, |number, fate| {
+    let done = world.engine.moment(NOW).together(Scope::Node, parts, ids, |number, fate| {
         assert_eq!(number, fates.len());
         fates.push(match fate {
+            Ok(answer) if answer.replayed => "again".to_owned(),
             Ok(answer) => answer.denial.map_or("yes".to_owned(), |denial| denial.code().to_owned()),
             Err(NotDone::Refused(refusal)) => refusal.code().to_owned(),
             Err(NotDone::Others) => "not done".to_owned(),
@@ -75,6 +84,59 @@ fn one_that_is_denied_or_refused_keeps_all_from_being_counted() {
 }
 
 #[test]
+fn calls_with_ids_are_counted_once_and_together() {
+    let world = World::new(2);
+    world.limit(world.hits, Period::Day, 10);
+    let keys = [key(0), key(1)];
+    let (three, nine) = ([("hits", Some("3"))], [("hits", Some("9"))]);
+    let call = |number: usize, hits| Part::Named(request(Some(&keys[number]), hits));
+    let id = |id: &'static str| Some(RequestId::Key(id.as_bytes()));
+    let numbered = |sequence| Some(RequestId::Numbered { producer: b"p", sequence });
+    let fares = |parts: &[Part<'_>], ids: &[Option<RequestId<'static>>]| {
+        let (done, fates) = fates_with_ids(&world, parts, ids);
+        (done, fates.join(", "))
+    };
+    let hits = || [0, 1].map(|number| world.count(number, 0, Period::Day));
+    let both = [call(0, &three), call(1, &three)];
+    // Denied: neither is remembered.
+    assert_eq!(
+        fares(&[call(0, &three), call(1, &nine), call(1, &three)], &[id("a"), numbered(1), None]),
+        (false, "not done, limits_exceeded, limits_exceeded".into())
+    );
+    assert_eq!(fares(&both, &[id("a"), numbered(1)]), (true, "yes, yes".into()));
+    assert_eq!(fares(&both, &[id("a"), numbered(1)]), (true, "again, again".into()));
+    assert_eq!(hits(), [3, 3]);
+    // One that was counted before is no part of the step, and keeps nothing from it.
+    let mixed = [call(0, &three), call(0, &three), call(1, &nine)];
+    assert_eq!(
+        fares(&mixed, &[id("a"), id("b"), id("c")]),
+        (false, "again, not done, limits_exceeded".into())
+    );
+    assert_eq!(fares(&mixed[..2], &[id("a"), id("b")]), (true, "again, yes".into()));
+    assert_eq!(hits(), [6, 3]);
+    // Others are refused, and keep all from being done.
+    assert_eq!(
+        fares(&both, &[numbered(2), id("a")]),
+        (false, "not done, idempotency_conflict".into()),
+        "the id of another call"
+    );
+    let one = [call(0, &three), call(0, &three)];
+    assert_eq!(fares(&one, &[id("d"), id("d")]), (true, "yes, again".into()), "twice in one");
+    assert_eq!(
+        fares(&[call(0, &[]), call(1, &three)], &[id("e"), id("e")]),
+        (false, "not done, idempotency_conflict".into())
+    );
+    assert_eq!(hits(), [9, 3]);
+    world.engine.flush(NOW).unwrap();
+    let world = world.reopen();
+    assert_eq!(
+        fates_with_ids(&world, &[call(0, &three), call(1, &three)], &[id("d"), numbered(1)]),
+        (true, vec!["again".to_owned(), "again".to_owned()])
+    );
+    assert_eq!([0, 1].map(|number| world.count(number, 0, Period::Day)), [9, 3]);
+}
+
+#[test]
 fn calls_of_64_applications_go_together_and_of_65_do_not() {
     let world = World::new(65);
     let keys: Vec<_> = (0..65).map(key).collect();
@@ -82,7 +144,7 @@ fn calls_of_64_applications_go_together_and_of_65_do_not() {
     let parts: Vec<_> = keys.iter().map(|key| Part::Named(request(Some(key), &hit))).collect();
     assert!(fates(&world, &parts[..64]).0);
     let answered =
-        world.engine.moment(NOW).together(Scope::Node, &parts, |_, _| panic!("nothing is answered"));
+        world.engine.moment(NOW).together(Scope::Node, &parts, &[], |_, _| panic!("nothing is answered"));
     assert_eq!(answered, Err(TooMany));
     assert_eq!((world.count(0, 0, Period::Day), world.count(64, 0, Period::Day)), (1, 0));
 }
