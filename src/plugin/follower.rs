@@ -30,8 +30,10 @@ const BYTES_AT_ONCE: u64 = 4 << 20;
 /// How often a follower looks for news of itself.
 const INTERVAL: Duration = Duration::from_millis(50);
 
-/// How often the position is put down when nothing was derived.
+/// How often the position is put down when nothing was derived, unless there was more journal than this since.
 const POSITION_INTERVAL: Duration = Duration::from_secs(10);
+/// What is kept of the journal for a follower's sake should not be many times a checkpoint.
+const POSITION_BYTES: u64 = 8 << 20;
 
 /// After a failure: the disk is full or sick, or there is a defect.
 const RETRY_INTERVAL: Duration = Duration::from_millis(if cfg!(test) { 20 } else { 5000 });
@@ -228,8 +230,12 @@ impl Following {
         let take = |_, time, entry| derive.entry(time, entry);
         let read = self.engine.journal().read_on(follower, BYTES_AT_ONCE, D::wants, take);
         let position = follower.position();
-        let is_due = position.0 > self.stored.load(Ordering::Relaxed)
-            && (stopping || put_down.elapsed() >= POSITION_INTERVAL);
+        let stored = Sequence(self.stored.load(Ordering::Relaxed));
+        let is_long_ago = || {
+            put_down.elapsed() >= POSITION_INTERVAL
+                || self.engine.journal().bytes_since(stored) >= POSITION_BYTES
+        };
+        let is_due = position > stored && (stopping || is_long_ago());
         if !derive.is_empty() || is_due {
             self.shelf.write(|writing| {
                 derive.write(writing)?;

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::engine::Recovery;
+use crate::journal::entry::Command;
 use crate::journal::{Journal, Options};
 use crate::store::Table;
 
@@ -111,6 +112,53 @@ fn what_was_changed_before_is_taken_in_once_also_by_the_next_who_follows() {
     following.catch_up().unwrap();
     assert_eq!(world.seen(), 4);
     assert_eq!(following.needs(), world.engine.journal().synced().next());
+    following.stop();
+    thread.join().unwrap();
+}
+
+/// Wants nothing of the journal.
+struct Idle;
+
+impl Derive for Idle {
+    fn wants(_: Kind) -> bool {
+        false
+    }
+
+    fn entry(&mut self, _: UnixMillis, _: Entry) {}
+
+    fn is_empty(&self) -> bool {
+        true
+    }
+
+    fn write(&mut self, _: &mut Writing<'_>) -> Result<(), ShelfError> {
+        Ok(())
+    }
+
+    fn written(&mut self) {}
+}
+
+#[test]
+fn who_derives_nothing_keeps_no_more_of_the_journal_than_so_many_bytes() {
+    let world = World::new();
+    let (engine, shelf) = (Arc::clone(&world.engine), Arc::clone(&world.shelf));
+    let (following, thread) = Following::start("idle", engine, shelf, Idle).unwrap();
+    let journal = world.engine.journal();
+    let append = |mib: u64| {
+        for _ in 0..mib {
+            let command = Command { version: 1, core: vec![0; 1 << 20], parts: Vec::new() };
+            journal.append(Kind::Command, |out| command.encode(out)).unwrap();
+        }
+        world.engine.durable_blocking(world.engine.ticket()).unwrap();
+        following.catch_up().unwrap();
+    };
+    append(POSITION_BYTES >> 21);
+    assert_eq!(following.needs(), Sequence(1), "a position is put down for little");
+    let since = Instant::now();
+    append(POSITION_BYTES >> 20);
+    while following.needs() == Sequence(1) {
+        assert!(since.elapsed() < POSITION_INTERVAL / 2, "as much is kept as there is");
+        std::thread::sleep(Duration::from_millis(5));
+    }
     following.stop();
     thread.join().unwrap();
 }
