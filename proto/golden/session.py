@@ -322,12 +322,12 @@ def batches():
           [limited("AUTHREP", "hits", 10, 4, 6), limited("AUTHREP", "hits", 10, 9, 1)], ["ALL"])  # fmt: skip
     with_ids = [
         by_key("AUTHREP", 3, usage("hits", 1), ("IDEMPOTENCY", {"hex": "20"})),
-        by_key("AUTHREP", 1, usage("hits", 1), ("PRODUCER", {"sequence": 1, "hex": "21"})),
+        by_key("AUTHREP", 3, usage("hits", 1), ("PRODUCER", {"sequence": 1, "hex": "21"})),
     ]
-    yes = [limited("AUTHREP", "hits", 10, 5, 5), limited("AUTHREP", "hits", 10, 10, 0)]
-    batch("all or none, with ids", with_ids, yes, ["ALL"])
-    yes = [limited("AUTHREP", "hits", 10, 5, 5), limited("AUTHREP", "hits", 10, 10, 0)]
-    batch("all or none: all of it again", with_ids, [it | {"status": "DUPLICATE"} for it in yes], ["ALL"])
+    # Remaining is how often all of it could be done again, and of a repetition how often that call alone could.
+    batch("all or none, with ids", with_ids, [limited("AUTHREP", "hits", 10, 6, 2)] * 2, ["ALL"])
+    again = limited("AUTHREP", "hits", 10, 6, 4) | {"status": "DUPLICATE"}
+    batch("all or none: all of it again", with_ids, [again] * 2, ["ALL"])
     empty = "18000000" + "16000000" + number(1, "Q") + "0800" + "0000" + "00000000"
     ask("a batch without items", empty, refused("BATCH", "MALFORMED"))
     connect(method="service token", service="7001", secret="golden-token-7001", frame_max=4096)

@@ -54,6 +54,8 @@ pub struct TooMany;
 struct Known<'c, 'r> {
     /// It was counted before, and is not again.
     is_repeated: bool,
+    /// The limits that a repetition is answered with: as they are.
+    shown: Reports,
     case: Case<'c>,
     denial: Option<Denial<'r>>,
     effects: Effects,
@@ -200,6 +202,11 @@ impl Moment<'_> {
                 judged.new.iter().for_each(|number| locked.remember(*number, 0));
             }
         }
+        for (it, index) in known.iter_mut().zip(&indices) {
+            if let (Ok(it @ Known { is_repeated: true, .. }), Some(index)) = (it, index) {
+                show(it, *index, &mut many);
+            }
+        }
         let windows = many.windows();
         drop(many);
         drop(remembering);
@@ -267,7 +274,7 @@ impl Moment<'_> {
         };
         propagate(&mut effects, &service.metrics, flat);
         let counted = counted(&effects, part.log_code());
-        Ok(Ok(Known { is_repeated: false, case, denial, effects, counted }))
+        Ok(Ok(Known { is_repeated: false, shown: Reports::new(), case, denial, effects, counted }))
     }
 
     /// What the calls of each application do, and whether its limits hold after all of them.
@@ -313,8 +320,7 @@ fn fate<'c, 'r>(
 ) -> Option<(Case<'c>, Decided<'r>, Scratch)> {
     if it.is_repeated {
         let decided = Decided { denial: None, would_deny: None, reservation: None, windows };
-        let reports = if done { &account.after } else { &account.reports };
-        return Some((it.case, decided, Scratch { effects: it.effects, reports: reports.clone() }));
+        return Some((it.case, decided, Scratch { effects: it.effects, reports: it.shown }));
     }
     let in_shadow = it.case.in_shadow();
     let denied_by_limits = account.held == Held::Not && it.denial.is_none();
@@ -344,6 +350,13 @@ fn count(it: &Known<'_, '_>, index: u32, many: &mut Many<'_>) {
     if let (Ok(Some(Met { mut subject, .. })), false) = (many.meet(index), it.counted.is_empty()) {
         subject.apply(None, &it.counted, 0);
         subject.note_traffic(None);
+    }
+}
+
+/// Reads what a repetition is answered with.
+fn show(it: &mut Known<'_, '_>, index: u32, many: &mut Many<'_>) {
+    if let Ok(Some(Met { subject, .. })) = many.meet(index) {
+        read_reports(&mut it.shown, it.case.plan, &it.effects, true, &subject);
     }
 }
 
