@@ -7,7 +7,7 @@
 //!
 //! This process is also the victim: started with `--child DIR` it runs a node on DIR, with small segments and frequent
 //! checkpoints, and with all that follows its journal. The parent sends authreps, reports and reservations over HTTP and
-//! the binary protocol, creates applications through the internal API, kills the child at a random moment, opens the
+//! the binary protocol, some with ids, creates applications through the internal API, kills the child at a random moment, opens the
 //! directory itself, and compares:
 //!
 //! - every acknowledged application is there;
@@ -16,7 +16,9 @@
 //!   creation of an acknowledged application.
 //! - the first traffic of each application is told of once;
 //! - a reservation that was acknowledged is held until its end begins; one whose commit or cancellation was acknowledged
-//!   is gone; and what is counted is what was committed: once for each whose commit began and that is not held.
+//!   is gone; and what is counted is what was committed: once for each whose commit began and that is not held;
+//! - what was sent with an id and got no answer is sent again under it, after the kill or to the next victim, and some of what
+//!   was answered, too: then each is counted once, and what had been answered is told to be a repetition. See `again`.
 //!
 //! How long a flush takes is the disk's affair: nothing here depends on it.
 //!
@@ -27,6 +29,8 @@
     reason = "a test that cannot go on should stop where it is"
 )]
 
+#[path = "kill/again.rs"]
+mod again;
 #[path = "support/binary.rs"]
 mod binary;
 #[path = "kill/callers.rs"]
@@ -48,6 +52,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use again::{SENDERS, Sender};
 use callers::{Known, Told};
 use ledger::Ledger;
 use tollgate::listener::system_clock;
@@ -56,6 +61,9 @@ use tollgate::listener::system_clock;
 const CALLED: usize = 8;
 const CALLERS: usize = 6;
 
+/// How many kills, if nobody says.
+const KILLS: u64 = 60;
+
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     let value =
@@ -63,7 +71,7 @@ fn main() {
     if let Some(dir) = value("--child") {
         return child::run(Path::new(&dir));
     }
-    let kills: u64 = value("--kills").map_or(60, |text| text.parse().expect("--kills takes a number"));
+    let kills: u64 = value("--kills").map_or(KILLS, |text| text.parse().expect("--kills takes a number"));
     let seed = value("--seed")
         .map_or_else(|| system_clock()().0, |text| text.parse().expect("--seed takes a number"));
     println!("{kills} kills, seed {seed}");
@@ -71,9 +79,11 @@ fn main() {
     let mut ledger = Ledger::default();
     for kill in 0..kills {
         round(dir.path(), &mut ledger, seed.wrapping_add(kill));
-        ledger.check(dir.path(), kill);
+        ledger.check(dir.path(), kill, kill % 2 == 1 || kill + 1 == kills);
     }
     println!("{ledger}");
+    let again = ledger.tally(|tally| tally.again);
+    assert!(again > 0 || kills < KILLS, "not one answer was lost");
     full::run(kills.div_ceil(20), seed);
     println!("{kills} passed, 0 failed");
 }
@@ -86,6 +96,7 @@ struct Victim {
     callers: Vec<JoinHandle<Told>>,
     creator: JoinHandle<(u64, u128)>,
     reserver: JoinHandle<std::collections::BTreeMap<u64, Known>>,
+    senders: [JoinHandle<Sender>; SENDERS],
 }
 
 /// Starts a child on `dir`: what it says first, and itself.
@@ -122,7 +133,16 @@ impl Victim {
         let creator = std::thread::spawn(move || callers::create(http, first, &for_creator));
         let (for_reserver, open) = (Arc::clone(&stop), ledger.held());
         let reserver = std::thread::spawn(move || callers::reserve(tcp, open, &for_reserver));
-        Victim { child, http, stop, callers, creator, reserver }
+        let mut senders = ledger.senders().into_iter().enumerate();
+        let senders = std::array::from_fn(|_| {
+            let (which, mut sender) = senders.next().expect("one each");
+            let stop = Arc::clone(&stop);
+            std::thread::spawn(move || {
+                sender.send(which, (http, tcp), &stop);
+                sender
+            })
+        });
+        Victim { child, http, stop, callers, creator, reserver, senders }
     }
 
     /// Kills it, and notes what its callers know. How often they were told that the disk takes no writes.
@@ -132,6 +152,7 @@ impl Victim {
         self.stop.store(true, Ordering::Relaxed);
         let told: Vec<_> = self.callers.into_iter().map(|caller| caller.join().unwrap()).collect();
         ledger.note(&told, self.creator.join().unwrap(), self.reserver.join().unwrap());
+        ledger.note_senders(self.senders.map(|sender| sender.join().unwrap()));
         told.iter().map(|told| told.refused).sum()
     }
 }

@@ -15,7 +15,7 @@ use crate::child::LOGIN;
 use crate::support::Client;
 
 /// Before a caller asks again that was told that the disk takes no writes.
-const AFTER_REFUSAL: Duration = Duration::from_millis(20);
+pub(crate) const AFTER_REFUSAL: Duration = Duration::from_millis(20);
 
 /// Nanoseconds by the clock of the one process that asks.
 pub(crate) fn now() -> u128 {
@@ -88,7 +88,7 @@ pub(crate) fn http(address: SocketAddr, which: usize, reports: bool, stop: &Atom
 }
 
 /// Whether the node said that the disk takes no writes, and not that something else is wrong.
-fn is_storage(answer: &Answer) -> bool {
+pub(crate) fn is_storage(answer: &Answer) -> bool {
     [Status::STORAGE_UNAVAILABLE, Status::NOT_DURABLE].contains(&answer.status())
 }
 
@@ -122,7 +122,7 @@ pub(crate) fn binary(address: SocketAddr, which: usize, stop: &AtomicBool) -> To
     told
 }
 
-fn greeted(address: SocketAddr) -> Option<Binary> {
+pub(crate) fn greeted(address: SocketAddr) -> Option<Binary> {
     let mut client = Binary::try_connect(address).ok()?;
     let welcome = client.try_greet(&Greeting::token("kill", "tok")).ok()?;
     welcome.expect("the token is right");

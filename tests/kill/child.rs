@@ -12,6 +12,7 @@ use tollgate::model::id::{ApplicationId, PlanId, ServiceId};
 use tollgate::model::record::{BackendVersion, Secret};
 use tollgate::node::{self, Node};
 
+use crate::again::{self, SENDERS};
 use crate::{CALLED, support};
 
 /// Who uses the internal API.
@@ -78,6 +79,9 @@ fn prepare(node: &Node) {
         let plan = draft.create_plan(service, Some("plan"), "Plan")?;
         for number in 0..CALLED {
             application(draft, service, plan, &format!("called{number}"))?;
+        }
+        for number in 0..SENDERS {
+            application(draft, service, plan, &again::application(number))?;
         }
         application(draft, service, plan, "held")
     };

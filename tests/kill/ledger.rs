@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use tollgate::listener::system_clock;
+use tollgate::model::id::ApplicationId;
 use tollgate::model::reservation::ReservationId;
 use tollgate::model::time::{Period, UnixMillis};
 use tollgate::node::{self, Node};
 use tollgate::plugin::alerts::{Event, EventKind};
 
 use crate::CALLED;
+use crate::again::{self, SENDERS, Sender, Tally};
 use crate::callers::{Known, Told};
 use crate::child::{config, created, find_application};
 
@@ -24,6 +26,8 @@ pub(crate) struct Ledger {
     reservations: BTreeMap<u64, Known>,
     /// How many reservations were committed, one unit each.
     committed: u64,
+    /// What those know who send with ids.
+    senders: [Sender; SENDERS],
 }
 
 #[derive(Clone, Copy, Default)]
@@ -40,8 +44,13 @@ impl std::fmt::Display for Ledger {
         write!(
             f,
             "{} applications and {sure} of {sent} units were acknowledged long enough: all there, once; {} reservations \
-             committed once",
-            self.created, self.committed
+             committed once; of requests with ids {} were sent again for want of an answer, {} of them known to be \
+             counted already, and {} though they had been answered: all counted once",
+            self.created,
+            self.committed,
+            self.tally(|tally| tally.again),
+            self.tally(|tally| tally.counted),
+            self.tally(|tally| tally.repeated),
         )
     }
 }
@@ -55,6 +64,21 @@ impl Ledger {
     /// The reservations that are held.
     pub(crate) fn held(&self) -> Vec<u64> {
         self.reservations.keys().copied().collect()
+    }
+
+    /// Those who send with ids, as they were at the end of the last round.
+    pub(crate) fn senders(&self) -> [Sender; SENDERS] {
+        self.senders.clone()
+    }
+
+    /// A sum over all senders.
+    pub(crate) fn tally(&self, of: impl Fn(&Tally) -> u64) -> u64 {
+        self.senders.iter().map(|sender| of(&sender.tally)).sum()
+    }
+
+    /// Takes what those know who sent with ids in a round.
+    pub(crate) fn note_senders(&mut self, senders: [Sender; SENDERS]) {
+        self.senders = senders;
     }
 
     /// Takes what the callers of a round know.
@@ -72,8 +96,9 @@ impl Ledger {
         }
     }
 
-    /// Opens the directory as the next start would and compares; then goes on from what is there.
-    pub(crate) fn check(&mut self, dir: &Path, kill: u64) {
+    /// Opens the directory as the next start would and compares; then goes on from what is there. If it `settles`, what
+    /// was sent with ids and got no answer is sent again now, and else to the next victim.
+    pub(crate) fn check(&mut self, dir: &Path, kill: u64, settles: bool) {
         let runtime = node::runtime().unwrap();
         let node = runtime.block_on(Node::start(&config(dir), system_clock())).unwrap();
         let there = created(&node);
@@ -89,8 +114,7 @@ impl Ledger {
                 assert_eq!(calls.sure, 0, "kill {kill}: called{which} is gone");
                 continue;
             };
-            let image = node.engine().counters_of(id, UnixMillis(0)).unwrap();
-            let counted = image.cells.first().map_or(0, |cell| cell.counts[Period::Eternity as usize]);
+            let counted = counted(&node, id);
             let Calls { sure, sent } = *calls;
             assert!(
                 (sure..=sent).contains(&counted),
@@ -105,7 +129,33 @@ impl Ledger {
             *calls = Calls { sure: counted, sent: counted };
         }
         self.check_reservations(&node, kill);
+        self.check_senders(&node, kill, settles);
         runtime.block_on(node.stop()).unwrap();
+    }
+
+    fn check_senders(&mut self, node: &Node, kill: u64, settles: bool) {
+        for (which, sender) in self.senders.iter_mut().enumerate() {
+            let name = again::application(which);
+            let Some(id) = find_application(node, &name) else {
+                assert_eq!(sender.units(), (0, 0), "kill {kill}: {name} is gone");
+                continue;
+            };
+            let (sure, open) = sender.units();
+            let before = counted(node, id);
+            assert!(
+                (sure..=sure + open).contains(&before),
+                "kill {kill}: {name} has {before}, acknowledged {sure}, open {open}"
+            );
+            if settles {
+                sender.settle(which, (node.http, node.tcp.unwrap()));
+                let all = (counted(node, id), 0);
+                assert_eq!(
+                    all,
+                    sender.units(),
+                    "kill {kill}: {name} had {before}, acknowledged {sure}, open {open}"
+                );
+            }
+        }
     }
 
     fn check_reservations(&mut self, node: &Node, kill: u64) {
@@ -130,4 +180,10 @@ impl Ledger {
         assert_eq!(counted, self.committed, "kill {kill}: committed and counted");
         assert!(image.holds.iter().all(|hold| hold.amounts.iter().map(|(_, amount)| amount).eq([&1, &1])));
     }
+}
+
+/// What an application has ever counted.
+fn counted(node: &Node, id: ApplicationId) -> u64 {
+    let image = node.engine().counters_of(id, UnixMillis(0)).unwrap();
+    image.cells.first().map_or(0, |cell| cell.counts[Period::Eternity as usize])
 }
