@@ -5,11 +5,12 @@ use clap::Args;
 use super::verify::Place;
 use super::{Exit, say, show, show_json};
 use crate::listener::system_clock;
-use crate::node::repair::{GiveUp, JournalPlan, Plan, RepairError, repair};
+use crate::node::repair::{Consent, GiveUp, IdsPlan, JournalPlan, Plan, RepairError, repair};
 
 pub(super) const AFTER_HELP: &str = "\
 Nothing is deleted: what goes is moved to a folder repaired/TIME in the data directory. What the journal loses was \
-perhaps acknowledged; see what is shown before you --apply it. The next start begins a new term.
+perhaps acknowledged; see what is shown before you --apply it. Idempotency ids of requests whose usage goes are forgotten, \
+so that they count if they are sent again. The next start begins a new term.
 
 Exit codes: 0 shown or done, 7 what would be left cannot be put together either (nothing was changed), 5 a node runs \
 there, 6 not a data directory, or not writable, 2 no such place or checkpoint.";
@@ -25,6 +26,10 @@ pub(super) struct Repair {
     /// Do it; without this it is only shown
     #[arg(long)]
     apply: bool,
+
+    /// Where the journal cannot be read, forget idempotency ids by the time at which they were counted
+    #[arg(long, requires = "truncate_at")]
+    ids_by_time: bool,
 
     /// JSON instead of text
     #[arg(long)]
@@ -65,7 +70,8 @@ pub(super) fn run(arguments: Repair) -> Exit {
     };
     let What { truncate_at, drop_checkpoint } = arguments.what;
     let Some(what) = truncate_at.or(drop_checkpoint.map(GiveUp::Checkpoint)) else { return Exit::Usage };
-    match repair(&data_dir, &what, arguments.apply, &system_clock()) {
+    let consent = Consent { apply: arguments.apply, ids_by_time: arguments.ids_by_time };
+    match repair(&data_dir, &what, consent, &system_clock()) {
         Ok(plan) if arguments.json => show_json(&plan),
         Ok(plan) => {
             show(&text(&plan));
@@ -82,7 +88,11 @@ fn exit_of(error: &RepairError) -> Exit {
     match error {
         RepairError::DataDir(error) => super::serve::exit_of_data_dir(error),
         RepairError::Journal(_) | RepairError::NoSuchCheckpoint(_) => Exit::Usage,
-        RepairError::NotEnough(_) | RepairError::TooShort { .. } | RepairError::IdsAhead(_) => Exit::Data,
+        RepairError::Ids(_) if error.is_system() => Exit::DataDir,
+        RepairError::NotEnough(_)
+        | RepairError::TooShort { .. }
+        | RepairError::Ids(_)
+        | RepairError::IdsByTime { .. } => Exit::Data,
         RepairError::NotANode(_) | RepairError::Checkpoints(_) | RepairError::System { .. } => Exit::DataDir,
     }
 }
@@ -102,6 +112,7 @@ fn text(plan: &Plan) -> String {
             "Shelf {shelf} was derived beyond that: it keeps its rows, and derives again from there.\n"
         );
     }
+    text += &plan.ids.as_ref().map_or_else(String::new, |ids| ids_text(ids, is_done));
     let after = &plan.after;
     let from = after.checkpoint.map_or_else(
         || "from the journal alone".to_owned(),
@@ -116,6 +127,29 @@ fn text(plan: &Plan) -> String {
         Some(folder) => format!("Done. What went is in {}\n", folder.display()),
         None => "Nothing was changed: --apply does it.\n".to_owned(),
     };
+    text
+}
+
+fn ids_text(ids: &IdsPlan, is_done: bool) -> String {
+    let (go, is) = if is_done { ("went", "was") } else { ("would go", "would be") };
+    let mut text = String::new();
+    for slice in &ids.slices {
+        text += &format!("Idempotency ids: {slice} {go} as a whole.\n");
+    }
+    let IdsPlan { rewritten: Some(slice), stay, go: named, go_by_time, since_ms, .. } = ids else {
+        return text;
+    };
+    text += &format!(
+        "Idempotency ids: {slice} {is} written anew: {stay} ids stay, {named} {go} with their usage, and count if they are \
+         sent again.\n"
+    );
+    if *go_by_time > 0 {
+        text += &format!(
+            "{go_by_time} more {go} because they were counted after {since_ms} ms: what names them cannot be read. If the \
+             clock was set back, some of them may have usage that stays, and would count twice if they are sent again. \
+             It takes --ids-by-time.\n"
+        );
+    }
     text
 }
 

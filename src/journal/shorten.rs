@@ -9,8 +9,11 @@
 //! Here nothing is changed: [`Shortening::plan`] says what would go, and [`Shortening::disk`] shows the journal as it
 //! would be, to be opened for a trial.
 
+mod ids;
 #[cfg(test)]
 mod tests;
+
+pub use ids::{CutIds, Fate};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

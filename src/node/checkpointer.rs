@@ -221,6 +221,8 @@ pub(super) fn checkpoint_into(
         go_on()?;
         Ok::<_, CheckpointError>(writer.put_counters(stamp, images)?)
     })?;
+    // Before the catalog's place: whoever ends the journal before this has to go without the checkpoint, too.
+    engine.append_producers(clock());
     let (catalog, at) = engine.copy_catalog();
     let mut records = Vec::new();
     let mut total = 0_usize;
@@ -233,7 +235,6 @@ pub(super) fn checkpoint_into(
             go_on()?;
         }
     }
-    engine.append_producers(clock());
     settle()?;
     let Finished { generation, keep_from } = writer.finish(Meta {
         begin,

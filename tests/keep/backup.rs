@@ -2,10 +2,12 @@
 
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::once::{TOGETHER, report, send_until_sealed, slices};
 use crate::support::Client;
 use crate::support::data::contents;
 use crate::support::process::{Process, tollgate};
@@ -189,4 +191,78 @@ fn what_is_not_a_whole_backup_is_not_restored() {
     std::fs::File::open(data.join("FORMAT")).unwrap().read_to_string(&mut format).unwrap();
     assert_eq!(format, "1\n");
     assert_eq!(node.terminate(), 0);
+}
+
+/// A backup of a running node that is sent reports with ids.
+struct Taken {
+    path: PathBuf,
+    /// The reports that were answered before it began.
+    before: Vec<u64>,
+    /// The first report that was sent after it ended.
+    after: u64,
+}
+
+/// Backs up a node, to a directory and to a file, while reports with ids come in. All that were ever sent, too.
+fn take_while_reports_come(dir: &Path, data: &Path, first: u64) -> (Vec<Taken>, u64) {
+    let node = Process::start(serve(data));
+    let (next, done) = (AtomicU64::new(first), AtomicBool::new(false));
+    let answered = Mutex::new((0..first).collect::<Vec<_>>());
+    let mut taken = Vec::new();
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let mut client = Client::connect(node.address);
+                while !done.load(Ordering::SeqCst) {
+                    let number = next.fetch_add(1, Ordering::SeqCst);
+                    assert!(!report(&mut client, number));
+                    answered.lock().unwrap().push(number);
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+            });
+        }
+        for name in ["one", "two.tar"] {
+            std::thread::sleep(Duration::from_millis(200));
+            let (path, before) = (dir.join(name), answered.lock().unwrap().clone());
+            let (code, _, err) = backup(data, &path);
+            assert_eq!(code, 0, "{err}");
+            taken.push(Taken { path, before, after: next.load(Ordering::SeqCst) });
+        }
+        std::thread::sleep(Duration::from_millis(100));
+        done.store(true, Ordering::SeqCst);
+    });
+    // Nothing that comes after a backup is part of it.
+    node.kill();
+    (taken, next.into_inner())
+}
+
+#[test]
+fn ids_are_backed_up_in_memory_and_in_slices_and_their_repetitions_are_recognised() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    prepare(&data, 0);
+    let sealed = send_until_sealed(&data, 1, Duration::ZERO);
+    let (taken, sent) = take_while_reports_come(dir.path(), &data, sealed);
+    for Taken { path, before, after } in taken {
+        let restored = dir.path().join(format!("{}-restored", path.file_name().unwrap().to_str().unwrap()));
+        let (code, _, err) = restore(&path, &restored);
+        assert_eq!(code, 0, "{err}");
+        let (code, found) = verify(&restored);
+        assert_eq!((code, &found["problems"]), (0, &serde_json::json!([])), "{found}");
+        // Some are in slices, and some in the journal alone.
+        let (_, covered) = *slices(&restored).last().unwrap();
+        assert!(covered < found["state"]["last"].as_u64().unwrap(), "{found}");
+        let in_it = hits(&restored, "c");
+        assert!((before.len() as u64 * TOGETHER..=after * TOGETHER).contains(&in_it), "{in_it}");
+        assert!(after < sent);
+        let node = Process::start(serve(&restored));
+        let mut client = Client::connect(node.address);
+        for number in before {
+            assert!(report(&mut client, number), "report {number} was counted twice");
+        }
+        let others = (sealed..sent).filter(|number| report(&mut client, *number)).count() as u64;
+        assert_eq!((sealed + others) * TOGETHER, in_it, "what is in it is known, and nothing else");
+        assert!((0..sent).all(|number| report(&mut client, number)));
+        assert_eq!(node.terminate(), 0);
+        assert_eq!(hits(&restored, "c"), sent * TOGETHER);
+    }
 }

@@ -3,6 +3,7 @@
 
 mod backup;
 mod counters;
+mod once;
 mod repair;
 #[path = "../support/mod.rs"]
 mod support;

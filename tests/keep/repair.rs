@@ -1,11 +1,15 @@
 //! `tollgate repair`.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use crate::once::{TOGETHER, report, send_until_sealed, slices};
 use crate::support::Client;
 use crate::support::data::{contents, flip_a_bit};
 use crate::support::process::Process;
 use crate::world::{call, group_edges, hits, prepare, run, run_json, segments, serve};
+use tollgate::journal::entry::Entry;
+use tollgate::journal::{Sequence, read_segment};
 
 fn verify(data: &Path) -> (i32, serde_json::Value) {
     run_json(&["verify", "--json", "--data-dir", data.to_str().unwrap()])
@@ -198,4 +202,103 @@ fn what_cannot_be_repaired_is_said_and_not_touched() {
         assert!(code == 5 && err.contains("in use by another node"), "{code} {err}");
     }
     assert_eq!(node.terminate(), 0);
+}
+
+/// Sends all reports again: those that are repetitions are the first, and their usage is what is counted. How many they are.
+fn send_again(data: &Path, reports: u64) -> u64 {
+    let left = hits(data, "c");
+    let node = Process::start(serve(data));
+    let mut client = Client::connect(node.address);
+    let repeated: Vec<_> = (0..reports).map(|number| report(&mut client, number)).collect();
+    let stayed = repeated.iter().take_while(|repeated| **repeated).count() as u64;
+    assert!(repeated[stayed as usize..].iter().all(|repeated| !repeated), "{repeated:?}");
+    assert_eq!(left, stayed * TOGETHER, "usage stays whose ids stay, and no other");
+    assert!((0..reports).all(|number| report(&mut client, number)));
+    assert_eq!(node.terminate(), 0);
+    assert_eq!((verify(data).0, hits(data, "c")), (0, reports * TOGETHER));
+    stayed
+}
+
+#[test]
+fn ids_go_with_their_usage_when_the_journal_is_ended_earlier() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    prepare(&data, 0);
+    let reports = send_until_sealed(&data, 2, Duration::ZERO);
+    let (from, to) = *slices(&data).last().unwrap();
+    let name = format!("{from:020}-{to:020}.slice");
+    let cut = (from + (to - from) / 2).to_string();
+    let before = contents(&data);
+    let (code, text, err) = repair(&data, &["--truncate-at", &cut]);
+    assert!(code == 0 && text.contains(&format!("{name} would be written anew")), "{text} {err}");
+    assert_eq!(contents(&data), before);
+    let arguments =
+        ["repair", "--json", "--apply", "--truncate-at", &cut, "--data-dir", data.to_str().unwrap()];
+    let (code, plan) = run_json(&arguments);
+    assert_eq!(code, 0, "{plan}");
+    let ids = &plan["ids"];
+    assert_eq!((&ids["rewritten"], &ids["go_by_time"]), (&name.as_str().into(), &0.into()), "{plan}");
+    assert!(ids["stay"].as_u64() > Some(0) && ids["go"].as_u64() > Some(0), "{plan}");
+    let aside = PathBuf::from(plan["moved_to"].as_str().unwrap());
+    assert_eq!(std::fs::read(aside.join(&name)).unwrap(), before[&data.join("ids").join(&name)].1);
+    let cut = plan["journal"]["from"].as_u64().unwrap();
+    assert_eq!(slices(&data).last(), Some(&(from, cut - 1)));
+    let stayed = send_again(&data, reports);
+    assert!(0 < stayed && stayed < reports, "{stayed} of {reports}");
+}
+
+/// Where the batch of a report begins whose ids the last slice has, about in the middle of it.
+fn place_of_ids(data: &Path) -> (PathBuf, usize) {
+    let (from, to) = *slices(data).last().unwrap();
+    let middle = from + (to - from) / 2;
+    for (path, bytes) in segments(data) {
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        let mut with_ids = Vec::new();
+        let visit = |sequence: Sequence, _, entry| {
+            if matches!(entry, Entry::Ids(_)) {
+                with_ids.push(sequence.0);
+            }
+        };
+        read_segment(&name, &bytes, visit).unwrap();
+        let wanted = with_ids.into_iter().find(|sequence| (middle..=to).contains(sequence));
+        let first = |at: usize| u64::from_le_bytes(bytes[at + 24..at + 32].try_into().unwrap());
+        let edges = group_edges(&bytes);
+        let groups = edges[..edges.len() - 1].iter().rev();
+        if let Some(place) = wanted.and_then(|wanted| groups.copied().find(|at| first(*at) <= wanted)) {
+            return (path, place);
+        }
+    }
+    panic!("no ids between {middle} and {to}");
+}
+
+#[test]
+fn ids_that_cannot_be_read_in_the_journal_go_by_their_time_if_the_operator_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    prepare(&data, 0);
+    // Two reports are not counted in one millisecond, so that the times tell.
+    let reports = send_until_sealed(&data, 2, Duration::from_millis(5));
+    let (path, hole) = place_of_ids(&data);
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[hole + 60..hole + 70].fill(0xAA);
+    std::fs::write(&path, bytes).unwrap();
+    let name = path.file_name().unwrap().to_str().unwrap();
+    let place = format!("{name}:{hole}");
+    let (_, found) = verify(&data);
+    assert_eq!(found["problems"][0]["offset"].as_u64(), Some(hole as u64), "{found}");
+    let (code, text, err) = repair(&data, &["--truncate-at", &place]);
+    let says = format!("{TOGETHER} more would go because they were counted after");
+    assert!(code == 0 && text.contains(&says) && text.contains("--ids-by-time"), "{text} {err}");
+    let before = contents(&data);
+    let (code, _, err) = repair(&data, &["--truncate-at", &place, "--apply"]);
+    assert!(
+        code == 7 && err.contains("nothing was changed") && err.contains("--ids-by-time"),
+        "{code} {err}"
+    );
+    let names = |it: &std::collections::BTreeMap<PathBuf, _>| it.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&contents(&data)), names(&before));
+    let (code, text, err) = repair(&data, &["--truncate-at", &place, "--apply", "--ids-by-time"]);
+    assert!(code == 0 && text.contains("Done"), "{text} {err}");
+    let stayed = send_again(&data, reports);
+    assert!(0 < stayed && stayed < reports, "{stayed} of {reports}");
 }

@@ -99,7 +99,7 @@ pub(crate) fn change(
     node.engine().durable_blocking(ticket).unwrap();
 }
 
-fn newest_checkpoint(dir: &Path) -> u64 {
+pub(crate) fn newest_checkpoint(dir: &Path) -> u64 {
     let text = std::fs::read_to_string(dir.join("checkpoints/CURRENT")).unwrap_or_default();
     text.split(' ').nth(2).and_then(|number| number.parse().ok()).unwrap_or(0)
 }

@@ -6,24 +6,25 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::super::data_dir::DataDir;
-use super::{Plan, RepairError, system};
+use super::{Plan, RepairError, ids, system};
 use crate::journal::{Sequence, Shortening};
 use crate::model::time::UnixMillis;
 use crate::store::{Shelf, generation_path};
 
-/// Does what was planned; where it put what went.
+/// Does what was planned; where it put what went. `cut` is what goes of the journal, and perhaps of the ids.
 pub(super) fn carry_out(
     held: &DataDir,
     plan: &Plan,
-    shortening: Option<&Shortening>,
+    cut: Option<(&Shortening, Option<&ids::Cut>)>,
     now: UnixMillis,
 ) -> Result<PathBuf, RepairError> {
     let aside = make_folder(held.path(), now).map_err(system("make a folder for what goes"))?;
-    if let Some(shortening) = shortening {
+    if let Some((shortening, _)) = cut {
         set_shelves_back(held, &plan.shelves, shortening.from.previous(), &aside)?;
     }
     move_checkpoints(held, &plan.checkpoints, &aside).map_err(system("move a checkpoint aside"))?;
-    if let Some(shortening) = shortening {
+    if let Some((shortening, ids)) = cut {
+        ids.map_or(Ok(()), |ids| ids.carry_out(&held.ids(), shortening, &aside))?;
         shorten(&held.journal(), shortening, &aside).map_err(system("shorten the journal"))?;
     }
     Ok(aside)
@@ -51,7 +52,7 @@ fn make_folder(data_dir: &Path, now: UnixMillis) -> io::Result<PathBuf> {
     Err(io::ErrorKind::AlreadyExists.into())
 }
 
-fn sync_dir(path: &Path) -> io::Result<()> {
+pub(super) fn sync_dir(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
@@ -138,7 +139,7 @@ fn new_file(path: &Path) -> io::Result<File> {
 }
 
 /// A second name for a file, which stays when the first goes; or a copy, where file systems have no such thing.
-fn put_aside(path: &Path, aside: &Path) -> io::Result<()> {
+pub(super) fn put_aside(path: &Path, aside: &Path) -> io::Result<()> {
     match std::fs::hard_link(path, aside) {
         Ok(()) => Ok(()),
         Err(_) => copy_file(path, aside),

@@ -10,18 +10,27 @@
 //! the cut or later goes too. A plugin's shelf that was derived beyond the cut keeps its rows, and is set back to derive
 //! again from there.
 //!
+//! Slices of idempotency ids may reach beyond the cut. An id whose usage goes must go with it, or else its request, sent
+//! again as it should be, would count nothing; an id whose usage stays must stay, or its request would count twice. So
+//! slices of later entries go as a whole, and one that has entries on both sides is written anew, without the ids that the
+//! journal names among what goes. What cannot be read names none: then an id that no entry names goes if it was counted after
+//! the last batch that stays. That takes a word of its own from the operator ([`Consent::ids_by_time`]): a time can
+//! mislead if the clock was set back.
+//!
 //! # Carrying out
 //! Nothing is deleted. In the data directory a folder `repaired/<UTC time>` gets every file before it is changed:
 //!
 //! 1. shelves are copied there and set back;
 //! 2. generations are moved there, `CURRENT` first if it names one of them;
-//! 3. segments are linked there; the mark that keeps the term is made; what keeps its beginning is replaced as a whole;
+//! 3. slices of ids are linked there; the one that stays in part is written anew; what goes is unlinked, the latest first;
+//! 4. segments are linked there; the mark that keeps the term is made; what keeps its beginning is replaced as a whole;
 //!    what goes as a whole is unlinked, the latest first.
 //!
 //! After a power failure at any step the data is still as damaged as before, or repaired to a later place: then
 //! `verify` says so and `repair` can be run again. A node is kept away meanwhile by the directory's lock.
 
 mod carry_out;
+mod ids;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -34,8 +43,22 @@ use super::recovery;
 use super::scratch::Scratch;
 use crate::journal::{EndAt, ReadOnlyDirectory, Sequence, ShortenError, Shortening};
 use crate::listener::Clock;
-use crate::store::ids::slice_ends;
-use crate::store::{GenerationState, StoreError, open_latest_without, survey_checkpoints, survey_shelf};
+use crate::model::time::UnixMillis;
+use crate::store::ids::IdsError;
+use crate::store::{
+    GenerationState, GenerationSurvey, StoreError, open_latest_without, survey_checkpoints, survey_shelf,
+};
+
+pub use ids::IdsPlan;
+
+/// What the operator agrees to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Consent {
+    /// It is carried out, and not only planned.
+    pub apply: bool,
+    /// Ids may go because of the time at which they were counted, where the journal cannot be read.
+    pub ids_by_time: bool,
+}
 
 /// What is to be given up.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -62,6 +85,8 @@ pub struct Plan {
     pub checkpoints: Vec<u64>,
     /// The shelves that are set back.
     pub shelves: Vec<String>,
+    /// What goes of the idempotency ids; `None` if none does.
+    pub ids: Option<IdsPlan>,
     /// What the state comes to afterwards.
     pub after: After,
     /// Where everything that went lies now; `None` if it is only a plan.
@@ -127,12 +152,20 @@ pub enum RepairError {
     /// What is left is of no use. Nothing was changed.
     #[error("nothing was changed: without that, the state still cannot be put together: {0}")]
     NotEnough(RecoveryError),
-    /// Idempotency ids are kept of entries that would go. Nothing was changed.
+    /// The slices of idempotency ids cannot be read or written. While they are read nothing was changed.
+    #[error(transparent)]
+    Ids(IdsError),
+    /// Ids would go that no entry names. Nothing was changed.
     #[error(
-        "nothing was changed: idempotency ids of entries up to {0} are in slices, and a node does not start with ids \
-         of entries that it does not have: restore a backup"
+        "nothing was changed: {count} idempotency ids would go because they were counted after {since_ms} ms, as no \
+         entry names them that can be read: --ids-by-time agrees to that"
     )]
-    IdsAhead(u64),
+    IdsByTime {
+        /// How many.
+        count: u64,
+        /// The time, in milliseconds since 1970.
+        since_ms: u64,
+    },
     /// What is left has a hole at its end. Nothing was changed.
     #[error(
         "nothing was changed: without that, the state would end with sequence {last} and not {expected}: neither \
@@ -154,32 +187,52 @@ pub enum RepairError {
     },
 }
 
+impl RepairError {
+    /// Whether the system refused, as opposed to the data being bad.
+    #[must_use]
+    pub fn is_system(&self) -> bool {
+        matches!(self, RepairError::System { .. } | RepairError::Ids(IdsError::Io { .. }))
+    }
+}
+
 fn system(what: &'static str) -> impl Fn(io::Error) -> RepairError {
     move |source| RepairError::System { what, source }
 }
 
-/// Plans a repair of `data_dir`, and carries it out if `apply` says so.
+/// Plans a repair of `data_dir`, and carries it out if `consent` says so.
 ///
 /// # Errors
 /// [`RepairError`]. But for an error of the system while it is carried out, nothing was changed.
-pub fn repair(data_dir: &Path, what: &GiveUp, apply: bool, clock: &Clock) -> Result<Plan, RepairError> {
+pub fn repair(data_dir: &Path, what: &GiveUp, consent: Consent, clock: &Clock) -> Result<Plan, RepairError> {
     if !data_dir::check_format(data_dir)? {
         return Err(RepairError::NotANode(data_dir.to_owned()));
     }
-    if !apply {
+    if !consent.apply {
         if data_dir::is_held(data_dir).map_err(system("look at the data directory"))? {
             return Err(DataDirError::Locked { path: data_dir.to_owned() }.into());
         }
-        return Ok(plan(data_dir, what, clock)?.0);
+        return Ok(plan(data_dir, what, clock)?.plan);
     }
     let held = DataDir::open(data_dir)?;
-    let (mut plan, shortening) = plan(held.path(), what, clock)?;
-    plan.moved_to = Some(carry_out::carry_out(&held, &plan, shortening.as_ref(), clock())?);
+    let Planned { mut plan, shortening, ids } = plan(held.path(), what, clock)?;
+    if let Some(IdsPlan { go_by_time: count @ 1.., since_ms, .. }) = plan.ids
+        && !consent.ids_by_time
+    {
+        return Err(RepairError::IdsByTime { count, since_ms });
+    }
+    let cut = shortening.as_ref().map(|shortening| (shortening, ids.as_ref()));
+    plan.moved_to = Some(carry_out::carry_out(&held, &plan, cut, clock())?);
     Ok(plan)
 }
 
-/// What would be done, in the operator's words and in the journal's.
-fn plan(data_dir: &Path, what: &GiveUp, clock: &Clock) -> Result<(Plan, Option<Shortening>), RepairError> {
+/// What would be done, in the operator's words, in the journal's, and in those of the ids.
+struct Planned {
+    plan: Plan,
+    shortening: Option<Shortening>,
+    ids: Option<ids::Cut>,
+}
+
+fn plan(data_dir: &Path, what: &GiveUp, clock: &Clock) -> Result<Planned, RepairError> {
     let scratch = Scratch::new().map_err(system("make a temporary directory"))?;
     let generations =
         survey_checkpoints(&data_dir::checkpoints(data_dir), &scratch.join("checkpoint"))?.generations;
@@ -190,71 +243,70 @@ fn plan(data_dir: &Path, what: &GiveUp, clock: &Clock) -> Result<(Plan, Option<S
         GiveUp::Checkpoint(_) => None,
     };
     let shortening = end_at.map(|at| Shortening::plan(journal().as_ref(), &at)).transpose()?;
-    let checkpoints = match (what, &shortening) {
-        (_, Some(shortening)) => {
-            let ahead = generations.iter().filter(
-                |it| matches!(it.state, GenerationState::Whole(meta) if meta.catalog >= shortening.from),
-            );
-            ahead.map(|it| it.generation).collect()
-        }
-        (GiveUp::Checkpoint(number), None) if generations.iter().all(|it| it.generation != *number) => {
-            return Err(RepairError::NoSuchCheckpoint(*number));
-        }
-        (GiveUp::Checkpoint(number), None) => vec![*number],
-        (_, None) => Vec::new(),
-    };
+    let checkpoints = checkpoints_that_go(what, shortening.as_ref(), &generations)?;
     let root = data_dir::checkpoints(data_dir);
     let checkpoint = open_latest_without(&root, &scratch.join("checkpoint"), &checkpoints)?;
     let disk = match &shortening {
         Some(shortening) => shortening.disk(journal()),
         None => journal(),
     };
-    let after = put_together(checkpoint, disk, clock).map_err(RepairError::NotEnough)?;
+    let (after, time) = put_together(checkpoint, disk, clock).map_err(RepairError::NotEnough)?;
     let expected = shortening.as_ref().map_or(after.last, |shortening| shortening.from.previous().0);
     if after.last != expected {
         return Err(RepairError::TooShort { last: after.last, expected });
     }
-    if let Some(shortening) = &shortening {
-        refuse_ids_beyond(data_dir, shortening.from)?;
-    }
-    let shelves = match &shortening {
-        Some(shortening) => shelves_beyond(data_dir, &scratch, shortening.from)?,
-        None => Vec::new(),
+    let (shelves, cut) = match &shortening {
+        Some(shortening) => (
+            shelves_beyond(data_dir, &scratch, shortening.from)?,
+            ids::Cut::plan(data_dir, shortening, time)?,
+        ),
+        None => (Vec::new(), None),
     };
     let journal = shortening.as_ref().map(JournalPlan::of);
-    Ok((Plan { journal, checkpoints, shelves, after, moved_to: None }, shortening))
+    let ids = cut.as_ref().map(|cut| cut.plan.clone());
+    let plan = Plan { journal, checkpoints, shelves, ids, after, moved_to: None };
+    Ok(Planned { plan, shortening, ids: cut })
 }
 
+/// The generations that go: the one that was named, or those that reach beyond the journal's end.
+fn checkpoints_that_go(
+    what: &GiveUp,
+    shortening: Option<&Shortening>,
+    generations: &[GenerationSurvey],
+) -> Result<Vec<u64>, RepairError> {
+    match (what, shortening) {
+        (_, Some(shortening)) => {
+            let ahead = generations.iter().filter(
+                |it| matches!(it.state, GenerationState::Whole(meta) if meta.catalog >= shortening.from),
+            );
+            Ok(ahead.map(|it| it.generation).collect())
+        }
+        (GiveUp::Checkpoint(number), None) if generations.iter().all(|it| it.generation != *number) => {
+            Err(RepairError::NoSuchCheckpoint(*number))
+        }
+        (GiveUp::Checkpoint(number), None) => Ok(vec![*number]),
+        (_, None) => Ok(Vec::new()),
+    }
+}
+
+/// The state that is left, and its time.
 fn put_together(
     checkpoint: Option<crate::store::Checkpoint>,
     disk: Box<dyn crate::journal::Disk>,
     clock: &Clock,
-) -> Result<After, RecoveryError> {
+) -> Result<(After, UnixMillis), RecoveryError> {
     let replayed = recovery::replay(checkpoint, disk, clock())?;
     let (found, checkpoint) = (replayed.found().clone(), replayed.checkpoint());
-    let catalog = replayed.finish()?.catalog();
-    Ok(After {
+    let engine = replayed.finish()?;
+    let catalog = engine.catalog();
+    let after = After {
         checkpoint: checkpoint.map(|(generation, _)| generation),
         entries: found.entries,
         last: found.last.0,
         catalog_version: catalog.version,
         applications: catalog.applications.len(),
-    })
-}
-
-fn refuse_ids_beyond(data_dir: &Path, from: Sequence) -> Result<(), RepairError> {
-    let entries = match std::fs::read_dir(data_dir::ids(data_dir)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        entries => entries.map_err(system("list the slices of ids"))?,
     };
-    for entry in entries {
-        let name = entry.map_err(system("list the slices of ids"))?.file_name();
-        let end = name.to_str().and_then(slice_ends).filter(|end| *end >= from);
-        if let Some(end) = end {
-            return Err(RepairError::IdsAhead(end.0));
-        }
-    }
-    Ok(())
+    Ok((after, engine.now(UnixMillis(0))))
 }
 
 /// The shelves that were derived from what goes. One that is damaged says nothing; it is not this repair's matter.

@@ -16,10 +16,11 @@ pub(super) struct Chain {
     pub(super) passed_over: Vec<IdsError>,
 }
 
-struct Named {
-    name: String,
-    from: Sequence,
-    to: Sequence,
+/// What a slice's name says of it.
+pub(super) struct Named {
+    pub(super) name: String,
+    pub(super) from: Sequence,
+    pub(super) to: Sequence,
 }
 
 /// Reads a directory. Names of other kinds are left alone.
@@ -33,26 +34,34 @@ pub(super) fn read(disk: &dyn Disk, node_id: NodeId, now: UnixMillis) -> Result<
             named.push(Named { name, from, to });
         }
     }
-    let named = outermost(named, &mut needless)?;
+    let (named, merged) = outermost(named)?;
+    needless.extend(merged.into_iter().map(|slice| slice.name));
     let mut chain = Chain { slices: Vec::new(), needless, passed_over: Vec::new() };
     chain.open(disk, node_id, now, named)?;
     Ok(chain)
 }
 
-/// Leaves out slices that lie inside another: what was merged into it. The rest, oldest first.
-fn outermost(mut named: Vec<Named>, needless: &mut Vec<String>) -> Result<Vec<Named>, IdsError> {
+/// The slices of a directory that are of use, oldest first, and those that lie inside another, by their names alone.
+pub(super) fn list(disk: &dyn Disk) -> Result<(Vec<Named>, Vec<Named>), IdsError> {
+    let names = disk.list().map_err(IdsError::io("list", "the directory of ids"))?;
+    let named = |name: String| parse_name(&name).map(|(from, to)| Named { name, from, to });
+    outermost(names.into_iter().filter_map(named).collect())
+}
+
+/// Sorts out slices that lie inside another: what was merged into it. The rest, oldest first, goes before them.
+fn outermost(mut named: Vec<Named>) -> Result<(Vec<Named>, Vec<Named>), IdsError> {
     named.sort_by_key(|slice| (slice.from, std::cmp::Reverse(slice.to)));
-    let mut outer: Vec<Named> = Vec::new();
+    let (mut outer, mut inner): (Vec<Named>, Vec<Named>) = (Vec::new(), Vec::new());
     for slice in named {
         match outer.last() {
-            Some(last) if slice.to <= last.to => needless.push(slice.name),
+            Some(last) if slice.to <= last.to => inner.push(slice),
             Some(last) if slice.from <= last.to => {
                 return Err(IdsError::Overlap { file: last.name.clone(), other: slice.name });
             }
             _ => outer.push(slice),
         }
     }
-    Ok(outer)
+    Ok((outer, inner))
 }
 
 impl Chain {

@@ -47,6 +47,7 @@ mod error;
 mod filter;
 mod format;
 mod merge;
+mod shorten;
 mod slice;
 mod writer;
 
@@ -57,6 +58,7 @@ mod tests;
 
 pub use adopt::slice_ends;
 pub use error::IdsError;
+pub use shorten::{Beyond, visit_slice};
 
 use std::path::Path;
 use std::sync::Arc;
