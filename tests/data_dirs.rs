@@ -1,12 +1,14 @@
 //! Data directories as earlier releases left them: each is opened, and must hold what it held.
 //!
 //! `tests/data-dirs/NAME/` has the directory's files, zipped and without the zeros at their ends; `LENGTHS` has the length
-//! of each; `EXPECTED.json` what the release that left it said it held, at that time: catalog, counters, reservations.
+//! of each; `EXPECTED.json` what the release that left it said it held, at that time: catalog, counters, reservations, and
+//! the requests with ids that it knew.
 //!
 //! | Name | What was new |
 //! |---|---|
 //! | `journal-1` | FORMAT 1, segments of version 1, catalog, usage, shelves; with a checkpoint, with a torn tail |
 //! | `journal-2` | segments of version 2: what one flush takes is one batch |
+//! | `ids-1` | ids of requests in the journal; with a checkpoint, some in a slice, too |
 //!
 //! Whenever a format on disk changes (`src/journal`, `src/store`, FORMAT), the state before the change is kept: with the
 //! release that still writes it,
@@ -32,6 +34,7 @@ use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 use support::Client;
 use support::data::reserve;
+use tollgate::journal::Sequence;
 use tollgate::listener::Clock;
 use tollgate::model::draft::{CommandError, Draft, NewApplication, NewService};
 use tollgate::model::record::{BackendVersion, Secret};
@@ -99,7 +102,8 @@ fn every_state_that_was_ever_left_opens_and_holds_what_it_held() {
         let data = dir.path().join("data");
         unpack(&kept, &data);
         let expected = std::fs::read(kept.join("EXPECTED.json")).unwrap();
-        let expected: Value = serde_json::from_slice(&expected).unwrap();
+        let mut expected: Value = serde_json::from_slice(&expected).unwrap();
+        let requests = expected.as_object_mut().unwrap().remove("requests");
         let now_ms = expected["now_ms"].as_u64().unwrap();
         let clock = clock(now_ms);
         let found = verify(&data, &clock).unwrap();
@@ -111,6 +115,9 @@ fn every_state_that_was_ever_left_opens_and_holds_what_it_held() {
         let runtime = node::runtime().unwrap();
         let node = runtime.block_on(Node::start(&config, Arc::clone(&clock))).unwrap();
         assert_eq!(Client::connect(node.http).get("/healthz").status, 200, "{name}");
+        for request in requests.iter().flat_map(|requests| requests.as_array().unwrap()) {
+            assert!(is_repeated(&node, request), "{name}: {request} was counted twice");
+        }
         runtime.block_on(node.stop()).unwrap();
         assert_eq!(verify(&data, &clock).unwrap().verdict, Verdict::Whole, "{name}");
         compare(&name, &holds(&data, now_ms), &expected);
@@ -136,6 +143,41 @@ fn compare(name: &str, found: &Value, expected: &Value) {
     }
 }
 
+// === Requests with ids
+
+/// Requests with ids: of a call, a report and its transactions, before a checkpoint and after it.
+fn requests() -> Vec<Value> {
+    let authrep = |app_id, id| {
+        let target = format!("/transactions/authrep.xml?{}&usage%5Bsearch%5D=2", call(app_id));
+        json!({ "method": "GET", "target": target, "key": id, "body": "" })
+    };
+    let report = |key: &str, ids: [&str; 2]| {
+        let service = format!("service_token={TOKEN}&service_id=kept");
+        let transaction = |(number, id): (usize, &str)| {
+            let id = if id.is_empty() { String::new() } else { format!("&transactions[{number}][id]={id}") };
+            format!("{id}&transactions[{number}][app_id]=a&transactions[{number}][usage][hits]=4")
+        };
+        let transactions = ids.into_iter().enumerate().map(transaction).collect::<String>();
+        json!({ "method": "POST", "target": "/transactions.xml", "key": key, "body": service + &transactions })
+    };
+    vec![
+        authrep("a", "call-1"),
+        report("", ["transaction-1", "transaction-2"]),
+        authrep("b", "call-2"),
+        report("report-1", ["", "transaction-3"]),
+    ]
+}
+
+/// Sends a request; whether it was a repetition.
+fn is_repeated(node: &Node, request: &Value) -> bool {
+    let text = |name: &str| request[name].as_str().unwrap();
+    let mut headers = vec![("Content-Type", "application/x-www-form-urlencoded")];
+    headers.extend(Some(("Idempotency-Key", text("key"))).filter(|(_, key)| !key.is_empty()));
+    let answer = Client::connect(node.http).request(text("method"), text("target"), &headers, text("body"));
+    assert!([200, 202].contains(&answer.status), "{answer:?}");
+    answer.header("idempotency-replayed") == Some("true")
+}
+
 fn call(app_id: &str) -> String {
     format!("service_token={TOKEN}&service_id=kept&app_id={app_id}")
 }
@@ -154,7 +196,9 @@ fn make_a_data_directory() {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().join("data");
         leave(&data, checkpoint, reserve);
-        let expected = serde_json::to_vec_pretty(&holds(&data, NOW_MS)).unwrap();
+        let mut expected = holds(&data, NOW_MS);
+        expected["requests"] = requests().into();
+        let expected = serde_json::to_vec_pretty(&expected).unwrap();
         if torn {
             tear(&data);
         }
@@ -181,7 +225,7 @@ fn build(draft: &mut Draft<'_>) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// Leaves a directory with usage of now and of earlier, sets, response codes, perhaps reservations and a checkpoint.
+/// Leaves a directory with usage of now and of earlier, sets, response codes, ids, perhaps reservations and a checkpoint.
 fn leave(data: &Path, checkpoint: bool, reserved: bool) {
     let bytes = if checkpoint { 1 << 10 } else { u64::MAX };
     let config = tollgate::config::Config { checkpoint_bytes: bytes, ..support::config(data) };
@@ -199,6 +243,8 @@ fn leave(data: &Path, checkpoint: bool, reserved: bool) {
     if reserved {
         reserve(&node, "provider-key", "kept", Some("a"), None, UnixMillis(NOW_MS));
     }
+    let (before, after) = (&requests()[..2], &requests()[2..]);
+    assert!(before.iter().all(|request| !is_repeated(&node, request)));
     let (began, mut number) = (Instant::now(), 0);
     while checkpoint && !data.join("checkpoints/CURRENT").exists() {
         number += 1;
@@ -217,6 +263,8 @@ fn leave(data: &Path, checkpoint: bool, reserved: bool) {
     );
     let answer = Client::connect(node.http).try_post("/transactions.xml", &report).unwrap();
     assert_eq!(answer.status, 202, "{answer:?}");
+    assert!(after.iter().all(|request| !is_repeated(&node, request)));
+    assert_eq!(checkpoint, node.engine().ids_sealed_through() > Sequence(0));
     runtime.block_on(node.stop()).unwrap();
 }
 
