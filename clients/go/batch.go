@@ -251,7 +251,7 @@ func (b *batch) each(ctx context.Context, left []int) error {
 
 // ofTheItem tells whether the first item of a frame is what could not be sent.
 func ofTheItem(err error) bool {
-	for _, it := range []error{ErrTooLarge, wire.ErrTextTooLong, wire.ErrTooManyMetrics, wire.ErrTooManyItems} {
+	for _, it := range []error{ErrTooLarge, wire.ErrTextTooLong, wire.ErrIDTooLong, wire.ErrTooManyMetrics, wire.ErrTooManyItems} {
 		if errors.Is(err, it) {
 			return true
 		}

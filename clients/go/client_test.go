@@ -352,6 +352,17 @@ func TestAFrameThatDoesNotFitIsNotSent(t *testing.T) {
 	if _, err := client.Authrep(context.Background(), call); !errors.Is(err, wire.ErrTextTooLong) {
 		t.Errorf("a key of 65,536 bytes: %v", err)
 	}
+	call.App.UserKey = "k"
+	for _, long := range []Call{{ID: strings.Repeat("i", 65)}, {Producer: strings.Repeat("p", 65), Sequence: 1}} {
+		long.App, long.Usage = call.App, call.Usage
+		if _, err := client.Authrep(context.Background(), long); !errors.Is(err, wire.ErrIDTooLong) {
+			t.Errorf("an id or name of 65 bytes: %v", err)
+		}
+	}
+	call.ID = strings.Repeat("i", 64)
+	if _, err := client.Authrep(context.Background(), call); err != nil {
+		t.Errorf("an id of 64 bytes: %v", err)
+	}
 	if n := len(client.links[0].open.Load().slots); n != 0 {
 		t.Errorf("%d requests under way", n)
 	}

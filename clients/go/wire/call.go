@@ -123,9 +123,12 @@ func appendCallFields(b []byte, c *Call) ([]byte, error) {
 		b = le.AppendUint64(b, uint64(c.Timestamp))
 	}
 	text(TagLogCode, c.LogCode)
+	if err == nil && (len(c.Idempotency) > IDMax || len(c.Producer) > IDMax) {
+		err = ErrIDTooLong
+	}
 	text(TagIdempotency, c.Idempotency)
 	if err == nil && c.Producer != "" {
-		b, err = appendProducer(b, c.Producer, c.Sequence)
+		b = appendProducer(b, c.Producer, c.Sequence)
 	}
 	text(TagRedirectURI, c.RedirectURI)
 	text(TagRedirectURL, c.RedirectURL)
@@ -137,14 +140,11 @@ func appendCallFields(b []byte, c *Call) ([]byte, error) {
 	return b, err
 }
 
-func appendProducer(b []byte, name string, sequence uint64) ([]byte, error) {
-	if len(name)+8 > TextMax {
-		return b, ErrTextTooLong
-	}
+func appendProducer(b []byte, name string, sequence uint64) []byte {
 	b = le.AppendUint16(b, uint16(TagProducer))
 	b = le.AppendUint16(b, uint16(len(name)+8))
 	b = le.AppendUint64(b, sequence)
-	return append(b, name...), nil
+	return append(b, name...)
 }
 
 func appendUsage(b []byte, u *Usage) ([]byte, error) {
@@ -220,12 +220,12 @@ func (c *Call) takeField(tag Tag, value []byte) (known bool, err error) {
 	case TagLogCode:
 		c.LogCode = string(value)
 	case TagIdempotency:
-		if len(value) < 1 || len(value) > 64 {
+		if len(value) < 1 || len(value) > IDMax {
 			return true, ErrMalformed
 		}
 		c.Idempotency = string(value)
 	case TagProducer:
-		if len(value) < 9 || len(value) > 8+64 || le.Uint64(value) == 0 {
+		if len(value) < 9 || len(value) > 8+IDMax || le.Uint64(value) == 0 {
 			return true, ErrMalformed
 		}
 		c.Producer, c.Sequence = string(value[8:]), le.Uint64(value)

@@ -22,6 +22,8 @@ var (
 var (
 	// ErrTextTooLong: a text has more than TextMax bytes (CLIENT: ClientMax).
 	ErrTextTooLong = errors.New("tollgate: text too long for a field")
+	// ErrIDTooLong: an id, or a producer's name, has more than IDMax bytes.
+	ErrIDTooLong = errors.New("tollgate: an id or a producer's name has more than 64 bytes")
 	// ErrTooManyMetrics: more than MetricsMax in one call, or more than 65,535 to bind.
 	ErrTooManyMetrics = errors.New("tollgate: too many metrics in one call")
 	// ErrTooManyItems: a batch without items, with more than 65,535, or with one longer than 65,535 bytes.

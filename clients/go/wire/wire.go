@@ -27,6 +27,8 @@ const (
 	MetricsMax = 255
 	// ClientMax is the most bytes of a CLIENT field.
 	ClientMax = 64
+	// IDMax is the most bytes of an id, and of a producer's name.
+	IDMax = 64
 	// TextMax is the most bytes that fit a field.
 	TextMax = math.MaxUint16
 
