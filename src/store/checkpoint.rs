@@ -1,7 +1,7 @@
 //! Checkpoints: write-once generations, of which the newest whole one is opened ([`super::open`]).
 //!
 //! Writing generation g: a fresh sled database takes all pieces and is closed; every file and directory of it is
-//! synced and summed; `MANIFEST` is written with the sums; `CURRENT` is replaced by one that names g; then all but
+//! synced and summed, and so is the name of its directory; `MANIFEST` is written with the sums; `CURRENT` is replaced by one that names g; then all but
 //! g and the generation known to be whole (the one opened, or written by this node before) go. Whatever step the power fails at, `CURRENT` names a whole generation.
 
 use super::error::StoreError;
@@ -69,6 +69,9 @@ impl CheckpointWriter {
         let on = tree.as_ref();
         if !on.is_dir(root) {
             files::make_dir(on, root)?;
+        }
+        if !on.is_file(&root.join(CURRENT)) {
+            // Until a checkpoint was finished, nothing says that this was ever done.
             let parent = root.parent().filter(|parent| !parent.as_os_str().is_empty());
             parent.map_or(Ok(()), |parent| files::sync_dir(on, parent))?;
         }
@@ -76,6 +79,8 @@ impl CheckpointWriter {
         for old in &generations {
             let path = generation::path_of(root, *old);
             if !on.is_file(&path.join(MANIFEST)) {
+                // It may have had one whose removal is not on disk yet, and must not look whole without the rest.
+                files::sync_dir(on, &path)?;
                 files::remove_tree(on, &path)?;
             }
         }
@@ -157,8 +162,11 @@ impl CheckpointWriter {
         let database = db.path().to_owned();
         db.close()?;
         let files = files::seal_tree(tree, &database)?;
+        let path = generation::path_of(&root, generation);
+        // The database's own name, too, before a manifest says that it is there.
+        files::sync_dir(tree, &path)?;
         let manifest = Manifest { generation, meta, catalog_pieces, counter_pieces, files }.encode();
-        files::replace(tree, &generation::path_of(&root, generation), MANIFEST, &manifest)?;
+        files::replace(tree, &path, MANIFEST, &manifest)?;
         files::sync_dir(tree, &root)?;
         files::replace(tree, &root, CURRENT, render_current(generation, &manifest).as_bytes())?;
 

@@ -6,6 +6,8 @@
 mod adopt;
 pub mod checkpoint;
 mod compact;
+#[cfg(test)]
+mod crash_tests;
 mod error;
 mod files;
 mod generation;

@@ -110,8 +110,19 @@ pub(super) fn check_generation(
     crc: Option<u32>,
     reading: &Path,
 ) -> Result<Meta, StoreError> {
+    check_generation_on(Arc::new(FileSystem), root, generation, crc, reading)
+}
+
+/// As [`check_generation`], on any [`Tree`].
+pub(super) fn check_generation_on(
+    tree: Arc<dyn Tree>,
+    root: &Path,
+    generation: u64,
+    crc: Option<u32>,
+    reading: &Path,
+) -> Result<Meta, StoreError> {
     let generations = Generations {
-        tree: Arc::new(FileSystem),
+        tree,
         root: root.to_owned(),
         reading: reading.to_owned(),
         left: Vec::new(),

@@ -1,4 +1,4 @@
-//! The disk in memory as a tree of checkpoints, with a database that is one file.
+//! The disk in memory as a tree of checkpoints, with a database of two files, one in a directory of its own.
 //!
 //! sled itself needs a real directory. What stands in for it writes each piece when it is put and syncs nothing, as
 //! sled does; that sled's files hold what was put is covered by the tests on real directories.
@@ -13,8 +13,9 @@ use std::ffi::OsString;
 use std::io::{self, Cursor, Read, Write};
 use std::path::{Path, PathBuf};
 
+/// A path as the disk knows it; joined with nothing it ends in a slash.
 fn name(path: &Path) -> &str {
-    path.to_str().expect("the paths of tests are text")
+    path.to_str().expect("the paths of tests are text").trim_end_matches('/')
 }
 
 impl Tree for MemoryDisk {
@@ -107,11 +108,15 @@ impl NewFile for MemoryNewFile {
     }
 }
 
-/// Pieces, each with the lengths of its key and of itself before it in one file.
+/// Where pieces lie: every third in the second place, as sled keeps what is large in a directory of its own.
+const FILES: [&str; 2] = ["db", "blobs/third"];
+
+/// Pieces, each with the lengths of its key and of itself before it in a file.
 struct MemoryDatabase {
     path: PathBuf,
     pieces: Mutex<BTreeMap<String, Vec<u8>>>,
-    file: Mutex<Option<Box<dyn NewFile + Send>>>,
+    /// None of what is only read.
+    files: Mutex<Vec<Box<dyn NewFile + Send>>>,
 }
 
 impl std::fmt::Debug for MemoryDatabase {
@@ -125,10 +130,18 @@ impl MemoryDatabase {
         if !disk.is_dir(path) {
             disk.make_dir(path)?;
         }
-        let at = path.join("db");
+        let is_new = !disk.is_file(&path.join(FILES[0]));
         let mut pieces = BTreeMap::new();
-        let mut file = None;
-        if disk.is_file(&at) {
+        let mut files: Vec<Box<dyn NewFile + Send>> = Vec::new();
+        if is_new {
+            disk.make_dir(&path.join("blobs"))?;
+        }
+        for at in FILES.map(|file| path.join(file)) {
+            if is_new {
+                let id = disk.lock().create(name(&at), 0)?;
+                files.push(Box::new(MemoryNewFile { disk: disk.clone(), id, len: 0 }));
+                continue;
+            }
             let mut bytes = Vec::new();
             disk.open(&at)?.0.read_to_end(&mut bytes)?;
             let mut rest = &bytes[..];
@@ -136,11 +149,8 @@ impl MemoryDatabase {
                 pieces.insert(key, piece);
                 rest = after;
             }
-        } else {
-            let id = disk.lock().create(name(&at), 0)?;
-            file = Some(Box::new(MemoryNewFile { disk: disk.clone(), id, len: 0 }) as _);
         }
-        Ok(MemoryDatabase { path: path.to_owned(), pieces: Mutex::new(pieces), file: Mutex::new(file) })
+        Ok(MemoryDatabase { path: path.to_owned(), pieces: Mutex::new(pieces), files: Mutex::new(files) })
     }
 }
 
@@ -161,10 +171,11 @@ impl Database for MemoryDatabase {
     fn put(&self, key: &str, piece: &[u8]) -> Result<(), StoreError> {
         let lengths = [key.len() as u32, piece.len() as u32].map(u32::to_le_bytes).concat();
         let row = [&lengths[..], key.as_bytes(), piece].concat();
-        let mut file = self.file.lock();
-        let file = file.as_mut().expect("what is read is not written");
+        let (mut files, mut pieces) = (self.files.lock(), self.pieces.lock());
+        let which = usize::from(pieces.len() % 3 == 2);
+        let file = files.get_mut(which).expect("what is read is not written");
         file.write_all(&row).map_err(StoreError::io("write to", &self.path))?;
-        self.pieces.lock().insert(key.to_owned(), piece.to_vec());
+        pieces.insert(key.to_owned(), piece.to_vec());
         Ok(())
     }
 
