@@ -7,15 +7,18 @@
 pub mod body;
 pub mod catalog;
 pub mod config;
+pub mod counter_line;
 pub mod entry;
 pub mod form;
 pub mod frame;
 pub mod internal_json;
+pub mod manifest;
 pub mod options;
 pub mod piece;
 pub mod segment;
 pub mod session;
 pub mod slice;
+pub mod tar;
 pub mod timestamp;
 
 /// A target's name, and what is done with one input.
@@ -23,18 +26,21 @@ pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
 #[allow(dead_code, reason = "libFuzzer calls each by its own name")]
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 16] = [
     ("body", body::run),
     ("catalog", catalog::run),
     ("config", config::run),
+    ("counter_line", counter_line::run),
     ("entry", entry::run),
     ("form", form::run),
     ("frame", frame::run),
     ("internal_json", internal_json::run),
+    ("manifest", manifest::run),
     ("options", options::run),
     ("piece", piece::run),
     ("segment", segment::run),
     ("session", session::run),
     ("slice", slice::run),
+    ("tar", tar::run),
     ("timestamp", timestamp::run),
 ];

@@ -16,6 +16,7 @@ use tollgate::model::id::{ApplicationId, MetricSlot, ServiceId, TenantId};
 use tollgate::model::idempotency::{BodyHash, IdKey, IdKind, Known, Remembered};
 use tollgate::model::producer::Window;
 use tollgate::model::time::{Minute, Period, UnixMillis};
+use tollgate::node::backup::tar;
 use tollgate::node::{self, Node};
 use tollgate::store::ids::Slices;
 
@@ -49,6 +50,9 @@ pub(crate) fn of(name: &str) -> Vec<Vec<u8>> {
         "segment" => journal().segments.clone(),
         "entry" => journal().entries.clone(),
         "slice" => slices(),
+        "manifest" => texts(MANIFESTS),
+        "tar" => tars(),
+        "counter_line" => texts(LINES),
         "catalog" => journal().catalogs.clone(),
         _ => pieces(),
     }
@@ -84,6 +88,30 @@ pub(crate) fn words(name: &str) -> &'static [&'static str] {
         ],
         "options" => &["no_body", "limit_headers", "=1", "&", "%3D", "[x]="],
         "timestamp" => &["T", "Z", "+00:00", "-2359", ":60", "24:00:00", "02-29", "99999", " "],
+        "manifest" => &[
+            "\"files\":[",
+            "{\"path\":\"ids/x\",\"len\":1,\"kept\":1,\"crc\":0},",
+            "../",
+            "/",
+            "./",
+            "journal/",
+            "\\u0000",
+            "18446744073709551615",
+            "4294967296",
+            "-1",
+        ],
+        "tar" => &["ustar\0", "00000000000\0", "77777777777\0", "00000000001\0", "0000600\0", "../../x"],
+        "counter_line" => &[
+            "{\"start_s\":0,\"value\":1}",
+            "\"eternity\":",
+            "\"week\":",
+            "\"response_codes\":{\"4XX\":{}}",
+            "18446744073709551615",
+            "257698037700",
+            "null",
+            "-0",
+            "\\ud800",
+        ],
         "config" => &[
             "http = ",
             "[listen]\n",
@@ -114,6 +142,41 @@ fn slices() -> Vec<Vec<u8>> {
     };
     let mark = |slice: Vec<u8>| [vec![0], slice].concat();
     vec![mark(slice(3)), mark(slice(150)), mark(slice(0)), slice(120)[4095..4096 + 4080].to_vec()]
+}
+
+/// Of a node that ran and has ids, and of one that had nothing yet.
+const MANIFESTS: &[&str] = &[
+    r#"{"backup":1,"release":"0.1.0","format":1,"created_ms":1795355130000,"running":true,
+"node_id":"000102030405060708090a0b0c0d0e0f","sequence":77,"files":[
+{"path":"node-secret","len":65,"kept":65,"crc":1},{"path":"checkpoints/CURRENT","len":40,"kept":40,"crc":2},
+{"path":"checkpoints/00000001/sled/db","len":524288,"kept":524288,"crc":3},
+{"path":"journal/00000000000000000001-00000000000000000001.journal","len":16777216,"kept":900,"crc":4294967295},
+{"path":"ids/00000000000000000001-00000000000000000070.slice","len":8232,"kept":8232,"crc":0},
+{"path":"shelves/alerts","len":1,"kept":0,"crc":0}]}"#,
+    r#"{"backup":1,"release":"","format":1,"created_ms":0,"running":false,"node_id":"","sequence":0,"files":[]}"#,
+];
+
+const LINES: &[&str] = &[
+    r#"{"tenant":1,"service":{"id":2,"external_id":"shop"},"application":{"id":3,"app_id":"a"},"counters":{"hits":{
+"minute":{"start_s":1795355100,"value":1},"hour":{"start_s":1795352400,"value":2},"day":{"start_s":1795305600,"value":3},
+"week":{"start_s":1794787200,"value":4},"month":{"start_s":1793491200,"value":5},"year":{"start_s":1767225600,"value":6},
+"eternity":{"start_s":0,"value":7}}},"response_codes":{"404":{"day":{"start_s":1795305600,"value":8}}}}"#,
+    r#"{"tenant":0,"service":{"id":9,"external_id":null},"application":{"id":0,"app_id":""},"counters":{}}"#,
+];
+
+/// A backup with its files, one of them empty; and one without any.
+fn tars() -> Vec<Vec<u8>> {
+    let tar = |files: &[(&str, &[u8])]| {
+        let mut bytes = Vec::new();
+        for (name, content) in files {
+            tar::put(&mut bytes, name, content.len() as u64, &mut &**content).unwrap();
+        }
+        tar::finish(&mut bytes).unwrap();
+        bytes
+    };
+    let manifest = MANIFESTS[0].as_bytes();
+    let files: [(&str, &[u8]); 3] = [("BACKUP", manifest), ("journal/x", &[7; 700]), ("shelves/alerts", b"")];
+    vec![tar(&files), tar(&[]), tar(&files[1..2])]
 }
 
 const FORMS: &[&str] = &[

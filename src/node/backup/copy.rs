@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 
 use super::super::data_dir::{self, DataDir, DataDirError};
 use super::hold::{self, Hold};
+use super::manifest::VERSION;
 use super::restore::Source;
-use super::{BACKUP, BackupError, FileRow, Manifest, VERSION, hex, put_together, system, tar};
+use super::{BACKUP, BackupError, FileRow, Manifest, hex, put_together, system, tar};
 use crate::journal::{ReadOnlyDirectory, Sequence, beginning, read_whole, segment_names};
 use crate::listener::Clock;
 use crate::store::ids::slice_ends;

@@ -35,14 +35,15 @@
 
 mod copy;
 pub(super) mod hold;
+mod manifest;
 mod restore;
-mod tar;
+pub mod tar;
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::RecoveryError;
 use super::data_dir::{self, DataDirError};
@@ -55,47 +56,11 @@ use crate::store::ids::{IdsError, Slices};
 use crate::store::{StoreError, open_latest_in};
 
 pub use copy::backup;
+pub use manifest::{FileRow, Manifest};
 pub use restore::restore;
 
 /// The file that says what a backup is.
 const BACKUP: &str = "BACKUP";
-
-/// The version of [`Manifest`] that is written, and the greatest that is read.
-const VERSION: u32 = 1;
-
-/// What a backup is of.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Manifest {
-    /// Of this description.
-    pub backup: u32,
-    /// Which release made it.
-    pub release: String,
-    /// Of the data directory.
-    pub format: u32,
-    /// When it began, in milliseconds since 1970.
-    pub created_ms: u64,
-    /// Whether the node ran.
-    pub running: bool,
-    /// The node's id, in hex.
-    pub node_id: String,
-    /// The last sequence in it.
-    pub sequence: u64,
-    /// Every file.
-    pub files: Vec<FileRow>,
-}
-
-/// One file of a backup.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct FileRow {
-    /// Its path.
-    pub path: String,
-    /// Its length in bytes.
-    pub len: u64,
-    /// How many of them are kept; the others are zeros.
-    pub kept: u64,
-    /// The CRC-32 of those.
-    pub crc: u32,
-}
 
 /// What was restored.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]

@@ -4,7 +4,6 @@
 //! 257, all numbers in octal text) and its bytes, padded to 512. Two blocks of zeros are the end.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
 const BLOCK: usize = 512;
@@ -17,8 +16,11 @@ fn bad(reason: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("tar file: {reason}"))
 }
 
-/// Writes one file of `size` bytes.
-pub(super) fn put(out: &mut impl Write, name: &str, size: u64, from: &mut impl Read) -> io::Result<()> {
+/// Writes one file of `size` bytes, which `from` gives.
+///
+/// # Errors
+/// A name of more than 100 bytes, a file of 8 GiB or more, and what writing and reading say.
+pub fn put(out: &mut impl Write, name: &str, size: u64, from: &mut impl Read) -> io::Result<()> {
     out.write_all(&header(name, size)?)?;
     let copied = io::copy(&mut from.take(size), out)?;
     if copied != size {
@@ -29,7 +31,10 @@ pub(super) fn put(out: &mut impl Write, name: &str, size: u64, from: &mut impl R
 }
 
 /// Writes the end.
-pub(super) fn finish(out: &mut impl Write) -> io::Result<()> {
+///
+/// # Errors
+/// What writing says.
+pub fn finish(out: &mut impl Write) -> io::Result<()> {
     out.write_all(&[0; 2 * BLOCK])
 }
 
@@ -59,8 +64,11 @@ fn sum_of(header: &[u8; BLOCK]) -> u32 {
 }
 
 /// Where the files of a tar file lie: offset and size by name.
-pub(super) fn index(file: &mut File) -> io::Result<BTreeMap<String, (u64, u64)>> {
-    let len = file.metadata()?.len();
+///
+/// # Errors
+/// It is none, or not whole; and what reading says.
+pub fn index(file: &mut (impl Read + Seek)) -> io::Result<BTreeMap<String, (u64, u64)>> {
+    let len = file.seek(SeekFrom::End(0))?;
     let mut found = BTreeMap::new();
     let mut at = 0;
     loop {
@@ -96,6 +104,7 @@ fn octal(text: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::File;
 
     #[test]
     fn files_come_back_and_a_cut_or_damaged_file_is_refused() {

@@ -164,8 +164,7 @@ fn take(
     places: &Places,
     line: &[u8],
 ) -> Result<Taken, String> {
-    let line: Line =
-        serde_json::from_slice(line).map_err(|error| format!("it is not such a line: {error}"))?;
+    let line = Line::parse(line)?;
     let (application, counters) = places.find(engine, &line)?;
     let carried = engine.carry(application, &counters, clock(), how.apply);
     let carried = carried.map_err(|error| error.to_string())?;

@@ -25,6 +25,7 @@ pub use import::{Imported, import};
 
 use super::RecoveryError;
 use super::data_dir::DataDirError;
+use crate::model::time::{Minute, Period, UnixMillis};
 
 /// The most bytes of a line: a service's metrics, at about 400 bytes each.
 pub const LINE_BYTES_MAX: usize = 4 << 20;
@@ -83,6 +84,47 @@ pub struct WindowCounts {
     pub year: Option<WindowCount>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub eternity: Option<WindowCount>,
+}
+
+impl Line {
+    /// Reads a line.
+    ///
+    /// # Errors
+    /// Why it is none, in a sentence.
+    pub fn parse(text: &[u8]) -> Result<Line, String> {
+        // What it quotes of the line may have anything in it.
+        let reason = |error: serde_json::Error| {
+            format!("it is not such a line: {error}").replace(char::is_control, " ")
+        };
+        serde_json::from_slice(text).map_err(reason)
+    }
+}
+
+impl WindowCounts {
+    /// The minute at which each window begins, and its count, by period.
+    ///
+    /// # Errors
+    /// A first second that no window begins with, in a sentence.
+    pub fn windows(&self) -> Result<[Option<(Minute, u64)>; Period::COUNT], String> {
+        let mut windows = [None; Period::COUNT];
+        for (period, count) in [
+            (Period::Minute, self.minute),
+            (Period::Hour, self.hour),
+            (Period::Day, self.day),
+            (Period::Week, self.week),
+            (Period::Month, self.month),
+            (Period::Year, self.year),
+            (Period::Eternity, self.eternity),
+        ] {
+            let Some(WindowCount { start_s, value }) = count else { continue };
+            let start = UnixMillis::from_secs(start_s).minute();
+            if start.secs() != start_s {
+                return Err(format!("{start_s} is not the beginning of a {}", period.name()));
+            }
+            windows[period as usize] = Some((start, value));
+        }
+        Ok(windows)
+    }
 }
 
 /// One window.

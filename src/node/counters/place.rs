@@ -3,11 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Line, WindowCount, WindowCounts};
+use super::Line;
 use crate::engine::{CarriedCounter, Engine};
 use crate::model::catalog::{Catalog, Key};
 use crate::model::id::{ApplicationId, ServiceId};
-use crate::model::time::{Minute, Period, UnixMillis};
 use crate::model::usage::response_code_slot;
 
 /// The services of a catalog by what lines call them.
@@ -48,12 +47,12 @@ impl Places {
         for (name, counts) in &line.counters {
             let metric = service.metrics.find(name);
             let slot = metric.ok_or_else(|| format!("service {id} has no metric {name:?}"))?.slot;
-            counters.push(CarriedCounter { slot, windows: windows(counts)? });
+            counters.push(CarriedCounter { slot, windows: counts.windows()? });
         }
         for (code, counts) in &line.response_codes {
             let slot = response_code_slot(code);
             let slot = slot.ok_or_else(|| format!("{code:?} is no response code that is counted"))?;
-            counters.push(CarriedCounter { slot, windows: windows(counts)? });
+            counters.push(CarriedCounter { slot, windows: counts.windows()? });
         }
         Ok((application, counters))
     }
@@ -85,25 +84,4 @@ impl Places {
             }
         }
     }
-}
-
-fn windows(counts: &WindowCounts) -> Result<[Option<(Minute, u64)>; Period::COUNT], String> {
-    let mut windows = [None; Period::COUNT];
-    for (period, count) in [
-        (Period::Minute, counts.minute),
-        (Period::Hour, counts.hour),
-        (Period::Day, counts.day),
-        (Period::Week, counts.week),
-        (Period::Month, counts.month),
-        (Period::Year, counts.year),
-        (Period::Eternity, counts.eternity),
-    ] {
-        let Some(WindowCount { start_s, value }) = count else { continue };
-        let start = UnixMillis::from_secs(start_s).minute();
-        if start.secs() != start_s {
-            return Err(format!("{start_s} is not the beginning of a {}", period.name()));
-        }
-        windows[period as usize] = Some((start, value));
-    }
-    Ok(windows)
 }
