@@ -3,13 +3,18 @@
 //! hyper's own header timeout makes and drops a timer for each request. Here one tick per connection compares
 //! two numbers instead, and tells three things apart: a request being answered (its own limits hold), a head
 //! that began to arrive, and a client that says nothing.
+//!
+//! The tick, and the order to drain, are looked at when they themselves wake the task ([`Bell`]), and not with each
+//! request: that would cost every request the lock that all connections wait for the order with, and a timer.
 
 use std::convert::Infallible;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::task::{Context, Poll};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use hyper::header::{CONNECTION, HeaderValue};
@@ -73,17 +78,62 @@ where
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut draining = false;
     let mut closing = pin!(departure.last_chance(&drain));
-    loop {
-        tokio::select! {
-            biased;
+    let mut bell: Option<Arc<Bell>> = None;
+    poll_fn(|cx| {
+        loop {
             // An error here is the client's doing: it hung up, or hyper refused what it sent and said so.
-            _ = connection.as_mut() => return End::Closed,
-            () = closing.as_mut(), if !draining => {
+            if connection.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(End::Closed);
+            }
+            let bell = Bell::of(&mut bell, cx.waker());
+            if !bell.has_rung() {
+                return Poll::Pending;
+            }
+            let waker = Waker::from(Arc::clone(bell));
+            let mut beside = Context::from_waker(&waker);
+            while ticks.poll_tick(&mut beside).is_ready() {
+                if patience.is_over(&progress) {
+                    return Poll::Ready(End::CutOff);
+                }
+            }
+            if !draining && closing.as_mut().poll(&mut beside).is_ready() {
                 draining = true;
                 connection.as_mut().graceful_shutdown();
             }
-            _ = ticks.tick() => if patience.is_over(&progress) { return End::CutOff },
         }
+    })
+    .await
+}
+
+/// Wakes a task, and says that it was this that woke it.
+struct Bell {
+    rung: AtomicBool,
+    task: Waker,
+}
+
+impl Bell {
+    /// The bell of a task. A new one has rung: nobody has been told of it yet.
+    fn of<'b>(bell: &'b mut Option<Arc<Bell>>, task: &Waker) -> &'b Arc<Bell> {
+        let known = bell.take().filter(|bell| bell.task.will_wake(task));
+        let new = || Arc::new(Bell { rung: AtomicBool::new(true), task: task.clone() });
+        bell.insert(known.unwrap_or_else(new))
+    }
+
+    /// Whether it has rung since this was asked last.
+    fn has_rung(&self) -> bool {
+        // A store for each request would be dearer than a look.
+        self.rung.load(Acquire) && self.rung.swap(false, AcqRel)
+    }
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.rung.store(true, Release);
+        self.task.wake_by_ref();
     }
 }
 
@@ -100,13 +150,18 @@ struct Progress {
     finished: AtomicU64,
 }
 
+/// Adds to a number that one task writes.
+fn add(number: &AtomicU64, more: u64) {
+    number.store(number.load(Relaxed).wrapping_add(more), Relaxed);
+}
+
 impl Progress {
     fn begin(&self) {
-        self.begun.fetch_add(1, Relaxed);
+        add(&self.begun, 1);
     }
 
     fn finish(&self) {
-        self.finished.fetch_add(1, Relaxed);
+        add(&self.finished, 1);
         self.received_before.store(self.received.load(Relaxed), Relaxed);
     }
 }
@@ -162,7 +217,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let result = Pin::new(&mut self.stream).poll_read(cx, buf);
-        self.progress.received.fetch_add((buf.filled().len() - before) as u64, Relaxed);
+        add(&self.progress.received, (buf.filled().len() - before) as u64);
         result
     }
 }
@@ -207,6 +262,21 @@ mod tests {
             idle_timeout: Duration::from_secs(60),
             ..Config::default()
         })
+    }
+
+    #[test]
+    fn a_bell_rings_once_for_each_time_it_is_rung_and_anew_for_another_task() {
+        let (one, other) =
+            (Arc::new(Bell { rung: AtomicBool::new(false), task: Waker::noop().clone() }), Waker::noop());
+        let (one, mut place) = (Waker::from(one), None);
+        let bell = Arc::clone(Bell::of(&mut place, &one));
+        assert_eq!([bell.has_rung(), bell.has_rung()], [true, false]);
+        let waker = Waker::from(Arc::clone(&bell));
+        waker.wake_by_ref();
+        waker.wake();
+        assert!(Arc::ptr_eq(&bell, Bell::of(&mut place, &one)));
+        assert_eq!([bell.has_rung(), bell.has_rung()], [true, false]);
+        assert!(Bell::of(&mut place, other).has_rung());
     }
 
     #[test]
