@@ -26,6 +26,8 @@ pub(crate) fn config(dir: &Path) -> Config {
         checkpoint_bytes: 64 * 1024,
         tcp: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
         internal_api: vec![login],
+        // 200 kills send more than a million.
+        idempotency_ids_max: 50_000_000,
         ..support::config(dir)
     }
 }
