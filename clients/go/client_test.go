@@ -267,12 +267,22 @@ func TestALostAnswer(t *testing.T) {
 }
 
 func TestALostAnswerToACallWithAnIDIsAskedFor(t *testing.T) {
+	withID, numbered := oneHit("k"), oneHit("k")
+	withID.ID = "an id"
+	numbered.Producer, numbered.Sequence = "a worker", 7
+	lostAnswerIsAskedFor(t, withID)
+	lostAnswerIsAskedFor(t, numbered)
+}
+
+func lostAnswerIsAskedFor(t *testing.T, call Call) {
+	t.Helper()
 	f := newFake(t)
 	var asked [256]atomic.Int64
 	f.answer = func(_ *fakeConn, h wire.Header, body []byte) []byte {
-		call, err := wire.ParseCall(h.Op, body)
-		if h.Op != wire.OpBatch && (err != nil || call.Idempotency != "an id") {
-			t.Errorf("sent without its id: %+v, %v", call, err)
+		sent, err := wire.ParseCall(h.Op, body)
+		if h.Op != wire.OpBatch && (err != nil || sent.Idempotency != call.ID || sent.Producer != call.Producer ||
+			sent.Sequence != call.Sequence) {
+			t.Errorf("sent without what it is known by: %+v, %v", sent, err)
 		}
 		if asked[h.Op].Add(1) == 1 {
 			return nil
@@ -281,8 +291,6 @@ func TestALostAnswerToACallWithAnIDIsAskedFor(t *testing.T) {
 	}
 	client := connect(t, f.serve(), Config{Bindings: -1})
 	ctx := within(t, 10*time.Second)
-	call := oneHit("k")
-	call.ID = "an id"
 	for op, do := range map[wire.Op]func() error{
 		wire.OpAuthrep: func() error { _, err := client.Authrep(ctx, call); return err },
 		wire.OpReport:  func() error { _, err := client.Report(ctx, call); return err },

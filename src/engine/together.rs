@@ -136,8 +136,8 @@ impl Moment<'_> {
         }
         let mut remembering = None;
         let judged = match looked {
-            _ if claims.is_empty() => Judged::none(parts.len()),
-            None => Judged::unknown(parts.len(), ids),
+            _ if claims.is_empty() => Judged::none(),
+            None => Judged::unknown(ids),
             Some(looked) => {
                 let locked = engine.ids.lock(&claims.all, looked, self.now()).ok_or(Again)?;
                 claims.judge(remembering.insert(locked), parts.len())
@@ -164,7 +164,7 @@ impl Moment<'_> {
         let mut many = locked.map_err(|_| Again)?;
         let mut known = SmallVec::<[Result<Known<'_, 'r>, Refusal<'r>>; 8]>::new();
         for (number, (part, found)) in parts.iter().zip(found).enumerate() {
-            known.push(match (&judged.calls[number], found) {
+            known.push(match (judged.of(number), found) {
                 (Judgement::Refused(refusal), _) => Err(refusal.clone()),
                 (_, Err(refusal)) => Err(refusal),
                 (judgement, Ok(found)) => {

@@ -4,7 +4,6 @@ use std::io::Write;
 use std::sync::OnceLock;
 
 use flate2::{Compression, write::GzEncoder};
-use tollgate::engine::request::{AuthRequest, Call, Credentials, Usage};
 use tollgate::journal::entry::Entry;
 use tollgate::journal::ids::Ids;
 use tollgate::journal::producers::Producers;
@@ -20,6 +19,7 @@ use tollgate::node::backup::tar;
 use tollgate::node::{self, Node};
 use tollgate::store::ids::Slices;
 
+use crate::support::data::reservation;
 use crate::support::{self, Client};
 
 pub(crate) fn of(name: &str) -> Vec<Vec<u8>> {
@@ -338,25 +338,8 @@ fn journal() -> &'static Journal {
 
 /// Makes a reservation and commits it, and makes another.
 fn reserve(node: &Node, service_id: &str, provider_key: &str, user_key: &str) {
-    let credentials = Credentials {
-        provider_key: Some(provider_key),
-        service_id: Some(service_id),
-        ..Credentials::default()
-    };
-    let request = AuthRequest {
-        call: Call::Reserve { ttl_s: 60 },
-        oauth: false,
-        credentials,
-        app_id: None,
-        user_key: Some(user_key),
-        app_key: None,
-        referrer: None,
-        redirect: None,
-        usage: Usage::Amounts(&[("hits", Effect::Add(3))]),
-        log_code: None,
-        flat_usage: false,
-        no_body: true,
-    };
+    let usage = [("hits", Effect::Add(3))];
+    let request = reservation((provider_key, service_id), (None, Some(user_key)), &usage);
     let now = system_clock()();
     for commits in [true, false] {
         let id = node.engine().authorize(&request, now, |answer| answer.reservation).unwrap().unwrap();

@@ -36,6 +36,33 @@ pub(crate) fn flip_a_bit(file: &Path) {
     std::fs::write(file, &bytes).unwrap();
 }
 
+/// What asks to reserve `usage` for an hour.
+pub(crate) fn reservation<'a>(
+    (provider_key, service_id): (&'a str, &'a str),
+    (app_id, user_key): (Option<&'a str>, Option<&'a str>),
+    usage: &'a [(&'a str, Effect)],
+) -> AuthRequest<'a> {
+    let credentials = Credentials {
+        provider_key: Some(provider_key),
+        service_id: Some(service_id),
+        ..Credentials::default()
+    };
+    AuthRequest {
+        call: Call::Reserve { ttl_s: 3600 },
+        oauth: false,
+        credentials,
+        app_id,
+        user_key,
+        app_key: None,
+        referrer: None,
+        redirect: None,
+        usage: Usage::Amounts(usage),
+        log_code: None,
+        flat_usage: false,
+        no_body: false,
+    }
+}
+
 /// Reserves 7 of `search` for an hour.
 pub(crate) fn reserve(
     node: &Node,
@@ -45,25 +72,8 @@ pub(crate) fn reserve(
     user_key: Option<&str>,
     now: UnixMillis,
 ) {
-    let credentials = Credentials {
-        provider_key: Some(provider_key),
-        service_id: Some(service_id),
-        ..Credentials::default()
-    };
-    let request = AuthRequest {
-        call: Call::Reserve { ttl_s: 3600 },
-        oauth: false,
-        credentials,
-        app_id,
-        user_key,
-        app_key: None,
-        referrer: None,
-        redirect: None,
-        usage: Usage::Amounts(&[("search", Effect::Add(7))]),
-        log_code: None,
-        flat_usage: false,
-        no_body: false,
-    };
+    let usage = [("search", Effect::Add(7))];
+    let request = reservation((provider_key, service_id), (app_id, user_key), &usage);
     let reserved = node.engine().authorize(&request, now, |answer| answer.reservation);
     assert!(reserved.unwrap().is_some());
 }

@@ -134,6 +134,29 @@ class Lost(Case):
                     wanted = known_by.encode() if isinstance(known_by, str) else known_by
                     self.assertEqual(second.field(Tag.IDEMPOTENCY), wanted)
 
+    def test_what_counts_and_has_a_number_is_sent_again_as_it_was(self):
+        def respond(peer, request):
+            part = RECEIPT if request.operation == Operation.REPORT else decision()
+            peer.end() if peer.number == 1 else peer.answer(request, part, Status.DUPLICATE)
+
+        for name in ["authrep", "report"]:
+            with self.subTest(name):
+                getattr(self.against(respond), name)(producer="a worker", sequence=7, **YES)
+                first, second = self.node.requests
+                self.assertEqual(first._replace(id=0), second._replace(id=0))
+                self.assertEqual(second.field(Tag.PRODUCER), (7, b"a worker"))
+
+    def test_a_producer_has_a_name_and_a_number_and_no_id_beside_it(self):
+        client = self.against(lambda peer, it: peer.answer(it, decision()))
+        for wrong in [
+            {"producer": "p"}, {"sequence": 1}, {"producer": "", "sequence": 1}, {"producer": "x" * 65, "sequence": 1},
+            {"producer": "p", "sequence": 0}, {"producer": "p", "sequence": 1 << 64},
+            {"producer": "p", "sequence": 1, "id": "an id"},
+        ]:  # fmt: skip
+            with self.subTest(wrong):
+                self.assertRaises(ValueError, client.authrep, **wrong, **YES)
+        self.assertTrue(client.authrep(producer="x" * 64, sequence=(1 << 64) - 1, **YES))
+
     def test_an_id_is_1_to_64_bytes(self):
         client = self.against(lambda peer, it: peer.answer(it, decision()))
         for known_by in ["", "x" * 65]:

@@ -161,7 +161,7 @@ pub(super) struct Ids {
     refused: AtomicU64,
     too_old: AtomicU64,
     producers: AtomicU64,
-    producers_max: u64,
+    pub(super) producers_max: u64,
     /// Up to where the journal's ids have left memory.
     sealed: AtomicU64,
 }
@@ -338,11 +338,13 @@ impl Locked<'_> {
     /// # Errors
     /// There is not so much.
     pub(super) fn make_room(&mut self, new: &[usize]) -> Result<(), Refusal<'static>> {
-        let numbered = new.iter().copied().find(|number| self.claims[*number].sequence.is_some());
-        if let Some(number) = numbered {
-            self.make_room_for_producer(&self.claims[number].key)?;
+        let mut count = 0;
+        for Claim { key, sequence, .. } in new.iter().map(|number| self.claims[*number]) {
+            match sequence {
+                Some(_) => self.make_room_for_producer(&key)?,
+                None => count += 1,
+            }
         }
-        let count = (new.len() - usize::from(numbered.is_some())) as u64;
         let held = self.ids.held.fetch_add(count, Ordering::AcqRel) + count;
         self.promised.ids += count;
         let fits = held <= self.ids.memory_max && held.saturating_add(self.ids.past.len()) <= self.ids.max;

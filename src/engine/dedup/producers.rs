@@ -66,7 +66,7 @@ impl Locked<'_> {
 
 impl Engine {
     /// Appends all that is remembered of producers to the journal, for a checkpoint: after the place from which it is
-    /// replayed. Nobody waits for more than a 64th of it.
+    /// replayed. Requests wait for the copying of a 64th of it at most, the next flush and the next command for all of it.
     pub fn append_producers(&self, wall: UnixMillis) {
         let now = self.now(wall);
         // No cut may come between the copy and the entry: the entry would be without what the cut has.

@@ -22,8 +22,8 @@ pub(super) struct Claims<'r> {
 
 /// What the ids say of all calls.
 pub(super) struct Judged<'r> {
-    /// By call.
-    pub(super) calls: Vec<Judgement<'r>>,
+    /// By call; of what is missing they say nothing.
+    calls: Vec<Judgement<'r>>,
     /// Numbers of the claims to be remembered.
     pub(super) new: SmallVec<[usize; 8]>,
 }
@@ -84,19 +84,20 @@ impl<'r> Claims<'r> {
 
 impl<'r> Judged<'r> {
     /// Of calls without ids.
-    pub(super) fn none(count: usize) -> Judged<'r> {
-        Judged { calls: vec![Judgement::None; count], new: SmallVec::new() }
+    pub(super) fn none() -> Judged<'r> {
+        Judged { calls: Vec::new(), new: SmallVec::new() }
+    }
+
+    /// Of that call.
+    pub(super) fn of(&self, call: usize) -> &Judgement<'r> {
+        self.calls.get(call).unwrap_or(&Judgement::None)
     }
 
     /// Of calls with ids, if it cannot be found out whether they were used.
-    pub(super) fn unknown(count: usize, ids: &[Option<RequestId<'r>>]) -> Judged<'r> {
-        let mut judged = Judged::none(count);
-        for (call, id) in judged.calls.iter_mut().zip(ids) {
-            if id.is_some() {
-                *call = Judgement::Refused(Refusal::StorageUnavailable);
-            }
-        }
-        judged
+    pub(super) fn unknown(ids: &[Option<RequestId<'r>>]) -> Judged<'r> {
+        let refused = |_| Judgement::Refused(Refusal::StorageUnavailable);
+        let calls = ids.iter().map(|id| id.map_or(Judgement::None, refused)).collect();
+        Judged { calls, new: SmallVec::new() }
     }
 
     /// Refuses all that are new.

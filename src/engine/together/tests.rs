@@ -137,6 +137,27 @@ fn calls_with_ids_are_counted_once_and_together() {
 }
 
 #[test]
+fn calls_of_several_producers_each_need_room() {
+    let mut world = World::new(1);
+    world.engine.ids.producers_max = 3;
+    let keys = [key(0)];
+    let hit = [("hits", Some("1"))];
+    let calls = || [Part::Named(request(Some(&keys[0]), &hit)), Part::Named(request(Some(&keys[0]), &hit))];
+    let fares = |producers: [&'static [u8]; 2]| {
+        let ids = producers.map(|producer| Some(RequestId::Numbered { producer, sequence: 1 }));
+        fates_with_ids(&world, &calls(), &ids).1.join(", ")
+    };
+    assert_eq!(fares([b"a", b"b"]), "yes, yes");
+    assert_eq!(world.engine.id_numbers().producers, 2);
+    // Neither takes the last place, as there is not room for both.
+    assert_eq!(fares([b"c", b"d"]), "idempotency_full, idempotency_full");
+    assert_eq!(world.engine.id_numbers().producers, 2);
+    assert_eq!(fares([b"a", b"c"]), "again, yes");
+    let numbers = world.engine.id_numbers();
+    assert_eq!((numbers.producers, numbers.held, world.count(0, 0, Period::Day)), (3, 0, 3));
+}
+
+#[test]
 fn calls_of_64_applications_go_together_and_of_65_do_not() {
     let world = World::new(65);
     let keys: Vec<_> = (0..65).map(key).collect();

@@ -59,15 +59,18 @@ async fn what_counts_nothing_is_asked_again_when_the_connection_breaks() {
 async fn what_counts_and_has_an_id_is_sent_again() {
     let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
     let ids = Arc::clone(&seen);
-    let address = listen(move |number, stream| {
+    let address = listen(move |connection, stream| {
         let ids = Arc::clone(&ids);
         async move {
             let Some(mut peer) = Peer::greet(stream, Greeting::default()).await else { return };
             while let Some(frame) = peer.read().await {
                 let request = Request::decode(frame.head.operation, &frame.body).expect("a request");
                 let (Request::Report(call) | Request::Authrep(call)) = request else { panic!("{request:?}") };
-                ids.lock().expect("the ids").push(call.fields.idempotency.map(<[u8]>::to_vec));
-                if number == 0 {
+                let is_numbered = call.fields.numbered.is_some();
+                let number = call.fields.numbered.map(|it| (it.producer.to_vec(), it.sequence));
+                ids.lock().expect("the ids").push((call.fields.idempotency.map(<[u8]>::to_vec), number));
+                // The first connection breaks at its first call, the second at the first that has a number.
+                if connection == 0 || (connection == 1 && is_numbered) {
                     return;
                 }
                 peer.answer(&frame).await;
@@ -79,7 +82,11 @@ async fn what_counts_and_has_an_id_is_sent_again() {
     client.report(&call(1).id("an id")).await.expect("a receipt");
     assert_eq!(client.counters().repeats, 1);
     client.authrep(&call(1).id(vec![0, 255])).await.expect("a decision");
-    let expected = [&b"an id"[..], b"an id", &[0, 255]].map(|id| Some(id.to_vec()));
+    client.authrep(&call(1).numbered("a worker", 7)).await.expect("a decision");
+    assert_eq!(client.counters().repeats, 2);
+    let id = |id: &[u8]| (Some(id.to_vec()), None);
+    let number = (None, Some((b"a worker".to_vec(), 7)));
+    let expected = [id(b"an id"), id(b"an id"), id(&[0, 255]), number.clone(), number];
     assert_eq!(*seen.lock().expect("the ids"), expected);
 }
 
