@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::companion::{Companion, Parts};
 use super::directory::Leads;
 use super::handle::{Passes, edition, renames};
 use super::{Engine, NotDurable, Ticket};
 use crate::counter::{Facts, Note};
-use crate::journal::ENTRY_BYTES_MAX;
+use crate::journal::{ENTRY_BYTES_MAX, Sequence};
 use crate::journal::catalog as codec;
 use crate::journal::entry::{Command, Kind};
 use crate::model::catalog::{Catalog, Change};
@@ -31,6 +32,19 @@ pub enum ChangeError {
     NotDurable(#[from] NotDurable),
 }
 
+/// The entry of a command, if it fits one.
+fn encode(changes: &[Change], next_id: u64, version: u64, parts: &Parts) -> Result<Command, ChangeError> {
+    let mut core = Vec::new();
+    codec::encode(changes, next_id, &mut core);
+    let parts: Vec<_> = parts.iter().map(|(name, rows)| ((*name).to_owned(), rows.encode())).collect();
+    let bytes = core.len() + parts.iter().map(|(name, part)| name.len() + part.len()).sum::<usize>();
+    // Varints and lengths around them are a few dozen bytes.
+    if bytes + 1024 > ENTRY_BYTES_MAX {
+        return Err(ChangeError::TooLarge { bytes });
+    }
+    Ok(Command { version, core, parts })
+}
+
 /// The next catalog and what else changes with it.
 struct Next {
     catalog: Catalog,
@@ -51,27 +65,67 @@ impl Engine {
         &self,
         build: impl FnOnce(&mut Draft<'_>) -> Result<R, CommandError>,
     ) -> Result<(R, Ticket), ChangeError> {
+        self.command(|draft, _| build(draft))
+    }
+
+    /// As [`Engine::change`], with the parts of plugins: one command carries the changes of the catalog and all parts, or
+    /// nothing of them happens. See [`companion`](super::companion).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn command<R>(
+        &self,
+        build: impl FnOnce(&mut Draft<'_>, &mut Parts) -> Result<R, CommandError>,
+    ) -> Result<(R, Ticket), ChangeError> {
         if self.is_stalled() {
             return Err(ChangeError::NotDurable(NotDurable));
         }
-        let mut sequencer = self.sequencer.lock();
+        let _one_at_a_time = self.commands.lock();
         let current = self.catalog.load_full();
         let mut draft = Draft::new(Catalog::clone(&current), self);
-        let result = build(&mut draft)?;
-        if draft.is_empty() {
+        let mut parts = Parts::new();
+        let result = build(&mut draft, &mut parts)?;
+        let companion = self.companion.get();
+        if let Some(companion) = companion {
+            companion.accompany(&current, draft.catalog(), draft.changes(), &mut parts);
+        }
+        parts.retain(|_, rows| !rows.is_empty());
+        if draft.is_empty() && parts.is_empty() {
             return Ok((result, self.ticket()));
         }
-        let (mut changes, next_id) = draft.into_changes();
-        let mut core = Vec::new();
-        codec::encode(&changes, next_id, &mut core);
+        let (changes, next_id) = draft.into_changes();
         let version = current.version + 1;
-        let command = Command { version, core, parts: Vec::new() };
-        // Varints and lengths around the core are a few dozen bytes.
-        if command.core.len() + 1024 > ENTRY_BYTES_MAX {
-            return Err(ChangeError::TooLarge { bytes: command.core.len() });
+        let command = encode(&changes, next_id, version, &parts)?;
+        let (ticket, at) = self.publish(&current, changes, next_id, &command);
+        if let Some(companion) = companion {
+            companion.applied(at, version, &parts);
         }
+        Ok((result, ticket))
+    }
 
-        let next = self.next(&current, &mut changes, version, next_id, &mut sequencer.passes);
+    /// Runs `during` while no command is under way.
+    pub fn between_commands<R>(&self, during: impl FnOnce() -> R) -> R {
+        let _none = self.commands.lock();
+        during()
+    }
+
+    /// Shows all commands from now on to `companion`. Once, before the first command.
+    pub fn accompanied_by(&self, companion: Arc<dyn Companion>) {
+        let first = self.companion.set(companion).is_ok();
+        debug_assert!(first, "there is one companion, which knows all plugins");
+    }
+
+    /// Puts a command into effect and into the journal: the ticket that stands for it, and its entry.
+    fn publish(
+        &self,
+        current: &Catalog,
+        mut changes: Vec<Change>,
+        next_id: u64,
+        command: &Command,
+    ) -> (Ticket, Sequence) {
+        let version = command.version;
+        let mut sequencer = self.sequencer.lock();
+        let next = self.next(current, &mut changes, version, next_id, &mut sequencer.passes);
         let Next { catalog, leads, vacated, notes } = next;
         let cut = self.cut_and_publish(&mut sequencer, version, notes, || {
             // In this order, so that no decision sees a new catalog with old keys: a key that was taken away is
@@ -85,13 +139,14 @@ impl Engine {
         self.append_usage(&cut);
         let appended = self.journal.append(Kind::Command, |out| command.encode(out));
         debug_assert!(appended.is_ok(), "the length was checked");
+        let at = appended.unwrap_or_else(|_| self.journal.last_appended());
         // Their usage is in the journal, and no decision can reach them any more.
         for subject in vacated {
             self.counters.vacate(subject);
         }
         let ticket = Ticket(cut.number + 1);
         sequencer.recycle(cut);
-        Ok((result, ticket))
+        (ticket, at)
     }
 
     /// Applies `changes` to a copy of `current`, giving new applications their places.

@@ -10,11 +10,11 @@
 //!    catalog.
 //! 2. **A report** resolves everything first, then holds the *gate* open while it counts transaction by
 //!    transaction. Cuts and commands wait for the gate, so a report reaches the journal as one group, or not at all.
-//! 3. **A command** holds the *sequencer*: it builds the next catalog from a draft, closes the gate, publishes the
-//!    catalog, cuts all shards (raising their floor to the new version, and noting what it says of their subjects), and
+//! 3. **A command** builds the next catalog from a draft, one command at a time. Then it holds the *sequencer*, closes the
+//!    gate, publishes the catalog, cuts all shards (raising their floor to the new version, and noting what it says of their subjects), and
 //!    appends to the journal: usage decided under the old catalog, then the command. Replaying the journal therefore gives
 //!    what happened, in an order that could have happened. Decisions wait until the cut has come to their shard, which
-//!    takes microseconds.
+//!    takes microseconds. What plugins record with a command is in [`companion`].
 //!
 //! The *flusher* is one thread. Every 50 ms, or at once when somebody waits for a durable answer, it cuts all
 //! shards under the sequencer, appends what they give, and syncs. All who wait are served by that one sync.
@@ -48,10 +48,11 @@
 //! A request that carries an id of its client's choice is counted once, however often it is sent: see [`dedup`].
 //!
 //! # Locks
-//! `sequencer` > `gate` > shards of ids > shard, in this order; a decision takes one shard only, a report the gate and one
+//! `commands` > `sequencer` > `gate` > shards of ids > shard, in this order; a decision takes one shard only, a report the gate and one
 //! shard at a time, several calls together the gate and their shards in ascending order; a request with ids the gate and
 //! their shards, then as without. Warming ([`Moment::warm`]) waits for no lock.
-//! Nothing waits for the disk while it holds any of them.
+//! Nothing waits for the disk while it holds any of them; but for the first, which a plugin's host holds while its shelf is
+//! synced: then commands wait.
 //!
 //! # Time
 //! The engine's clock is the greatest wall time it was ever shown, across restarts. Callers read their clock once
@@ -62,6 +63,7 @@ mod bind;
 mod bound;
 mod carry;
 mod change;
+pub mod companion;
 mod copy;
 mod cut;
 pub mod dedup;
@@ -86,7 +88,7 @@ mod tests;
 mod together;
 mod validate;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
@@ -114,6 +116,7 @@ use crate::model::catalog::{Catalog, Key, KeyIndex};
 use crate::model::decision::Refusal;
 use crate::model::id::{ApplicationId, ServiceId};
 use crate::model::time::UnixMillis;
+use companion::Companion;
 use cut::{Gate, Sequencer};
 use dedup::Ids;
 use directory::Directory;
@@ -129,6 +132,9 @@ pub struct Engine {
     counters: Counters,
     ids: Ids,
     journal: Journal,
+    /// Held while a command is built and put into effect.
+    commands: Mutex<()>,
+    companion: OnceLock<Arc<dyn Companion>>,
     sequencer: Mutex<Sequencer>,
     gate: RwLock<Gate>,
     flush: FlushState,

@@ -237,6 +237,8 @@ impl Recovery {
             counters: self.counters,
             ids: self.ids,
             journal,
+            commands: Mutex::default(),
+            companion: std::sync::OnceLock::new(),
             sequencer: Mutex::new(Sequencer::new(passes)),
             gate: RwLock::new(Gate { floor: catalog.version, cuts: 0 }),
             flush: FlushState::new(),

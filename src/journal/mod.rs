@@ -60,6 +60,7 @@ mod open;
 pub mod producers;
 mod recover;
 pub mod reservation;
+pub mod rows;
 mod segment;
 mod shorten;
 mod survey;

@@ -92,6 +92,12 @@ impl<'i> Draft<'i> {
         self.changes.is_empty()
     }
 
+    /// The changes so far, in order.
+    #[must_use]
+    pub fn changes(&self) -> &[Change] {
+        &self.changes
+    }
+
     /// The changes, in order, and the id the next record would get.
     #[must_use]
     pub fn into_changes(self) -> (Vec<Change>, u64) {
