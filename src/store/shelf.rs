@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use redb::backends::FileBackend;
 use redb::{
-    Database, ReadOnlyTable, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
+    Database, Durability, ReadOnlyTable, ReadableDatabase, ReadableTable, ReadableTableMetadata,
+    TableDefinition,
 };
 use redb::{TableError, WriteTransaction};
 
@@ -156,6 +157,38 @@ impl Shelf {
         Ok(result)
     }
 
+    /// As [`Shelf::write`], but not on disk yet: a crash takes it back, together with all that was written so since the last
+    /// [`Shelf::write`]. Closing the shelf puts it on disk.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn write_for_now<R>(
+        &self,
+        write: impl FnOnce(&mut Writing<'_>) -> Result<R, ShelfError>,
+    ) -> Result<R, ShelfError> {
+        let mut transaction = self.database.begin_write().map_err(|error| self.failed(error))?;
+        transaction.set_durability(Durability::None).map_err(|error| self.failed(error))?;
+        let mut writing = Writing { shelf: self, transaction };
+        let result = write(&mut writing)?;
+        writing.transaction.commit().map_err(|error| self.failed(error))?;
+        Ok(result)
+    }
+
+    /// What the shelf holds at this moment, for as long as it is looked at.
+    ///
+    /// # Errors
+    /// The shelf cannot be read.
+    pub fn reading(&self) -> Result<Reading<'_>, ShelfError> {
+        let transaction = self.database.begin_read().map_err(|error| self.failed(error))?;
+        Ok(Reading { shelf: self, transaction })
+    }
+
+    /// Says of a row that it is not what was written there.
+    #[must_use]
+    pub fn damaged(&self, table: Table, why: &dyn std::fmt::Display) -> ShelfError {
+        self.failed(redb::Error::Corrupted(format!("a row of table {}: {why}", table.0)))
+    }
+
     fn failed(&self, error: impl Into<redb::Error>) -> ShelfError {
         ShelfError { path: self.path.clone(), source: Box::new(error.into()) }
     }
@@ -164,7 +197,13 @@ impl Shelf {
 /// A key and its value.
 pub type Row = (Vec<u8>, Vec<u8>);
 
-impl Reading<'_> {
+impl<'s> Reading<'s> {
+    /// The shelf that is read.
+    #[must_use]
+    pub fn shelf(&self) -> &'s Shelf {
+        self.shelf
+    }
+
     /// The value of a key.
     ///
     /// # Errors
@@ -249,6 +288,21 @@ impl Writing<'_> {
     pub fn delete(&mut self, table: Table, key: &[u8]) -> Result<bool, ShelfError> {
         let removed = self.table(table)?.remove(key).map_err(|error| self.shelf.failed(error))?.is_some();
         Ok(removed)
+    }
+
+    /// Puts or deletes the row of a table that is named by what was written down, not by this program.
+    ///
+    /// # Errors
+    /// The shelf cannot be written.
+    pub fn set_row(&mut self, table: &str, key: &[u8], value: Option<&[u8]>) -> Result<(), ShelfError> {
+        let failed = |error: redb::Error| self.shelf.failed(error);
+        let mut table =
+            self.transaction.open_table(definition_of(table)).map_err(|error| failed(error.into()))?;
+        match value {
+            Some(value) => table.insert(key, value).map(drop),
+            None => table.remove(key).map(drop),
+        }
+        .map_err(|error| failed(error.into()))
     }
 
     /// Notes up to where in the journal the shelf's content is derived from now on.

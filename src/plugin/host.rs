@@ -1,0 +1,345 @@
+//! The host: what plugins live in.
+//!
+//! # What a plugin has
+//! | It has | By |
+//! |---|---|
+//! | a name | [`Plugin::name`]: of its shelf, of its parts in the journal, of its telemetry. Never changed, never given to another |
+//! | routes | [`Plugin::owns`], [`Plugin::answer`]: a thread that may block calls it, of which the host has a bounded number |
+//! | records | its [`Desk`]: looked at as one moment has them together with the catalog, changed by commands |
+//! | a say in commands of others | [`Plugin::accompany`]: what follows from them for its records |
+//! | the journal | a [`follower`](super::follower) with a shelf of its own, for what is derived and not decided |
+//! | counters | images, by the engine ([`Desk::engine`]): read, never written |
+//!
+//! # What it cannot do
+//! It is never called by a decision or a flush. A call that panics is answered 500, a say that panics is left out of the
+//! command, both are counted (`tollgate_plugin_panics_total`) and logged; nothing of a command that panicked while it was built was put into effect.
+//! While its shelf fails, its own calls are refused (see [`keeper`](super::keeper)), and those of nobody else. One that is slow keeps its own callers waiting, and while
+//! it builds a command other commands.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use super::call::{Answer, Call};
+use super::keeper::{KeepError, Keeper};
+use super::records::Records;
+use crate::engine::companion::{Companion, Parts};
+use crate::engine::{ChangeError, Engine, Ticket};
+use crate::journal::Sequence;
+use crate::journal::rows::Rows;
+use crate::model::catalog::{Catalog, Change};
+use crate::model::draft::Draft;
+use crate::store::shelf::{Shelf, ShelfError};
+
+/// A plugin of a node.
+pub trait Plugin: Send + Sync {
+    /// Its name: lower-case letters and dashes.
+    fn name(&self) -> &'static str;
+
+    /// Whether a path, as it was sent (not decoded), is its own.
+    fn owns(&self, path: &str) -> bool;
+
+    /// Answers a call of a path it owns. May block.
+    fn answer(&self, call: &Call) -> Answer;
+
+    /// Records what follows from a command's changes, of whoever gave it, before it is journalled.
+    ///
+    /// # Errors
+    /// The shelf cannot be read; then nothing follows.
+    fn accompany(&self, accompanied: &Accompanied<'_>, records: &mut Records<'_>) -> Result<(), ShelfError> {
+        let _ = (accompanied, records);
+        Ok(())
+    }
+}
+
+/// A command that is about to be journalled.
+#[derive(Clone, Copy)]
+pub struct Accompanied<'c> {
+    /// The catalog before it.
+    pub before: &'c Catalog,
+    /// The catalog after it.
+    pub after: &'c Catalog,
+    /// What leads from one to the other.
+    pub changes: &'c [Change],
+}
+
+/// Catalog and records as they are at one moment.
+pub struct View<'s> {
+    /// The catalog.
+    pub catalog: Arc<Catalog>,
+    /// The records.
+    pub records: Records<'s>,
+}
+
+/// What a plugin works with.
+pub struct Desk {
+    name: &'static str,
+    engine: Arc<Engine>,
+    keeper: Keeper,
+}
+
+/// Why something could not be looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum LookError {
+    /// The shelf cannot be read.
+    #[error(transparent)]
+    Shelf(#[from] ShelfError),
+    /// The shelf lacks what the journal has; it is brought there as soon as the disk lets it.
+    #[error("the records are not up to date: the disk took no writes")]
+    Behind,
+}
+
+/// Why a command was not carried out. Nothing changed.
+#[derive(Debug, thiserror::Error)]
+pub enum DeskError<E> {
+    /// Whoever built it said so.
+    #[error("refused")]
+    Refused(E),
+    /// The engine said so.
+    #[error(transparent)]
+    Change(#[from] ChangeError),
+    /// The records could not be looked at.
+    #[error(transparent)]
+    Look(#[from] LookError),
+}
+
+impl<E> From<ShelfError> for DeskError<E> {
+    fn from(error: ShelfError) -> Self {
+        DeskError::Look(error.into())
+    }
+}
+
+/// How often a moment is tried for before commands are held for it.
+const TRIES: u32 = 16;
+
+impl Desk {
+    /// Opens a plugin's records, as far as the journal goes. Before the first command.
+    ///
+    /// # Errors
+    /// [`KeepError`].
+    pub fn open(name: &'static str, engine: &Arc<Engine>, shelf: Shelf) -> Result<Arc<Desk>, KeepError> {
+        let keeper = Keeper::open(name, Arc::clone(engine), shelf)?;
+        Ok(Arc::new(Desk { name, engine: Arc::clone(engine), keeper }))
+    }
+
+    /// The engine, for counters and time.
+    #[must_use]
+    pub fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
+    /// What keeps the records.
+    #[must_use]
+    pub fn keeper(&self) -> &Keeper {
+        &self.keeper
+    }
+
+    /// Catalog and records of one moment: no command lies between.
+    ///
+    /// # Errors
+    /// They cannot be read at present.
+    pub fn look(&self) -> Result<View<'_>, LookError> {
+        for _ in 0..TRIES {
+            if let Some(moment) = self.keeper.moment() {
+                let view = self.view()?;
+                if self.keeper.moment() == Some(moment) && view.catalog.version == moment.1 {
+                    return Ok(view);
+                }
+            }
+            std::thread::yield_now();
+        }
+        self.engine.between_commands(|| self.view())
+    }
+
+    fn view(&self) -> Result<View<'_>, LookError> {
+        if self.keeper.is_behind() {
+            return Err(LookError::Behind);
+        }
+        let records = Records::over(self.keeper.shelf().reading()?, Rows::default());
+        Ok(View { catalog: self.engine.catalog(), records })
+    }
+
+    /// Gives a command: `build` drafts it, catalog and records. All of it binds every call that comes after this returned, or
+    /// none of it. Answer the one who asked for it only when [`Engine::durable`] says so for the ticket.
+    ///
+    /// # Errors
+    /// What `build` says, or why the command cannot be carried out. Nothing changed.
+    pub fn command<R, E>(
+        &self,
+        build: impl FnOnce(&mut Draft<'_>, &mut Records<'_>) -> Result<R, E>,
+    ) -> Result<(R, Ticket), DeskError<E>> {
+        let built = self.engine.command(|draft, parts| {
+            if self.keeper.is_behind() {
+                return Ok(Err(DeskError::Look(LookError::Behind)));
+            }
+            let reading = match self.keeper.shelf().reading() {
+                Ok(reading) => reading,
+                Err(error) => return Ok(Err(error.into())),
+            };
+            let mut records = Records::over(reading, Rows::default());
+            let result = draft.attempt(|draft| build(draft, &mut records));
+            Ok(result.map_err(DeskError::Refused).inspect(|_| {
+                parts.insert(self.name, records.into_rows());
+            }))
+        });
+        let (result, ticket) = built?;
+        Ok((result?, ticket))
+    }
+}
+
+/// A plugin and what it works with.
+struct Hosted {
+    plugin: Arc<dyn Plugin>,
+    desk: Arc<Desk>,
+    panics: metrics::Counter,
+}
+
+/// All plugins of a node.
+#[derive(Default)]
+pub struct Host {
+    hosted: Vec<Hosted>,
+}
+
+/// The host at work.
+pub struct Hosting {
+    host: Arc<Host>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Host {
+    /// Takes a plugin in, with the desk that it was given.
+    #[must_use]
+    pub fn with(mut self, plugin: Arc<dyn Plugin>, desk: Arc<Desk>) -> Host {
+        metrics::describe_counter!(
+            "tollgate_plugin_panics_total",
+            "Calls of a plugin, or its parts of commands, that ended in a panic"
+        );
+        metrics::describe_counter!(
+            "tollgate_plugin_errors_total",
+            "Failures to keep a plugin's shelf: commands that could not be applied, or not settled, at first"
+        );
+        let panics = metrics::counter!("tollgate_plugin_panics_total", "plugin" => plugin.name());
+        self.hosted.push(Hosted { plugin, desk, panics });
+        self
+    }
+
+    /// Accompanies all commands of `engine` from now on, and keeps the shelves.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn start(self, engine: &Engine) -> std::io::Result<Hosting> {
+        let host = Arc::new(self);
+        engine.accompanied_by(Arc::clone(&host) as Arc<dyn Companion>);
+        let thread = |hosted: &Hosted| {
+            let desk = Arc::clone(&hosted.desk);
+            std::thread::Builder::new().name(hosted.plugin.name().into()).spawn(move || desk.keeper.run())
+        };
+        let threads = host.hosted.iter().map(thread).collect::<Result<_, _>>()?;
+        Ok(Hosting { host, threads })
+    }
+
+    /// Whether a path belongs to a plugin.
+    #[must_use]
+    pub fn owns(&self, path: &str) -> bool {
+        self.owner(path).is_some()
+    }
+
+    /// Answers a call, unless no plugin owns its path. May block.
+    #[must_use]
+    pub fn answer(&self, call: &Call) -> Option<Answer> {
+        let hosted = self.owner(&call.path)?;
+        let answered = catch_unwind(AssertUnwindSafe(|| hosted.plugin.answer(call)));
+        Some(answered.unwrap_or_else(|_| {
+            hosted.panicked("a call");
+            Answer::new(500, Some("text/plain; charset=utf-8"), "the call failed inside the node\n")
+        }))
+    }
+
+    fn owner(&self, path: &str) -> Option<&Hosted> {
+        self.hosted.iter().find(|hosted| hosted.plugin.owns(path))
+    }
+}
+
+impl Hosted {
+    fn panicked(&self, what: &str) {
+        self.panics.increment(1);
+        tracing::error!(plugin = self.plugin.name(), "{what} panicked: this is a defect of the plugin");
+    }
+
+    /// Adds to a command what follows from it for this plugin.
+    fn accompany(&self, accompanied: &Accompanied<'_>, parts: &mut Parts) {
+        let name = self.plugin.name();
+        let failed =
+            |error: ShelfError| tracing::error!(plugin = name, %error, "nothing was recorded with a command");
+        let reading = match self.desk.keeper.shelf().reading() {
+            Ok(reading) => reading,
+            Err(error) => return failed(error),
+        };
+        let own = parts.get(name).cloned().unwrap_or_default();
+        let mut records = Records::over(reading, own);
+        let said = catch_unwind(AssertUnwindSafe(|| self.plugin.accompany(accompanied, &mut records)));
+        match said {
+            Ok(Ok(())) => drop(parts.insert(name, records.into_rows())),
+            Ok(Err(error)) => failed(error),
+            Err(_) => self.panicked("a part of a command"),
+        }
+    }
+}
+
+impl Companion for Host {
+    fn accompany(&self, before: &Catalog, after: &Catalog, changes: &[Change], parts: &mut Parts) {
+        for hosted in &self.hosted {
+            hosted.accompany(&Accompanied { before, after, changes }, parts);
+        }
+    }
+
+    fn applied(&self, at: Sequence, version: u64, parts: &Parts) {
+        for hosted in &self.hosted {
+            hosted.desk.keeper.applied(at, version, parts.get(hosted.plugin.name()));
+        }
+    }
+}
+
+impl Hosting {
+    /// The plugins.
+    #[must_use]
+    pub fn host(&self) -> &Arc<Host> {
+        &self.host
+    }
+
+    /// What of the journal must be kept for them.
+    #[must_use]
+    pub fn needs(host: &Host) -> Sequence {
+        host.hosted.iter().map(|hosted| hosted.desk.keeper.needs()).min().unwrap_or(Sequence(u64::MAX))
+    }
+
+    /// Copies their shelves, as they are at one moment each, to new files that `place` names.
+    ///
+    /// # Errors
+    /// A shelf cannot be read, or a copy not be made.
+    pub fn copy_to(host: &Host, place: impl Fn(&str) -> std::path::PathBuf) -> Result<(), ShelfError> {
+        let copy = |hosted: &Hosted| hosted.desk.keeper.shelf().copy_to(&place(hosted.plugin.name()));
+        host.hosted.iter().try_for_each(copy)
+    }
+
+    /// Ends it. `is_flushed`: the journal's last flush went well, and the flusher has ended; then what was applied is
+    /// settled, and else must not be, as the journal has lost some of it.
+    pub fn stop(self, is_flushed: bool) {
+        for hosted in &self.host.hosted {
+            hosted.desk.keeper.stop();
+        }
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("a plugin's thread panicked");
+            }
+        }
+        for hosted in &self.host.hosted {
+            if !is_flushed {
+                // Closing a shelf puts all on disk that was written to it.
+                std::mem::forget(Arc::clone(&hosted.desk));
+            } else if let Err(error) = hosted.desk.keeper.settle() {
+                tracing::warn!(plugin = hosted.plugin.name(), %error, "the next start takes a moment longer");
+            }
+        }
+    }
+}
