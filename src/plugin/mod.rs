@@ -19,6 +19,8 @@
 //! | `errors` | integration errors: what gateways did wrong, per service |
 #![allow(clippy::big_endian_bytes, reason = "keys of a shelf are in the order of their bytes")]
 
+#[cfg(feature = "admin")]
+pub mod admin;
 pub mod alerts;
 pub mod call;
 pub mod errors;

@@ -304,6 +304,13 @@ impl<'i> Draft<'i> {
         self.stage(Change::DeleteApplication(id))
     }
 
+    /// SHIM
+    pub fn take_id(&mut self) -> u64 {
+        let id = self.catalog.next_id;
+        self.catalog.next_id += 1;
+        id
+    }
+
     fn next_id(&self) -> u64 {
         self.catalog.next_id
     }

@@ -1,0 +1,284 @@
+//! Who calls, and what they may do: 3scale's credentials, scopes and permissions.
+//!
+//! - A *provider key* is its tenant: everything, in nobody's name.
+//! - An *access token* is a user's, for some scopes, for reading (`ro`) or also for writing (`rw`), until it expires. What the user may
+//!   not do, the token may not either.
+//! - An *admin* may do everything; a *member* what belongs to the sections that were allowed, with the services that were allowed.
+//!   A service that is not is as good as absent (404); what is in no allowed section is forbidden (403).
+//!
+//! A token's value is shown once, when it is made. Kept is its SHA-384; comparing takes the same time whatever is compared, as only hashes are.
+
+use ring::digest::{SHA384, digest};
+use serde::{Deserialize, Serialize};
+
+use super::answer::Refusal;
+use super::people::User;
+use crate::engine::Engine;
+use crate::model::catalog::Key;
+use crate::model::id::{ServiceId, TenantId};
+use crate::model::time::UnixMillis;
+use crate::plugin::call::{Call, Method};
+use crate::plugin::records::{Record, Records, id_key, id_of};
+use crate::store::ShelfError;
+use crate::store::shelf::Table;
+
+/// What a token is for.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Scope {
+    Cms,
+    Finance,
+    AccountManagement,
+    Stats,
+    PolicyRegistry,
+}
+
+impl Scope {
+    pub(super) const ALL: [Scope; 5] =
+        [Scope::Cms, Scope::Finance, Scope::AccountManagement, Scope::Stats, Scope::PolicyRegistry];
+
+    /// 3scale's name of it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Scope::Cms => "cms",
+            Scope::Finance => "finance",
+            Scope::AccountManagement => "account_management",
+            Scope::Stats => "stats",
+            Scope::PolicyRegistry => "policy_registry",
+        }
+    }
+
+    pub(super) fn parse(name: &str) -> Option<Scope> {
+        Scope::ALL.into_iter().find(|scope| scope.name() == name)
+    }
+
+    /// The section that a member must be allowed to have such a token.
+    pub(super) fn section(self) -> Section {
+        match self {
+            Scope::Cms => Section::Portal,
+            Scope::Finance => Section::Finance,
+            Scope::AccountManagement => Section::Partners,
+            Scope::Stats => Section::Monitoring,
+            Scope::PolicyRegistry => Section::PolicyRegistry,
+        }
+    }
+}
+
+/// A part of the administration that a member can be allowed.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Debug)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Section {
+    Portal,
+    Finance,
+    Settings,
+    /// Accounts, their users and applications.
+    Partners,
+    Monitoring,
+    /// Services and all that belongs to them.
+    Plans,
+    PolicyRegistry,
+}
+
+impl Section {
+    pub(super) const ALL: [Section; 7] = [
+        Section::Portal,
+        Section::Finance,
+        Section::Settings,
+        Section::Partners,
+        Section::Monitoring,
+        Section::Plans,
+        Section::PolicyRegistry,
+    ];
+
+    /// 3scale's name of it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Section::Portal => "portal",
+            Section::Finance => "finance",
+            Section::Settings => "settings",
+            Section::Partners => "partners",
+            Section::Monitoring => "monitoring",
+            Section::Plans => "plans",
+            Section::PolicyRegistry => "policy_registry",
+        }
+    }
+
+    pub(super) fn parse(name: &str) -> Option<Section> {
+        Section::ALL.into_iter().find(|section| section.name() == name)
+    }
+}
+
+/// Whom a route is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Members {
+    /// Any user.
+    All,
+    /// Members who are allowed this section, and admins.
+    Of(Section),
+    /// Admins alone.
+    None,
+}
+
+/// What a route asks of its caller: a token with one of these scopes, of such a user.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Access {
+    pub(super) scopes: &'static [Scope],
+    pub(super) members: Members,
+}
+
+impl Access {
+    /// A token for account management, of an admin or of a member who is allowed the section.
+    pub(super) const fn section(section: Section) -> Access {
+        Access { scopes: &[Scope::AccountManagement], members: Members::Of(section) }
+    }
+
+    /// A token for account management, of an admin.
+    pub(super) const ADMINS: Access = Access { scopes: &[Scope::AccountManagement], members: Members::None };
+
+    /// A token for account management, of anybody.
+    pub(super) const ANYBODY: Access = Access { scopes: &[Scope::AccountManagement], members: Members::All };
+}
+
+/// Whether a token may write.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub(super) enum Permission {
+    #[serde(rename = "ro")]
+    Read,
+    #[serde(rename = "rw")]
+    Write,
+}
+
+/// An access token.
+#[derive(Clone, Serialize, Deserialize, Debug)]
+pub(super) struct Token {
+    pub(super) tenant: u64,
+    pub(super) user: u64,
+    pub(super) name: String,
+    pub(super) scopes: Vec<Scope>,
+    pub(super) permission: Permission,
+    /// In milliseconds since 1970 UTC; from then on it is as if there were none.
+    pub(super) expires_at: Option<u64>,
+    /// SHA-384 of the value, in hex.
+    pub(super) hash: String,
+}
+
+impl Record for Token {
+    const TABLE: Table = Table("access_tokens");
+}
+
+/// Ids of tokens by the hash of their value.
+const BY_HASH: Table = Table("access_tokens_by_hash");
+/// Ids of tokens by user, as keys.
+const BY_USER: Table = Table("access_tokens_by_user");
+
+/// The hash that a value is kept as.
+pub(super) fn hash_of(value: &str) -> String {
+    digest(&SHA384, value.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl Token {
+    /// Puts a token on the shelf, with what it is found by.
+    pub(super) fn put(&self, id: u64, records: &mut Records<'_>) -> Result<(), ShelfError> {
+        records.save(id, self)?;
+        records.put(BY_HASH, self.hash.as_bytes(), id_key(id).to_vec());
+        records.put(BY_USER, &crate::plugin::records::pair_key(self.user, id), Vec::new());
+        Ok(())
+    }
+
+    /// Takes it away.
+    pub(super) fn delete(&self, id: u64, records: &mut Records<'_>) {
+        records.remove::<Token>(id);
+        records.delete(BY_HASH, self.hash.as_bytes());
+        records.delete(BY_USER, &crate::plugin::records::pair_key(self.user, id));
+    }
+
+    /// The token of that value, whether or not it has expired.
+    pub(super) fn of_value(value: &str, records: &Records<'_>) -> Result<Option<(u64, Token)>, ShelfError> {
+        let Some(key) = records.get(BY_HASH, hash_of(value).as_bytes())? else { return Ok(None) };
+        let id = id_of(&key).unwrap_or(0);
+        Ok(records.find::<Token>(id)?.map(|token| (id, token)))
+    }
+
+    /// A user's tokens, by ascending id.
+    pub(super) fn of_user(user: u64, records: &Records<'_>) -> Result<Vec<(u64, Token)>, ShelfError> {
+        let mut tokens = Vec::new();
+        for (key, _) in records.all_rows(BY_USER, &id_key(user))? {
+            let id = id_of(&key).unwrap_or(0);
+            tokens.extend(records.find::<Token>(id)?.map(|token| (id, token)));
+        }
+        Ok(tokens)
+    }
+
+    /// Whether it is good at this time.
+    pub(super) fn is_good(&self, now: UnixMillis) -> bool {
+        self.expires_at.is_none_or(|end| now.0 < end)
+    }
+}
+
+/// Who calls.
+#[derive(Clone, Debug)]
+pub(super) struct Caller {
+    pub(super) tenant: TenantId,
+    scopes: Vec<Scope>,
+    permission: Permission,
+    /// In whose name; a provider key is in nobody's.
+    pub(super) user: Option<(u64, User)>,
+}
+
+/// The credentials of a call: in parameters, or as either half of basic authentication.
+pub(super) fn credential(call: &Call) -> Option<String> {
+    let parameter = |name: &str| super::request::text_of(call.parameters.get(name)?).filter(|it| !it.is_empty());
+    let basic = || {
+        let (user, password) = call.basic.as_ref()?;
+        [user, password].into_iter().find(|half| !half.is_empty()).cloned()
+    };
+    parameter("access_token").or_else(|| parameter("provider_key")).or_else(basic)
+}
+
+impl Caller {
+    /// Who has the credentials of a call.
+    ///
+    /// # Errors
+    /// Nobody has, or they have expired.
+    pub(super) fn of(call: &Call, engine: &Engine, records: &Records<'_>, now: UnixMillis) -> Result<Caller, Refusal> {
+        let credential = credential(call).ok_or(Refusal::AccessDenied)?;
+        if let Some((_, token)) = Token::of_value(&credential, records)? {
+            let user = records.find::<User>(token.user)?.filter(|user| user.is_active());
+            let user = user.filter(|_| token.is_good(now)).ok_or(Refusal::AccessDenied)?;
+            let scopes = token.scopes.iter().copied().filter(|scope| user.may(scope.section())).collect();
+            let (tenant, permission) = (TenantId(token.tenant), token.permission);
+            return Ok(Caller { tenant, scopes, permission, user: Some((token.user, user)) });
+        }
+        let tenant = engine.find(Key::ProviderKey(&credential)).ok_or(Refusal::AccessDenied)?;
+        let (scopes, permission) = (Scope::ALL.to_vec(), Permission::Write);
+        Ok(Caller { tenant: TenantId(tenant), scopes, permission, user: None })
+    }
+
+    /// Whether the caller may use a route in this way.
+    ///
+    /// # Errors
+    /// The token is for other things or for reading only, or the user may not.
+    pub(super) fn check(&self, access: Access, method: Method) -> Result<(), Refusal> {
+        let is_for_it = access.scopes.iter().any(|scope| self.scopes.contains(scope));
+        let may_write = method == Method::Get || self.permission == Permission::Write;
+        if !is_for_it || !may_write {
+            return Err(Refusal::Scope);
+        }
+        let is_allowed = match (&self.user, access.members) {
+            (None, _) | (_, Members::All) => true,
+            (Some((_, user)), Members::Of(section)) => user.may(section),
+            (Some((_, user)), Members::None) => user.is_admin(),
+        };
+        if is_allowed { Ok(()) } else { Err(Refusal::Forbidden) }
+    }
+
+    /// Whether the caller is shown a service.
+    pub(super) fn may_see(&self, service: ServiceId) -> bool {
+        self.user.as_ref().is_none_or(|(_, user)| user.may_see(service.0))
+    }
+
+    /// Who it is, for the audit log.
+    pub(super) fn name(&self) -> String {
+        self.user.as_ref().map_or_else(|| "provider key".to_owned(), |(_, user)| user.username.clone())
+    }
+}

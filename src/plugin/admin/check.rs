@@ -1,0 +1,35 @@
+//! Validations that many records share, in the original's words.
+
+use super::answer::Errors;
+use crate::model::draft::TEXT_LEN_MAX;
+
+pub(super) const BLANK: &str = "can't be blank";
+pub(super) const TAKEN: &str = "has already been taken";
+pub(super) const INVALID: &str = "is invalid";
+pub(super) const NOT_LISTED: &str = "is not included in the list";
+pub(super) const NOT_A_NUMBER: &str = "is not a number";
+
+/// A text that must be there, and fits into a record: at most 255 bytes, no control characters.
+pub(super) fn present(errors: &mut Errors, field: &str, text: Option<&str>) {
+    match text.map(str::trim) {
+        None | Some("") => errors.add(field, BLANK),
+        Some(text) => fitting(errors, field, text, TEXT_LEN_MAX),
+    }
+}
+
+/// A text that fits: at most so many bytes, in one line.
+pub(super) fn fitting(errors: &mut Errors, field: &str, text: &str, max: usize) {
+    if text.len() > max {
+        errors.add(field, format!("is too long (maximum is {max} characters)"));
+    }
+    if text.contains(char::is_control) {
+        errors.add(field, INVALID);
+    }
+}
+
+/// A longer text, that may have lines.
+pub(super) fn long(errors: &mut Errors, field: &str, text: &str, max: usize) {
+    if text.len() > max {
+        errors.add(field, format!("is too long (maximum is {max} characters)"));
+    }
+}

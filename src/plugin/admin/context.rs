@@ -1,0 +1,159 @@
+//! What an area has at hand while it answers: the call, the caller, records as they are, and the means to change them.
+
+use std::sync::Arc;
+
+use super::answer::{Outcome, Page, Refusal, Reply};
+use super::auth::Caller;
+use super::request::{Fields, Request};
+use crate::model::catalog::Catalog;
+use crate::model::draft::Draft;
+use crate::model::id::{AccountId, ApplicationId, PlanId, ServiceId, TenantId};
+use crate::model::record::{Account, Application, Plan, Service, ServiceState};
+use crate::model::time::UnixMillis;
+use crate::plugin::host::{Desk, View};
+use crate::plugin::records::Records;
+
+/// One call being answered.
+pub(super) struct Context<'c> {
+    pub(super) desk: &'c Desk,
+    pub(super) request: &'c Request<'c>,
+    pub(super) caller: &'c Caller,
+    /// The texts in place of the braces of the route's path.
+    pub(super) ids: Vec<&'c str>,
+    pub(super) now: UnixMillis,
+}
+
+/// Catalog and records, of one moment or as a command has them so far, seen by a caller.
+#[derive(Clone, Copy)]
+pub(super) struct Seen<'a> {
+    pub(super) catalog: &'a Catalog,
+    pub(super) records: &'a Records<'a>,
+    pub(super) caller: &'a Caller,
+}
+
+/// A command being built.
+pub(super) struct Edit<'e, 'd, 's> {
+    pub(super) draft: &'e mut Draft<'d>,
+    pub(super) records: &'e mut Records<'s>,
+    pub(super) caller: &'e Caller,
+    /// In milliseconds since 1970 UTC.
+    pub(super) now: u64,
+}
+
+/// One moment, for reading.
+pub(super) struct Moment<'c> {
+    view: View<'c>,
+    caller: &'c Caller,
+}
+
+impl Moment<'_> {
+    pub(super) fn seen(&self) -> Seen<'_> {
+        Seen { catalog: &self.view.catalog, records: &self.view.records, caller: self.caller }
+    }
+}
+
+impl Edit<'_, '_, '_> {
+    /// What was drafted so far.
+    pub(super) fn seen(&self) -> Seen<'_> {
+        Seen { catalog: self.draft.catalog(), records: self.records, caller: self.caller }
+    }
+
+    /// The tenant for whom it is.
+    pub(super) fn tenant(&self) -> TenantId {
+        self.caller.tenant
+    }
+}
+
+impl<'c> Context<'c> {
+    /// The id in place of a brace, counted from 0.
+    ///
+    /// # Errors
+    /// What is there is no id, so there is no such record.
+    pub(super) fn id(&self, at: usize) -> Result<u64, Refusal> {
+        self.ids.get(at).and_then(|text| text.parse().ok()).ok_or(Refusal::NotFound)
+    }
+
+    /// The text in place of a brace.
+    pub(super) fn text(&self, at: usize) -> &'c str {
+        self.ids.get(at).copied().unwrap_or_default()
+    }
+
+    /// See [`Request::fields`].
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) fn fields(&self, wrapper: &str) -> Result<Fields, Refusal> {
+        self.request.fields(wrapper)
+    }
+
+    /// See [`Request::page`].
+    pub(super) fn page(&self, total: usize) -> Page {
+        self.request.page(total)
+    }
+
+    /// Catalog and records as they are now.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub(super) fn look(&self) -> Result<Moment<'c>, Refusal> {
+        Ok(Moment { view: self.desk.look()?, caller: self.caller })
+    }
+
+    /// Carries out one command; a refusal changes nothing. The answer waits until it is on disk.
+    ///
+    /// # Errors
+    /// What `build` says, or why the command cannot be carried out.
+    pub(super) fn change(&self, build: impl FnOnce(&mut Edit<'_, '_, '_>) -> Outcome) -> Outcome {
+        let built = self.desk.command(|draft, records| {
+            build(&mut Edit { draft, records, caller: self.caller, now: self.now.0 })
+        });
+        let (reply, ticket): (Reply, _) = built.map_err(Refusal::from)?;
+        Ok(reply.once(ticket))
+    }
+}
+
+impl<'a> Seen<'a> {
+    /// A service of the tenant that the caller may see.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(super) fn service(self, id: u64) -> Result<&'a Arc<Service>, Refusal> {
+        let service = self.catalog.services.get(id).filter(|it| it.tenant == self.caller.tenant);
+        let service = service.filter(|it| it.state != ServiceState::Retired && self.caller.may_see(it.id));
+        service.ok_or(Refusal::NotFound)
+    }
+
+    /// An account of the tenant.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(super) fn account(self, id: u64) -> Result<&'a Arc<Account>, Refusal> {
+        let account = self.catalog.accounts.get(id).filter(|it| it.tenant == self.caller.tenant);
+        account.ok_or(Refusal::NotFound)
+    }
+
+    /// An application plan of a service that the caller may see.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(super) fn plan(self, id: u64) -> Result<&'a Arc<Plan>, Refusal> {
+        let plan = self.catalog.plans.get(id).ok_or(Refusal::NotFound)?;
+        self.service(plan.service.0)?;
+        Ok(plan)
+    }
+
+    /// An application of a service that the caller may see.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(super) fn application(self, id: u64) -> Result<&'a Arc<Application>, Refusal> {
+        let application = self.catalog.applications.get(id).ok_or(Refusal::NotFound)?;
+        self.service(application.service.0)?;
+        Ok(application)
+    }
+}
+
+/// The ids of records, by their names in the model.
+pub(super) fn ids_of(application: &Application) -> (ApplicationId, ServiceId, PlanId, Option<AccountId>) {
+    (application.id, application.service, application.plan, application.account)
+}

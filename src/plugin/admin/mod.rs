@@ -1,0 +1,182 @@
+//! The admin API: 3scale's Account Management API, with which operators' scripts and clients set up what a node enforces.
+//!
+//! # How a call is answered
+//! 1. The path is taken apart ([`request`]), and its [route](routes) found: else 404.
+//! 2. The caller is made out by the token or provider key, and may call the route or not ([`auth`]).
+//! 3. The route's function looks at catalog and records as one moment has them, or gives one command ([`context`]): whatever it changes, in
+//!    the catalog and in records, is journalled as one entry, binds the next decision, and is on disk before it is answered.
+//! 4. What it answers is written in JSON or XML ([`answer`], [`xml`]).
+//!
+//! # What is kept where
+//! The catalog has what a decision reads: services with metrics, plans with limits, applications with keys, accounts. What else
+//! is known of them (descriptions, prices, proxies, users, tokens) are this plugin's records, by the same ids. A record of the catalog
+//! that came otherwise (the internal API, the first start) has none; it is shown with what stands for nothing, and gets one with the first change.
+//! Ids of all records are of the node's one sequence.
+//!
+//! | File | What it holds |
+//! |---|---|
+//! | `request`, `answer`, `xml` | reading a call, writing its answer |
+//! | `auth`, `people` | tokens, scopes, users, what members may do |
+//! | `routes`, `context` | the table of routes; what the areas work with |
+//! | `names`, `check`, `times` | unique names; validations; times as texts |
+//! | `services`, `metrics`, ... | the areas: a file each |
+
+mod answer;
+mod auth;
+mod check;
+mod context;
+mod metrics;
+mod names;
+mod people;
+mod request;
+mod routes;
+mod services;
+mod times;
+mod xml;
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::call::{Answer, Call};
+use super::host::{Accompanied, Desk, DeskError, Plugin};
+use super::records::{Record, Records};
+use crate::engine::Ticket;
+use crate::model::id::TenantId;
+use crate::model::time::UnixMillis;
+use crate::store::ShelfError;
+use crate::store::shelf::Table;
+use answer::{Format, Refusal};
+use auth::{Caller, Permission, Scope, Token};
+use context::Context;
+use people::{Role, User, UserState};
+use request::Request;
+use routes::AREAS;
+
+/// The plugin's name.
+pub const NAME: &str = "admin";
+
+/// Where the API lies.
+const ROOT: &str = "/admin/api";
+
+/// Reads the clock.
+pub type Clock = Arc<dyn Fn() -> UnixMillis + Send + Sync>;
+
+/// The admin API of a node.
+pub struct Admin {
+    desk: Arc<Desk>,
+    clock: Clock,
+}
+
+impl Admin {
+    /// The API, with records at `desk`.
+    #[must_use]
+    pub fn new(desk: Arc<Desk>, clock: Clock) -> Admin {
+        Admin { desk, clock }
+    }
+
+    fn now(&self) -> UnixMillis {
+        self.desk.engine().now((self.clock)())
+    }
+
+    fn respond(&self, call: &Call) -> Answer {
+        let usual = if call.path.ends_with(".json") { Format::Json } else { Format::Xml };
+        let request = match Request::read(call) {
+            Ok(request) => request,
+            Err(refusal) => return refusal.answer(usual),
+        };
+        let path = request.path.get(2..).unwrap_or_default();
+        let (route, ids) = match routes::find(request.method, path) {
+            Ok(found) => found,
+            Err(refusal) => return refusal.answer(usual),
+        };
+        let format = match route.format(&request) {
+            Ok(format) => format,
+            Err(refusal) => return refusal.answer(usual),
+        };
+        let answered = self.caller(call).and_then(|caller| {
+            caller.check(route.access, request.method)?;
+            let context =
+                Context { desk: &self.desk, request: &request, caller: &caller, ids, now: self.now() };
+            (route.run)(&context)
+        });
+        answered.map_or_else(|refusal| refusal.answer(format), |reply| reply.into_answer(format))
+    }
+
+    fn caller(&self, call: &Call) -> Result<Caller, Refusal> {
+        let view = self.desk.look()?;
+        Caller::of(call, self.desk.engine(), &view.records, self.now())
+    }
+
+    /// Gives a tenant its first administrator, with an access token of this value for everything. Nothing, if the tenant has users.
+    /// Durable with the ticket.
+    ///
+    /// # Errors
+    /// The command cannot be carried out.
+    pub fn begin(&self, tenant: TenantId, token: &str) -> Result<Option<Ticket>, DeskError<ShelfError>> {
+        let now = self.now().0;
+        let (is_new, ticket) = self.desk.command(|draft, records| {
+            if !User::of_owner(tenant.0, records)?.is_empty() {
+                return Ok(false);
+            }
+            let (user, id) = (draft.take_id(), draft.take_id());
+            let admin = User {
+                tenant: tenant.0,
+                account: None,
+                username: "admin".to_owned(),
+                email: "admin@localhost".to_owned(),
+                role: Role::Admin,
+                state: UserState::Active,
+                sections: Vec::new(),
+                services: None,
+                password_hash: None,
+                extra: serde_json::Map::new(),
+                created_at: now,
+                updated_at: now,
+            };
+            admin.put(user, records)?;
+            let token = Token {
+                tenant: tenant.0,
+                user,
+                name: "Administration".to_owned(),
+                scopes: Scope::ALL.to_vec(),
+                permission: Permission::Write,
+                expires_at: None,
+                hash: auth::hash_of(token),
+            };
+            token.put(id, records)?;
+            Ok(true)
+        })?;
+        Ok(is_new.then_some(ticket))
+    }
+}
+
+impl Plugin for Admin {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn owns(&self, path: &str) -> bool {
+        path.strip_prefix(ROOT).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
+    fn answer(&self, call: &Call) -> Answer {
+        self.respond(call)
+    }
+
+    fn accompany(&self, accompanied: &Accompanied<'_>, records: &mut Records<'_>) -> Result<(), ShelfError> {
+        let now = self.now().0;
+        AREAS.iter().try_for_each(|area| (area.accompany)(accompanied, records, now))
+    }
+}
+
+/// When a record was made and last changed, where that is all there is to say: in milliseconds since 1970 UTC.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, Debug)]
+pub(crate) struct Stamps {
+    pub(crate) created_at: u64,
+    pub(crate) updated_at: u64,
+}
+
+impl Record for Stamps {
+    const TABLE: Table = Table("stamps");
+}

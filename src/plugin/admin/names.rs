@@ -1,0 +1,117 @@
+//! Names that must be unique within an owner: of each kind of name, one record has it.
+
+use crate::plugin::records::{Records, id_key, id_of};
+use crate::store::ShelfError;
+use crate::store::shelf::Table;
+
+/// Ids of records by kind, owner and name.
+const NAMES: Table = Table("names");
+
+/// A kind of name. The number is part of keys on the shelf: never changed, never given to another.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(super) enum Kind {
+    /// System name of a service; the owner is the tenant.
+    Service = 1,
+    /// System name of a plan; the owner is service or tenant.
+    Plan = 2,
+    /// System name of a backend API; the owner is the tenant.
+    Backend = 3,
+    /// System name of a feature; the owner is service or tenant.
+    Feature = 4,
+    /// Username; the owner is the tenant.
+    Username = 5,
+    /// E-mail address; the owner is the tenant.
+    Email = 6,
+    /// System name of ActiveDocs; the owner is the tenant.
+    ActiveDocs = 7,
+    /// Name of a field, after its target; the owner is the tenant.
+    Field = 8,
+    /// Name and version of a policy; the owner is the tenant.
+    Policy = 9,
+    /// Name of an account; the owner is the tenant.
+    Account = 10,
+}
+
+fn key(kind: Kind, owner: u64, name: &str) -> Vec<u8> {
+    let mut key = vec![kind as u8];
+    key.extend(id_key(owner));
+    // As in the original: two names that differ in case only are one.
+    key.extend(name.to_lowercase().bytes());
+    key
+}
+
+/// Who has a name.
+pub(super) fn find(records: &Records<'_>, kind: Kind, owner: u64, name: &str) -> Result<Option<u64>, ShelfError> {
+    Ok(records.get(NAMES, &key(kind, owner, name))?.and_then(|id| id_of(&id)))
+}
+
+/// Gives a name to a record; whether it has it then. It has not, if another has.
+pub(super) fn claim(
+    records: &mut Records<'_>,
+    kind: Kind,
+    owner: u64,
+    name: &str,
+    id: u64,
+) -> Result<bool, ShelfError> {
+    match find(records, kind, owner, name)? {
+        Some(holder) => Ok(holder == id),
+        None => {
+            records.put(NAMES, &key(kind, owner, name), id_key(id).to_vec());
+            Ok(true)
+        }
+    }
+}
+
+/// Frees a name, if this record has it.
+pub(super) fn release(
+    records: &mut Records<'_>,
+    kind: Kind,
+    owner: u64,
+    name: &str,
+    id: u64,
+) -> Result<(), ShelfError> {
+    if find(records, kind, owner, name)? == Some(id) {
+        records.delete(NAMES, &key(kind, owner, name));
+    }
+    Ok(())
+}
+
+/// The system name that follows from a name: lower case, and one underscore for whatever else there is.
+pub(super) fn system_name_of(name: &str) -> String {
+    let mut slug = String::new();
+    for character in name.chars() {
+        if character.is_ascii_alphanumeric() {
+            slug.push(character.to_ascii_lowercase());
+        } else if !slug.is_empty() && !slug.ends_with('_') {
+            slug.push('_');
+        }
+    }
+    slug.truncate(slug.trim_end_matches('_').len());
+    slug
+}
+
+/// Whether a text can be a system name (3scale: `\A\w[\w\-/_]+\z`).
+pub(super) fn is_system_name(text: &str) -> bool {
+    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    let mut bytes = text.bytes();
+    bytes.next().is_some_and(is_word)
+        && text.len() >= 2
+        && text.len() <= 255
+        && bytes.all(|byte| is_word(byte) || byte == b'-' || byte == b'/')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn system_names_follow_from_names() {
+        for (name, system_name) in
+            [("My API", "my_api"), ("  a--B ", "a_b"), ("\u{fc}ber", "ber"), ("x", "x"), ("???", "")]
+        {
+            assert_eq!(system_name_of(name), system_name);
+        }
+        assert!(is_system_name("hits.1").eq(&false) && is_system_name("a/b-c_1") && !is_system_name("x") && !is_system_name("-x"));
+    }
+}

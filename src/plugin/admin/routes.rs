@@ -1,0 +1,122 @@
+//! The routes: a table that says of each who may call it, what it is written in, and what answers.
+//!
+//! The areas have their own parts of it, beside what they do. [`AREAS`] is all of it; the authorization test goes through it.
+
+use super::answer::{Format, Outcome, Refusal};
+use super::auth::Access;
+use super::context::Context;
+use super::request::Request;
+use super::{metrics, services};
+use crate::plugin::call::Method;
+use crate::plugin::host::Accompanied;
+use crate::plugin::records::Records;
+use crate::store::ShelfError;
+
+/// What a route is written in, and which of it if the client does not say.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Formats {
+    /// Both; XML unless asked otherwise.
+    XmlFirst,
+    /// Both; JSON unless asked otherwise.
+    JsonFirst,
+    /// JSON; whoever asks for XML is refused.
+    JsonOnly,
+}
+
+/// What can be called, and how.
+pub(super) struct Route {
+    pub(super) methods: &'static [Method],
+    /// Segments after `/admin/api/`; those in braces are any text.
+    pub(super) path: &'static str,
+    pub(super) access: Access,
+    pub(super) formats: Formats,
+    pub(super) run: fn(&Context<'_>) -> Outcome,
+}
+
+/// Reading.
+pub(super) const GET: &[Method] = &[Method::Get];
+/// Making.
+pub(super) const POST: &[Method] = &[Method::Post];
+/// Changing; clients use both.
+pub(super) const PUT: &[Method] = &[Method::Put, Method::Patch];
+/// Taking away.
+pub(super) const DELETE: &[Method] = &[Method::Delete];
+
+impl Route {
+    /// A route in both formats, XML first.
+    pub(super) const fn new(
+        methods: &'static [Method],
+        path: &'static str,
+        access: Access,
+        run: fn(&Context<'_>) -> Outcome,
+    ) -> Route {
+        Route { methods, path, access, formats: Formats::XmlFirst, run }
+    }
+
+    /// The same in other formats.
+    pub(super) const fn in_formats(self, formats: Formats) -> Route {
+        Route { formats, ..self }
+    }
+
+    /// The texts in place of the segments in braces, if the path is this route's.
+    fn matches<'p>(&self, path: &'p [String]) -> Option<Vec<&'p str>> {
+        let mut found = Vec::new();
+        let mut segments = path.iter();
+        for expected in self.path.split('/') {
+            let segment = segments.next()?;
+            if expected.starts_with('{') {
+                found.push(segment.as_str());
+            } else if expected != segment {
+                return None;
+            }
+        }
+        segments.next().is_none().then_some(found)
+    }
+
+    /// The format of the answer.
+    ///
+    /// # Errors
+    /// There is none that the client takes.
+    pub(super) fn format(&self, request: &Request<'_>) -> Result<Format, Refusal> {
+        let accept = request.call.accept.as_deref().unwrap_or_default();
+        let accepted = || match (accept.contains("json"), accept.contains("xml")) {
+            (true, false) => Some(Format::Json),
+            (false, true) => Some(Format::Xml),
+            _ => None,
+        };
+        match (self.formats, request.suffix) {
+            (Formats::JsonOnly, Some(Format::Xml)) => Err(Refusal::Format),
+            (Formats::JsonOnly, _) => Ok(Format::Json),
+            (_, Some(format)) => Ok(format),
+            (Formats::XmlFirst, None) => Ok(accepted().unwrap_or(Format::Xml)),
+            (Formats::JsonFirst, None) => Ok(accepted().unwrap_or(Format::Json)),
+        }
+    }
+}
+
+/// A part of the API: its routes, and what of its records follows from commands of others.
+pub(super) struct Area {
+    pub(super) routes: &'static [Route],
+    pub(super) accompany: fn(&Accompanied<'_>, &mut Records<'_>, u64) -> Result<(), ShelfError>,
+}
+
+/// Nothing follows.
+pub(super) fn nothing_follows(_: &Accompanied<'_>, _: &mut Records<'_>, _: u64) -> Result<(), ShelfError> {
+    Ok(())
+}
+
+/// All parts of the API, in the order in which their routes are tried.
+pub(super) const AREAS: &[Area] = &[
+    Area { routes: services::ROUTES, accompany: services::accompany },
+    Area { routes: metrics::ROUTES, accompany: metrics::accompany },
+];
+
+/// The route that a request is for, and the texts in place of its braces.
+///
+/// # Errors
+/// There is none.
+pub(super) fn find<'p>(method: Method, path: &'p [String]) -> Result<(&'static Route, Vec<&'p str>), Refusal> {
+    let all = AREAS.iter().flat_map(|area| area.routes);
+    let found = all.filter(|route| route.methods.contains(&method)).find_map(|route| Some((route, route.matches(path)?)));
+    found.ok_or(Refusal::NotFound)
+}
