@@ -1,7 +1,7 @@
 //! Commands: one change of the catalog, ordered among all usage.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 
 use super::companion::{Companion, Parts};
 use super::directory::Leads;
@@ -85,8 +85,8 @@ impl Engine {
         let mut draft = Draft::new(Catalog::clone(&current), self);
         let mut parts = Parts::new();
         let result = build(&mut draft, &mut parts)?;
-        let companion = self.companion.get();
-        if let Some(companion) = companion {
+        let companion = self.companion.get().and_then(Weak::upgrade);
+        if let Some(companion) = &companion {
             companion.accompany(&current, draft.catalog(), draft.changes(), &mut parts);
         }
         parts.retain(|_, rows| !rows.is_empty());
@@ -109,8 +109,8 @@ impl Engine {
         during()
     }
 
-    /// Shows all commands from now on to `companion`. Once, before the first command.
-    pub fn accompanied_by(&self, companion: Arc<dyn Companion>) {
+    /// Shows all commands from now on to `companion`, for as long as somebody has it. Once, before the first command.
+    pub fn accompanied_by(&self, companion: Weak<dyn Companion>) {
         let first = self.companion.set(companion).is_ok();
         debug_assert!(first, "there is one companion, which knows all plugins");
     }

@@ -89,7 +89,7 @@ mod together;
 mod validate;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
@@ -134,7 +134,8 @@ pub struct Engine {
     journal: Journal,
     /// Held while a command is built and put into effect.
     commands: Mutex<()>,
-    companion: OnceLock<Arc<dyn Companion>>,
+    /// Not its owner: it has the engine.
+    companion: OnceLock<Weak<dyn Companion>>,
     sequencer: Mutex<Sequencer>,
     gate: RwLock<Gate>,
     flush: FlushState,

@@ -17,7 +17,7 @@
 //! it builds a command other commands.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 
 use super::call::{Answer, Call};
@@ -229,7 +229,8 @@ impl Host {
     /// The system gives no thread.
     pub fn start(self, engine: &Engine) -> std::io::Result<Hosting> {
         let host = Arc::new(self);
-        engine.accompanied_by(Arc::clone(&host) as Arc<dyn Companion>);
+        let companion: Weak<dyn Companion> = Arc::<Host>::downgrade(&host);
+        engine.accompanied_by(companion);
         let thread = |hosted: &Hosted| {
             let desk = Arc::clone(&hosted.desk);
             std::thread::Builder::new().name(hosted.plugin.name().into()).spawn(move || desk.keeper.run())

@@ -187,7 +187,7 @@ mod tests {
             if backwards { expected.reverse(); }
             let expected: Vec<_> = expected.into_iter().skip(skip).take(rows_max).collect();
             prop_assert_eq!(records.rows(ROWS, &scan).unwrap(), expected.clone());
-            for (key, value) in &model { prop_assert_eq!(records.get(ROWS, key).unwrap().as_ref(), Some(value)); }
+            for (key, value) in &model { prop_assert_eq!(records.get(ROWS, key).unwrap(), Some(value.clone())); }
             let rows = records.into_rows();
             shelf.write(|writing| rows.iter().try_for_each(|(table, key, value)| writing.set_row(table, key, value))).unwrap();
             prop_assert_eq!(shelf.read(|reading| reading.rows(ROWS, &scan)).unwrap(), expected);

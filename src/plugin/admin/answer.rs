@@ -51,12 +51,19 @@ pub(super) struct Reply {
 enum Body {
     None,
     One(Box<Entity>),
-    List { wrapper: &'static str, items: Vec<Entity>, page: Option<Page> },
+    List {
+        wrapper: &'static str,
+        items: Vec<Entity>,
+        page: Option<Page>,
+    },
     /// A list in JSON without anything around it.
     Bare(Vec<Entity>),
     Json(Value),
     /// The same in both ways of writing.
-    Written { json: Value, xml: Element },
+    Written {
+        json: Value,
+        xml: Element,
+    },
 }
 
 /// How a call ends.
@@ -216,7 +223,8 @@ impl Errors {
         let mut root = Element::new("errors");
         for (field, messages) in &self.0 {
             for message in messages {
-                let whole = if field == "base" { message.clone() } else { format!("{} {message}", human(field)) };
+                let whole =
+                    if field == "base" { message.clone() } else { format!("{} {message}", human(field)) };
                 root.push(Element::text("error", whole));
             }
         }
@@ -333,7 +341,9 @@ impl Refusal {
                 }
                 Format::Xml => xml(422, &Element::text("error", said)),
             },
-            Refusal::Missing(name) => Answer::new(400, Some(TEXT), format!("Required parameter missing: {name}")),
+            Refusal::Missing(name) => {
+                Answer::new(400, Some(TEXT), format!("Required parameter missing: {name}"))
+            }
             Refusal::WrongType(name) => {
                 Answer::new(422, Some(TEXT), format!("Wrong type for parameter: {name}"))
             }

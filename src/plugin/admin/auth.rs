@@ -227,7 +227,8 @@ pub(super) struct Caller {
 
 /// The credentials of a call: in parameters, or as either half of basic authentication.
 pub(super) fn credential(call: &Call) -> Option<String> {
-    let parameter = |name: &str| super::request::text_of(call.parameters.get(name)?).filter(|it| !it.is_empty());
+    let parameter =
+        |name: &str| super::request::text_of(call.parameters.get(name)?).filter(|it| !it.is_empty());
     let basic = || {
         let (user, password) = call.basic.as_ref()?;
         [user, password].into_iter().find(|half| !half.is_empty()).cloned()
@@ -240,7 +241,12 @@ impl Caller {
     ///
     /// # Errors
     /// Nobody has, or they have expired.
-    pub(super) fn of(call: &Call, engine: &Engine, records: &Records<'_>, now: UnixMillis) -> Result<Caller, Refusal> {
+    pub(super) fn of(
+        call: &Call,
+        engine: &Engine,
+        records: &Records<'_>,
+        now: UnixMillis,
+    ) -> Result<Caller, Refusal> {
         let credential = credential(call).ok_or(Refusal::AccessDenied)?;
         if let Some((_, token)) = Token::of_value(&credential, records)? {
             let user = records.find::<User>(token.user)?.filter(|user| user.is_active());

@@ -31,6 +31,8 @@ mod people;
 mod request;
 mod routes;
 mod services;
+#[cfg(test)]
+mod tests;
 mod times;
 mod xml;
 

@@ -42,7 +42,12 @@ fn key(kind: Kind, owner: u64, name: &str) -> Vec<u8> {
 }
 
 /// Who has a name.
-pub(super) fn find(records: &Records<'_>, kind: Kind, owner: u64, name: &str) -> Result<Option<u64>, ShelfError> {
+pub(super) fn find(
+    records: &Records<'_>,
+    kind: Kind,
+    owner: u64,
+    name: &str,
+) -> Result<Option<u64>, ShelfError> {
     Ok(records.get(NAMES, &key(kind, owner, name))?.and_then(|id| id_of(&id)))
 }
 
@@ -112,6 +117,11 @@ mod tests {
         {
             assert_eq!(system_name_of(name), system_name);
         }
-        assert!(is_system_name("hits.1").eq(&false) && is_system_name("a/b-c_1") && !is_system_name("x") && !is_system_name("-x"));
+        assert!(
+            is_system_name("hits.1").eq(&false)
+                && is_system_name("a/b-c_1")
+                && !is_system_name("x")
+                && !is_system_name("-x")
+        );
     }
 }

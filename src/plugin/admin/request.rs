@@ -60,7 +60,8 @@ impl<'c> Request<'c> {
     /// The page of a list of `total` that is asked for. Numbers out of range are as good as none.
     pub(super) fn page(&self, total: usize) -> Page {
         let number = |name: &str| text_of(self.call.parameters.get(name)?)?.trim().parse::<usize>().ok();
-        let per_page = number("per_page").filter(|it| (1..=PER_PAGE_MAX).contains(it)).unwrap_or(PER_PAGE_MAX);
+        let per_page =
+            number("per_page").filter(|it| (1..=PER_PAGE_MAX).contains(it)).unwrap_or(PER_PAGE_MAX);
         Page { number: number("page").filter(|it| *it >= 1).unwrap_or(1), per_page, total }
     }
 }
@@ -148,7 +149,9 @@ impl Fields {
     /// The texts of a list; a form's empty list is one empty text.
     pub(super) fn texts(&self, name: &str) -> Option<Vec<String>> {
         match self.0.get(name)? {
-            Value::Array(items) => Some(items.iter().filter_map(text_of).filter(|it| !it.is_empty()).collect()),
+            Value::Array(items) => {
+                Some(items.iter().filter_map(text_of).filter(|it| !it.is_empty()).collect())
+            }
             other => Some(text_of(other).filter(|text| !text.is_empty()).into_iter().collect()),
         }
     }
@@ -188,7 +191,9 @@ mod tests {
         let wrapped = read(json!({"name": "flat", "service": {"name": "wrapped"}}));
         let fields = |call: &Call| Request::read(call).ok().unwrap().fields("service");
         assert_eq!(fields(&wrapped).ok().unwrap().text("name").unwrap(), "wrapped");
-        assert!(matches!(fields(&read(json!({"service": 5}))), Err(Refusal::WrongType(name)) if name == "service"));
+        assert!(
+            matches!(fields(&read(json!({"service": 5}))), Err(Refusal::WrongType(name)) if name == "service")
+        );
         let nothing = fields(&read(json!({"name": null, "flag": "0", "number": "2.0"}))).ok().unwrap();
         assert_eq!((nothing.text("name").as_deref(), nothing.filled("name")), (Some(""), None));
         assert_eq!((nothing.flag("flag"), nothing.flag("other")), (Some(false), None));

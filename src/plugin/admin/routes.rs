@@ -115,8 +115,13 @@ pub(super) const AREAS: &[Area] = &[
 ///
 /// # Errors
 /// There is none.
-pub(super) fn find<'p>(method: Method, path: &'p [String]) -> Result<(&'static Route, Vec<&'p str>), Refusal> {
+pub(super) fn find<'p>(
+    method: Method,
+    path: &'p [String],
+) -> Result<(&'static Route, Vec<&'p str>), Refusal> {
     let all = AREAS.iter().flat_map(|area| area.routes);
-    let found = all.filter(|route| route.methods.contains(&method)).find_map(|route| Some((route, route.matches(path)?)));
+    let found = all
+        .filter(|route| route.methods.contains(&method))
+        .find_map(|route| Some((route, route.matches(path)?)));
     found.ok_or(Refusal::NotFound)
 }

@@ -93,15 +93,16 @@ impl Record for ServiceDetails {
 }
 
 /// The ways in which a gateway can stand before a service.
-const DEPLOYMENT_OPTIONS: [&str; 4] =
-    ["hosted", "self_managed", "service_mesh_istio", "plugin_rest"];
+const DEPLOYMENT_OPTIONS: [&str; 4] = ["hosted", "self_managed", "service_mesh_istio", "plugin_rest"];
 
 fn list(context: &Context<'_>) -> Outcome {
     let moment = context.look()?;
     let seen = moment.seen();
     let tenant = context.caller.tenant;
     let mine = |service: &Service| {
-        service.tenant == tenant && service.state != ServiceState::Retired && context.caller.may_see(service.id)
+        service.tenant == tenant
+            && service.state != ServiceState::Retired
+            && context.caller.may_see(service.id)
     };
     let services: Vec<_> = seen.catalog.services.iter().map(|(_, it)| it).filter(|it| mine(it)).collect();
     let page = context.page(services.len());
@@ -256,12 +257,18 @@ fn delete(context: &Context<'_>) -> Outcome {
         let service = edit.seen().service(id)?;
         let tenant = edit.draft.catalog().tenants.get(service.tenant.0);
         let is_default = tenant.is_some_and(|tenant| tenant.default_service == Some(service.id));
-        let is_other =
-            |it: &Service| it.tenant == service.tenant && it.state != ServiceState::Retired && it.id != service.id;
+        let is_other = |it: &Service| {
+            it.tenant == service.tenant && it.state != ServiceState::Retired && it.id != service.id
+        };
         if is_default || !edit.draft.catalog().services.iter().any(|(_, it)| is_other(it)) {
             let object = entity(edit.seen(), service)?.json;
             let error = "The default service, and the last one, cannot be deleted".to_owned();
-            return Err(Refusal::Transition { from: "incomplete".into(), event: "mark_as_deleted", error, object });
+            return Err(Refusal::Transition {
+                from: "incomplete".into(),
+                event: "mark_as_deleted",
+                error,
+                object,
+            });
         }
         edit.draft.retire_service(ServiceId(id))?;
         Ok(Reply::gone())
@@ -274,7 +281,11 @@ pub(super) fn entity(seen: Seen<'_>, service: &Service) -> Result<Entity, Refusa
     let details = seen.records.find::<ServiceDetails>(id.0)?.unwrap_or_default();
     let backend_version = if details.oidc { "oidc" } else { service.backend_version.name() };
     let link = |rel: &str| {
-        let href = if rel == "self" { format!("/admin/api/services/{id}") } else { format!("/admin/api/services/{id}/{rel}") };
+        let href = if rel == "self" {
+            format!("/admin/api/services/{id}")
+        } else {
+            format!("/admin/api/services/{id}/{rel}")
+        };
         json!({"rel": rel, "href": href})
     };
     let links = ["metrics", "self", "service_plans", "application_plans", "features"].map(link);
@@ -332,7 +343,11 @@ pub(super) fn entity(seen: Seen<'_>, service: &Service) -> Result<Entity, Refusa
 }
 
 fn shown_system_name(details: &ServiceDetails, service: &Service) -> String {
-    if details.system_name.is_empty() { names::system_name_of(&service.name) } else { details.system_name.clone() }
+    if details.system_name.is_empty() {
+        names::system_name_of(&service.name)
+    } else {
+        details.system_name.clone()
+    }
 }
 
 /// A service that somebody else made gets details; one that is gone loses them and its name.
@@ -351,7 +366,8 @@ pub(super) fn accompany(
         match details {
             None if !retired => {
                 let (created_at, updated_at) = (now, now);
-                records.save(id.0, &ServiceDetails { created_at, updated_at, ..ServiceDetails::default() })?;
+                records
+                    .save(id.0, &ServiceDetails { created_at, updated_at, ..ServiceDetails::default() })?;
             }
             Some(details) if retired => {
                 if let Some(service) = accompanied.before.services.get(id.0) {

@@ -122,7 +122,10 @@ mod tests {
 
     #[test]
     fn what_xml_reserves_is_escaped_and_nothing_is_an_empty_element() {
-        let plan = Element::new("plan").attribute("custom", "a\"b").field("name", "<&>\u{1}\u{e9}").field("type", "");
+        let plan = Element::new("plan")
+            .attribute("custom", "a\"b")
+            .field("name", "<&>\u{1}\u{e9}")
+            .field("type", "");
         assert_eq!(
             plan.document(),
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<plan custom=\"a&quot;b\"><name>&lt;&amp;&gt;\u{e9}</name><type/></plan>\n"

@@ -1,0 +1,169 @@
+//! The areas, called as clients call them: a method, a path, parameters. No sockets, but a real engine, journal and shelf.
+
+mod services;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+
+use serde_json::{Value, json};
+
+use super::Admin;
+use crate::engine::{Engine, Recovery};
+use crate::journal::{Journal, Options, Sequence};
+use crate::model::draft::NewService;
+use crate::model::id::TenantId;
+use crate::model::record::BackendVersion;
+use crate::model::time::UnixMillis;
+use crate::plugin::call::{Answer, Call, Method};
+use crate::plugin::host::{Desk, Host, Hosting, Plugin};
+use crate::store::Shelf;
+
+/// 2026-11-22 13:45:30 UTC.
+pub(super) const NOW: u64 = 1_795_355_130_000;
+
+/// A node's admin API with one tenant, its default service and its administrator.
+pub(super) struct World {
+    pub(super) engine: Arc<Engine>,
+    pub(super) admin: Arc<Admin>,
+    pub(super) tenant: TenantId,
+    /// What the API is told the time is.
+    pub(super) now: Arc<AtomicU64>,
+    hosting: Option<Hosting>,
+    flusher: Option<JoinHandle<()>>,
+    dir: Option<tempfile::TempDir>,
+}
+
+/// The value of the administrator's token.
+pub(super) const TOKEN: &str = "the administrator's token";
+
+impl World {
+    pub(super) fn new() -> World {
+        let dir = tempfile::tempdir().unwrap();
+        let mut world = World::open(dir);
+        let create = |draft: &mut crate::model::draft::Draft<'_>| {
+            let tenant = draft.create_tenant("Provider", "pkey")?;
+            let new = NewService {
+                tenant,
+                external_id: None,
+                name: "API",
+                backend_version: BackendVersion::UserKey,
+            };
+            let service = draft.create_service(&new)?;
+            draft.create_metric(service, "hits", None)?;
+            Ok(tenant)
+        };
+        (world.tenant, _) = world.engine.change(create).unwrap();
+        world.admin.begin(world.tenant, TOKEN).unwrap();
+        world
+    }
+
+    fn open(dir: tempfile::TempDir) -> World {
+        let mut recovery = Recovery::default();
+        let visit = |at, time, entry| recovery.entry(at, time, &entry);
+        let (journal, _) =
+            Journal::open(&dir.path().join("journal"), Options::default(), Sequence(0), visit).unwrap();
+        let engine = Arc::new(recovery.finish(journal, [7; 16]));
+        let now = Arc::new(AtomicU64::new(NOW));
+        let clock = {
+            let now = Arc::clone(&now);
+            Arc::new(move || UnixMillis(now.load(Ordering::Relaxed)))
+        };
+        let shelf = Shelf::open(&dir.path().join("shelf")).unwrap();
+        let desk = Desk::open(super::NAME, &engine, shelf).unwrap();
+        let admin = Arc::new(Admin::new(Arc::clone(&desk), clock));
+        let hosting =
+            Host::default().with(Arc::clone(&admin) as Arc<dyn Plugin>, desk).start(&engine).unwrap();
+        let flusher = {
+            let engine = Arc::clone(&engine);
+            std::thread::spawn(move || engine.run_flusher(|| UnixMillis(NOW), |_| {}).unwrap())
+        };
+        let (hosting, flusher, dir) = (Some(hosting), Some(flusher), Some(dir));
+        World { engine, admin, tenant: TenantId(1), now, hosting, flusher, dir }
+    }
+
+    /// The same after a clean stop and a start.
+    pub(super) fn reopen(mut self) -> World {
+        self.end();
+        let (tenant, dir) = (self.tenant, self.dir.take().unwrap());
+        drop(self);
+        let mut world = World::open(dir);
+        world.tenant = tenant;
+        world
+    }
+
+    fn end(&mut self) {
+        self.engine.stop_flusher();
+        if let Some(flusher) = self.flusher.take() {
+            flusher.join().unwrap();
+        }
+        if let Some(hosting) = self.hosting.take() {
+            hosting.stop(true);
+        }
+    }
+
+    /// Calls the API as it is: `path` begins after `/admin/api/` and has its suffix.
+    pub(super) fn send(
+        &self,
+        method: Method,
+        path: &str,
+        mut parameters: Value,
+        token: Option<&str>,
+    ) -> Answer {
+        if let (Some(token), Some(fields)) = (token, parameters.as_object_mut()) {
+            fields.insert("access_token".to_owned(), token.into());
+        }
+        let Value::Object(parameters) = parameters else { panic!("parameters are an object") };
+        self.admin.answer(&Call {
+            method,
+            path: format!("/admin/api/{path}"),
+            parameters,
+            basic: None,
+            accept: None,
+            etag: None,
+            host: None,
+            scheme: "http",
+        })
+    }
+
+    /// Calls in JSON as the administrator; status and body.
+    pub(super) fn call(&self, method: Method, path: &str, parameters: Value) -> (u16, Value) {
+        let answer = self.send(method, &format!("{path}.json"), parameters, Some(TOKEN));
+        (answer.status, serde_json::from_slice(&answer.body).unwrap_or(Value::Null))
+    }
+
+    pub(super) fn get(&self, path: &str) -> (u16, Value) {
+        self.call(Method::Get, path, json!({}))
+    }
+
+    pub(super) fn post(&self, path: &str, parameters: Value) -> (u16, Value) {
+        self.call(Method::Post, path, parameters)
+    }
+
+    pub(super) fn put(&self, path: &str, parameters: Value) -> (u16, Value) {
+        self.call(Method::Put, path, parameters)
+    }
+
+    pub(super) fn delete(&self, path: &str) -> (u16, Value) {
+        self.call(Method::Delete, path, json!({}))
+    }
+
+    /// A call in XML as the administrator.
+    pub(super) fn xml(&self, method: Method, path: &str, parameters: Value) -> (u16, String) {
+        let answer = self.send(method, &format!("{path}.xml"), parameters, Some(TOKEN));
+        (answer.status, String::from_utf8(answer.body.to_vec()).unwrap())
+    }
+
+    /// Makes a record that must be possible to make; it, without what wraps it.
+    pub(super) fn made(&self, path: &str, parameters: Value) -> Value {
+        let (status, body) = self.post(path, parameters);
+        assert_eq!(status, 201, "{path}: {body}");
+        body.as_object().and_then(|wrapped| wrapped.values().next()).cloned().unwrap()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
