@@ -205,7 +205,7 @@ pub(super) fn exit_of(error: &NodeError) -> Exit {
         NodeError::Address { .. } | NodeError::Socket { .. } => Exit::Address,
         NodeError::Recovery(RecoveryError::ClockBehind { .. }) => Exit::Clock,
         NodeError::Recovery(error) if error.is_io() => Exit::DataDir,
-        NodeError::Recovery(_) | NodeError::Shelf(_) => Exit::Data,
+        NodeError::Recovery(_) | NodeError::Shelf(_) | NodeError::Keep(_) => Exit::Data,
         NodeError::System { .. } | NodeError::LastFlush(_) => Exit::Failed,
     }
 }
@@ -247,14 +247,22 @@ fn announce(node: &Node, config: &Config) {
         text += &format!("Binary protocol: {}\n", binary.join("  "));
     }
     if let Some(sample) = &node.sample {
-        text += &describe(sample, &http);
+        text += &describe(sample, &http, telemetry);
     }
     text += &format!("Stop with Ctrl-C; everything is kept in {}\n", config.data_dir.display());
     show(&text);
 }
 
-fn describe(sample: &Sample, http: &str) -> String {
-    let Sample { provider_key, service_id, service_token, user_key } = sample;
+fn describe(sample: &Sample, http: &str, admin: &str) -> String {
+    let Sample { provider_key, service_id, service_token, user_key, admin_token } = sample;
+    let administration = admin_token.as_ref().map_or_else(String::new, |token| {
+        format!(
+            "Set up your own with the admin API:
+  curl '{admin}/admin/api/services.json?access_token={token}'
+
+"
+        )
+    });
     format!(
         "
 The data directory was empty, so a sample was created. Its credentials are shown this once:
@@ -266,6 +274,6 @@ The data directory was empty, so a sample was created. Its credentials are shown
 Make a first call:
   curl -g '{http}/transactions/authrep.xml?service_id={service_id}&service_token={service_token}&user_key={user_key}&usage[hits]=1'
 
-"
+{administration}"
     )
 }

@@ -44,6 +44,8 @@ pub struct Config {
     pub idempotency_ids_max: u64,
     /// Go on although the clock is behind the data by more than an hour.
     pub accept_clock: bool,
+    /// The access token of the first administrator, for a node that has none yet.
+    pub admin_token: Option<Password>,
     /// Who may use the internal API: any of these. None turns it off.
     pub internal_api: Vec<Login>,
     /// What is logged.
@@ -155,6 +157,7 @@ impl Config {
             accept_clock: Some(self.accept_clock),
             log: Some(self.log.level.clone()),
             log_format: Some(if self.log.json { "json" } else { "text" }.to_owned()),
+            admin_token: None,
             internal_api_user: None,
             internal_api_password: None,
             internal_api_user_2: None,
@@ -221,6 +224,7 @@ impl Settings {
             checkpoint_bytes: checkpoint_mib << 20,
             idempotency_ids_max,
             accept_clock: self.accept_clock.unwrap_or(false),
+            admin_token: self.admin_token.filter(|token| !token.expose().is_empty()),
             internal_api: internal_api.into_iter().flatten().collect(),
             log: Log { level, json },
         }

@@ -129,6 +129,11 @@ pub struct Settings {
     #[arg(long, num_args = 0..=1, default_missing_value = "true")]
     pub accept_clock: Option<bool>,
 
+    /// The first administrator's access token, for a node that has no administrator yet. Not a flag: flags can be read by
+    /// everybody on the machine.
+    #[arg(skip)]
+    pub admin_token: Option<Password>,
+
     /// User of 3scale's internal API, which is off without it. The password is given as
     /// TOLLGATE_INTERNAL_API_PASSWORD or in the file: flags can be read by everybody on the machine
     #[arg(long, value_name = "USER")]
@@ -189,6 +194,7 @@ impl Settings {
             checkpoint_mib: self.checkpoint_mib.or(other.checkpoint_mib),
             idempotency_ids_max: self.idempotency_ids_max.or(other.idempotency_ids_max),
             accept_clock: self.accept_clock.or(other.accept_clock),
+            admin_token: self.admin_token.or(other.admin_token),
             internal_api_user: self.internal_api_user.or(other.internal_api_user),
             internal_api_password: self.internal_api_password.or(other.internal_api_password),
             internal_api_user_2: self.internal_api_user_2.or(other.internal_api_user_2),
@@ -227,6 +233,7 @@ pub(super) fn from_variables(
             "TCP_TLS_CERT" => settings.tcp_tls_cert = Some(value.into()),
             "TCP_TLS_KEY" => settings.tcp_tls_key = Some(value.into()),
             "TCP_TLS_CLIENT_CA" => settings.tcp_tls_client_ca = Some(value.into()),
+            "ADMIN_TOKEN" => settings.admin_token = Some(Password::new(&value)),
             "INTERNAL_API_USER" => settings.internal_api_user = Some(value),
             "INTERNAL_API_PASSWORD" => settings.internal_api_password = Some(Password::new(&value)),
             "INTERNAL_API_USER_2" => settings.internal_api_user_2 = Some(value),

@@ -8,6 +8,7 @@
 //! | `form`, `fields`, `body` | parameters: nested forms, the names that calls know, bodies (gzip, multipart) |
 //! | `bodies` | what all bodies together may take |
 //! | `internal` | 3scale's internal API, by which another system pushes its configuration |
+//! | `plugins`, `params` | the routes of plugins; all parameters of a request as one tree |
 //! | `options`, `timestamp` | the `3scale-options` header; the dates that reports carry |
 //! | `answer`, `xml` | answers, to the byte |
 //! | `ratelimit` | the fields in which gateways tell clients of limits |
@@ -31,6 +32,7 @@ mod health;
 mod idempotency;
 pub mod internal;
 pub mod options;
+mod plugins;
 mod ratelimit;
 mod report;
 mod routes;
@@ -44,6 +46,7 @@ pub use answer::Response;
 pub use dialect::{API_VERSION, Dialect};
 pub use explain::explain;
 pub use health::{Health, Readiness};
+pub use plugins::PluginRoutes;
 pub use routes::{Answering, Extension, Routes};
 pub use server::{Config, HEADERS_MAX, serve};
 pub use telemetry::Telemetry;

@@ -11,6 +11,7 @@
 //! | provider key | peer | no |
 //! | service token | peer and service it is for; service | no |
 //! | node secret | peer | no |
+//! | access token | peer | no |
 //! | internal API | peer | yes: a password may be weak, and few have one |
 //!
 //! On loopback all gateways of a machine, or all clients of a proxy on it, are one peer; who is there is trusted
@@ -75,6 +76,8 @@ pub enum Target<'a> {
     Service(&'a str),
     /// The internal API.
     InternalApi,
+    /// Plugins' routes: access tokens, and provider keys there.
+    Admin,
     /// The whole node, by its secret.
     Node,
 }
@@ -245,6 +248,7 @@ impl Guesses {
                 Target::ProviderKey => "provider keys",
                 Target::Service(_) => "service tokens",
                 Target::InternalApi => "the internal API's password",
+                Target::Admin => "access tokens",
                 Target::Node => "the node secret",
             };
             tracing::warn!(peer = %attempt.peer, what, "too many wrong credentials: a peer is made to wait");
@@ -274,6 +278,7 @@ impl Guesses {
             }
             Target::InternalApi => hasher.write_u8(3),
             Target::Node => hasher.write_u8(4),
+            Target::Admin => hasher.write_u8(5),
         }
         let target = hasher.finish().max(1);
         hasher.write(&attempt.peer.octets());

@@ -40,6 +40,7 @@ use crate::journal::JournalError;
 use crate::listener::tls::TlsError;
 use crate::listener::{Clock, Departure};
 use crate::plugin::alerts::Alerts;
+use crate::plugin::keeper::KeepError;
 use crate::store::ShelfError;
 use control::server as control_server;
 use data_dir::DataDir;
@@ -95,6 +96,9 @@ pub enum NodeError {
     /// What a plugin keeps cannot be used.
     #[error("{0}; moved away, it begins anew, without what it held")]
     Shelf(#[from] ShelfError),
+    /// What a plugin records with commands is not what the journal says.
+    #[error(transparent)]
+    Keep(#[from] KeepError),
     /// The node that runs on the directory does not hand it over.
     #[error("cannot take over from the running node: {0}")]
     HandOver(String),
@@ -196,7 +200,7 @@ impl Node {
         let stopped = tokio::task::spawn_blocking(move || {
             let flushed = writers.stop();
             // After the last flush: they take in what it wrote.
-            plugins.stop();
+            plugins.stop(flushed.is_ok());
             control_server::unbind(&data_dir);
             drop(data_dir);
             flushed

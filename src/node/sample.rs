@@ -6,6 +6,7 @@ use crate::model::record::{BackendVersion, Secret};
 use crate::model::time::{Period, UnixMillis};
 
 use super::NodeError;
+use super::plugins::Plugins;
 
 /// The credentials of the sample. Shown once, on standard output; never logged.
 #[derive(Clone, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub struct Sample {
     pub service_id: String,
     pub service_token: String,
     pub user_key: String,
+    /// Of the first administrator; none if it was preset, or there is no admin API.
+    pub admin_token: Option<String>,
 }
 
 /// The sample's plan Basic: so many hits per minute, and per day.
@@ -22,16 +25,42 @@ const BASIC_PER_MINUTE: u64 = 10;
 const BASIC_PER_DAY: u64 = 1000;
 
 /// Creates the sample if the node has no record at all. What it returns is on disk. Before the flusher runs.
-pub(super) fn create_if_empty(engine: &Engine, wall: UnixMillis) -> Result<Option<Sample>, NodeError> {
+pub(super) fn create_if_empty(
+    engine: &Engine,
+    plugins: &Plugins,
+    admin_token: Option<&str>,
+    wall: UnixMillis,
+) -> Result<Option<Sample>, NodeError> {
     if engine.catalog().version != 0 {
+        begin(engine, plugins, admin_token, wall)?;
         return Ok(None);
     }
     let [provider_key, service_token, user_key] = [random_key()?, random_key()?, random_key()?];
     let (service, _) = engine
         .change(|draft| create(draft, &provider_key, &service_token, &user_key))
         .map_err(not_created)?;
+    let made_up = random_key()? + &random_key()?;
+    let is_new = begin(engine, plugins, Some(admin_token.unwrap_or(&made_up)), wall)?;
     engine.flush(wall).map_err(not_created)?;
-    Ok(Some(Sample { provider_key, service_id: service.to_string(), service_token, user_key }))
+    let admin_token = (is_new && admin_token.is_none()).then_some(made_up);
+    let service_id = service.to_string();
+    Ok(Some(Sample { provider_key, service_id, service_token, user_key, admin_token }))
+}
+
+/// Gives the first tenant an administrator with this token, if nobody administers it yet; whether it was so.
+fn begin(
+    engine: &Engine,
+    plugins: &Plugins,
+    token: Option<&str>,
+    wall: UnixMillis,
+) -> Result<bool, NodeError> {
+    let first = engine.catalog().tenants.iter().next().map(|(_, tenant)| tenant.id);
+    let (Some(tenant), Some(token)) = (first, token) else { return Ok(false) };
+    let is_new = plugins.begin(tenant, token)?.is_some();
+    if is_new {
+        engine.flush(wall).map_err(not_created)?;
+    }
+    Ok(is_new)
 }
 
 fn create(

@@ -19,11 +19,11 @@ use super::listeners::{Shown, http_limits, limits, promise, tcp_limits};
 use super::plugins::Plugins;
 use super::writers::Writers;
 use super::{Node, NodeError, ids, recovery, sample, secret, telemetry};
-use crate::config::Config;
+use crate::config::{Config, Password};
 use crate::engine::{Engine, NotDurable};
 use crate::http::bodies::Bodies;
 use crate::http::internal::{InternalApi, Logins};
-use crate::http::{self, Dialect, Health, Routes};
+use crate::http::{self, Dialect, Health, PluginRoutes, Routes};
 use crate::listener::guesses::Guesses;
 use crate::listener::tls::{self, Certificates};
 use crate::listener::{Clock, Departure};
@@ -44,12 +44,12 @@ impl Node {
         let secrets = secret::load(data_dir.path())?;
         let recovered = recovery::recover(&data_dir, config, clock())?;
         let engine = Arc::new(recovered.engine);
-        let plugins = Plugins::start(&engine, &data_dir)?;
+        let plugins = Plugins::start(&engine, &data_dir, &clock)?;
         let mut last = Last { begin: recovered.checkpoint, generation: recovered.generation };
         if recovered.clock_set_back {
             last = settle_time(&engine, &data_dir, (&plugins, &recovered.ids), last, &clock)?;
         }
-        let sample = sample::create_if_empty(&engine, clock())?;
+        let sample = sample::create_if_empty(&engine, &plugins, config.admin_token.as_ref().map(Password::expose), clock())?;
         let still = StandStill::default();
         let followed = Followed { needed: plugins.needed(), still: Arc::clone(&still) };
         let writers = Writers::start(&engine, &data_dir, (last, recovered.ids), config, &clock, followed)?;
@@ -158,6 +158,13 @@ impl Parts<'_> {
         let mut data = Routes::data(dialect, health_of_data).noting(Arc::clone(&self.plugins.errors));
         let mut administration = Routes::admin(with_metrics);
         self.tasks.spawn(Arc::clone(&self.plugins.errors).run(self.shutdown.clone()));
+        let listeners = &self.config.listeners;
+        let is_encrypted = if has_admin { listeners.admin_tls.is_some() } else { listeners.http_tls.is_some() };
+        let (host, engine) = (Arc::clone(self.plugins.host()), Arc::clone(&self.engine));
+        let (rooms, attempts) = (Arc::clone(&bodies), Arc::clone(&guesses));
+        let plugins = PluginRoutes::new(host, engine, listeners.body_timeout, rooms, attempts).encrypted(is_encrypted);
+        let owner = if has_admin { &mut administration } else { &mut data };
+        owner.extend(Box::new(plugins));
         let internal = self.internal_api().with_budgets(bodies, guesses);
         self.tasks.spawn(internal.background(self.shutdown.clone()));
         if internal.is_on() {

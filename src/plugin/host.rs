@@ -256,6 +256,21 @@ impl Host {
         }))
     }
 
+    /// What of the journal must be kept for the plugins.
+    #[must_use]
+    pub fn needs(&self) -> Sequence {
+        self.hosted.iter().map(|hosted| hosted.desk.keeper.needs()).min().unwrap_or(Sequence(u64::MAX))
+    }
+
+    /// Copies the shelves, as they are at one moment each, to new files that `place` names.
+    ///
+    /// # Errors
+    /// A shelf cannot be read, or a copy not be made.
+    pub fn copy_to(&self, place: impl Fn(&str) -> std::path::PathBuf) -> Result<(), ShelfError> {
+        let copy = |hosted: &Hosted| hosted.desk.keeper.shelf().copy_to(&place(hosted.plugin.name()));
+        self.hosted.iter().try_for_each(copy)
+    }
+
     fn owner(&self, path: &str) -> Option<&Hosted> {
         self.hosted.iter().find(|hosted| hosted.plugin.owns(path))
     }
@@ -306,21 +321,6 @@ impl Hosting {
     #[must_use]
     pub fn host(&self) -> &Arc<Host> {
         &self.host
-    }
-
-    /// What of the journal must be kept for them.
-    #[must_use]
-    pub fn needs(host: &Host) -> Sequence {
-        host.hosted.iter().map(|hosted| hosted.desk.keeper.needs()).min().unwrap_or(Sequence(u64::MAX))
-    }
-
-    /// Copies their shelves, as they are at one moment each, to new files that `place` names.
-    ///
-    /// # Errors
-    /// A shelf cannot be read, or a copy not be made.
-    pub fn copy_to(host: &Host, place: impl Fn(&str) -> std::path::PathBuf) -> Result<(), ShelfError> {
-        let copy = |hosted: &Hosted| hosted.desk.keeper.shelf().copy_to(&place(hosted.plugin.name()));
-        host.hosted.iter().try_for_each(copy)
     }
 
     /// Ends it. `is_flushed`: the journal's last flush went well, and the flusher has ended; then what was applied is

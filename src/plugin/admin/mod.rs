@@ -1,8 +1,8 @@
 //! The admin API: 3scale's Account Management API, with which operators' scripts and clients set up what a node enforces.
 //!
 //! # How a call is answered
-//! 1. The path is taken apart ([`request`]), and its [route](routes) found: else 404.
-//! 2. The caller is made out by the token or provider key, and may call the route or not ([`auth`]).
+//! 1. The caller is made out by the token or provider key: else 403, whatever is asked ([`auth`]).
+//! 2. The path is taken apart ([`request`]), its [route](routes) found, and the caller may call it or not.
 //! 3. The route's function looks at catalog and records as one moment has them, or gives one command ([`context`]): whatever it changes, in
 //!    the catalog and in records, is journalled as one entry, binds the next decision, and is on disk before it is answered.
 //! 4. What it answers is written in JSON or XML ([`answer`], [`xml`]).
@@ -87,6 +87,11 @@ impl Admin {
             Ok(request) => request,
             Err(refusal) => return refusal.answer(usual),
         };
+        // Before the route: an answer to a wrong token should not depend on what else was asked.
+        let caller = match self.caller(call) {
+            Ok(caller) => caller,
+            Err(refusal) => return refusal.answer(usual),
+        };
         let path = request.path.get(2..).unwrap_or_default();
         let (route, ids) = match routes::find(request.method, path) {
             Ok(found) => found,
@@ -96,8 +101,7 @@ impl Admin {
             Ok(format) => format,
             Err(refusal) => return refusal.answer(usual),
         };
-        let answered = self.caller(call).and_then(|caller| {
-            caller.check(route.access, request.method)?;
+        let answered = caller.check(route.access, request.method).and_then(|()| {
             let context =
                 Context { desk: &self.desk, request: &request, caller: &caller, ids, now: self.now() };
             (route.run)(&context)

@@ -1,0 +1,288 @@
+//! The routes of plugins: from HTTP to a [`Call`], and from an [`Answer`] back.
+//!
+//! Calls run on threads that may block, [`CALLS_AT_ONCE`] at a time. Others wait, up to [`CALLS_WAITING`]; who comes beyond
+//! that is refused at once (503), so that a slow plugin piles nothing up.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use ::metrics::{Counter, counter, describe_counter};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::{Body, Incoming};
+use hyper::header::{
+    ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, ETAG, HOST, HeaderMap, HeaderName, HeaderValue,
+    IF_NONE_MATCH, LOCATION, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
+};
+use hyper::http::request::Parts;
+use hyper::{Request, StatusCode};
+use tokio::sync::Semaphore;
+
+use super::bodies::Bodies;
+use super::params::params;
+use super::routes::{Answering, Extension};
+use super::{Response, body};
+use crate::engine::Engine;
+use crate::listener::Peer;
+use crate::listener::guesses::{Attempt, Guesses, Target};
+use crate::plugin::call::{Answer, Call, Method};
+use crate::plugin::host::Host;
+
+/// The calls that are carried out at a time. Bounds what parsed bodies take, and leaves threads that block to others.
+pub const CALLS_AT_ONCE: usize = 8;
+
+/// The calls that wait for others to end: a page of a dashboard makes a dozen.
+pub const CALLS_WAITING: usize = 256;
+
+/// The most bytes of a body: an OpenAPI document is the largest thing that is sent.
+pub const BODY_BYTES_MAX: usize = 4 << 20;
+
+/// How long a change waits for the disk.
+const DURABLE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The plugins of a node, over HTTP.
+pub struct PluginRoutes {
+    host: Arc<Host>,
+    engine: Arc<Engine>,
+    body_timeout: Duration,
+    bodies: Arc<Bodies>,
+    guesses: Arc<Guesses>,
+    at_once: Semaphore,
+    waiting: AtomicUsize,
+    is_encrypted: bool,
+    calls: Calls,
+}
+
+/// How calls ended, for telemetry.
+struct Calls {
+    done: Counter,
+    refused: Counter,
+    denied: Counter,
+    unavailable: Counter,
+}
+
+impl Calls {
+    fn new() -> Calls {
+        describe_counter!("tollgate_plugin_calls_total", "Calls of plugins' routes, by result");
+        let result = |result: &'static str| counter!("tollgate_plugin_calls_total", "result" => result);
+        Calls {
+            done: result("done"),
+            refused: result("refused"),
+            denied: result("denied"),
+            unavailable: result("unavailable"),
+        }
+    }
+
+    fn count(&self, status: StatusCode) {
+        match status.as_u16() {
+            401 | 403 | 429 => &self.denied,
+            500.. => &self.unavailable,
+            400.. => &self.refused,
+            _ => &self.done,
+        }
+        .increment(1);
+    }
+}
+
+/// Counts a call that waits for as long as it lives.
+struct Waiting<'w>(&'w AtomicUsize);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl PluginRoutes {
+    /// The routes of `host`'s plugins. A body that takes longer than `body_timeout` to arrive is given up. `bodies` and `guesses` are
+    /// the node's.
+    #[must_use]
+    pub fn new(
+        host: Arc<Host>,
+        engine: Arc<Engine>,
+        body_timeout: Duration,
+        bodies: Arc<Bodies>,
+        guesses: Arc<Guesses>,
+    ) -> PluginRoutes {
+        let (at_once, waiting) = (Semaphore::new(CALLS_AT_ONCE), AtomicUsize::new(0));
+        let calls = Calls::new();
+        let is_encrypted = false;
+        PluginRoutes { host, engine, body_timeout, bodies, guesses, at_once, waiting, is_encrypted, calls }
+    }
+
+    /// The same behind a listener that speaks TLS: links say `https`.
+    #[must_use]
+    pub fn encrypted(self, is_encrypted: bool) -> PluginRoutes {
+        PluginRoutes { is_encrypted, ..self }
+    }
+
+    async fn respond<B>(&self, request: Request<B>, peer: Peer) -> Response
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let response = self.outcome(request, peer).await.unwrap_or_else(|refused| refused);
+        self.calls.count(response.status());
+        response
+    }
+
+    async fn outcome<B>(&self, request: Request<B>, peer: Peer) -> Result<Response, Response>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let (head, body) = request.into_parts();
+        let waiting = Waiting(&self.waiting);
+        if self.waiting.fetch_add(1, Ordering::Relaxed) >= CALLS_WAITING {
+            return Err(busy("too many calls are waiting\n"));
+        }
+        let room = self.bodies.hold(peer);
+        let body = body::read_bytes(&head.headers, body, self.body_timeout, BODY_BYTES_MAX, room).await;
+        let body = body.map_err(|error| unread(&error))?;
+        let permit = self.at_once.acquire().await.map_err(|_| busy("the node is stopping\n"))?;
+        let (host, guesses, scheme) =
+            (Arc::clone(&self.host), Arc::clone(&self.guesses), if self.is_encrypted { "https" } else { "http" });
+        let answering = tokio::task::spawn_blocking(move || answer(&host, &guesses, peer, &head, &body, scheme));
+        let answer = answering.await.map_err(|_| plain(StatusCode::INTERNAL_SERVER_ERROR, "failed\n"))??;
+        drop((permit, waiting));
+        if let Some(ticket) = answer.durable {
+            let durable = tokio::time::timeout(DURABLE_TIMEOUT, self.engine.durable(ticket)).await;
+            if !matches!(durable, Ok(Ok(()))) {
+                return Err(busy("the change is made, but the journal cannot be written at present: it may be lost\n"));
+            }
+        }
+        Ok(response_of(answer))
+    }
+}
+
+/// Answers one call, unless whoever makes it has been wrong too often. On a thread that may block.
+fn answer(
+    host: &Host,
+    guesses: &Guesses,
+    peer: Peer,
+    head: &Parts,
+    body: &[u8],
+    scheme: &'static str,
+) -> Result<Answer, Response> {
+    let call = call_of(head, body, scheme)?;
+    let credential = credential(&call);
+    let attempt = Attempt { peer, target: Target::Admin, credential: credential.as_bytes() };
+    let mut answer = None;
+    let ask = || answer.insert(host.answer(&call)).as_ref().is_some_and(|it| !it.is_stranger);
+    // Who gives nothing guesses nothing.
+    if credential.is_empty() {
+        ask();
+    } else if let Err(wait) = guesses.check(&attempt, ask) {
+        return Err(super::answer::wait(wait));
+    }
+    answer.flatten().ok_or_else(|| plain(StatusCode::NOT_FOUND, "not found\n"))
+}
+
+/// What may be a guess.
+fn credential(call: &Call) -> String {
+    let parameter = |name: &str| call.parameters.get(name)?.as_str().map(str::to_owned);
+    let basic = || call.basic.as_ref().map(|(user, password)| format!("{user}:{password}"));
+    let given = ["access_token", "provider_key", "api_key"].into_iter().find_map(parameter);
+    given.or_else(basic).unwrap_or_default()
+}
+
+fn call_of(head: &Parts, body: &[u8], scheme: &'static str) -> Result<Call, Response> {
+    let method = match head.method {
+        hyper::Method::GET | hyper::Method::HEAD => Method::Get,
+        hyper::Method::POST => Method::Post,
+        hyper::Method::PUT => Method::Put,
+        hyper::Method::PATCH => Method::Patch,
+        hyper::Method::DELETE => Method::Delete,
+        _ => return Err(plain(StatusCode::METHOD_NOT_ALLOWED, "this method is not known here\n")),
+    };
+    let parameters = params(head, body).map_err(|error| {
+        let body = serde_json::json!({"error": error.to_string()});
+        response_of(Answer::json(400, &body))
+    })?;
+    Ok(Call {
+        method,
+        path: head.uri.path().to_owned(),
+        parameters,
+        basic: basic(&head.headers),
+        accept: text(&head.headers, ACCEPT),
+        etag: text(&head.headers, IF_NONE_MATCH),
+        host: text(&head.headers, HOST),
+        scheme,
+    })
+}
+
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<String> {
+    Some(headers.get(name)?.to_str().ok()?.to_owned())
+}
+
+fn basic(headers: &HeaderMap) -> Option<(String, String)> {
+    let given = headers.get(AUTHORIZATION)?.to_str().ok()?;
+    let (kind, encoded) = given.split_once(' ')?;
+    if !kind.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let decoded = String::from_utf8(BASE64_STANDARD.decode(encoded.trim()).ok()?).ok()?;
+    let (user, password) = decoded.split_once(':').unwrap_or((&decoded, ""));
+    Some((user.to_owned(), password.to_owned()))
+}
+
+fn response_of(answer: Answer) -> Response {
+    let Answer { status, content_type, location, etag, body, .. } = answer;
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    // Answers have credentials in them.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("max-age=0, private, must-revalidate"));
+    if let Some(content_type) = content_type {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    }
+    let texts = [(LOCATION, location), (ETAG, etag)];
+    for (name, text) in texts {
+        if let Some(value) = text.and_then(|text| HeaderValue::from_str(&text).ok()) {
+            headers.insert(name, value);
+        }
+    }
+    if status == 503 {
+        headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
+}
+
+fn plain(status: StatusCode, text: &'static str) -> Response {
+    super::answer::text(status, text)
+}
+
+fn busy(text: &'static str) -> Response {
+    let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, text);
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
+/// The answer to a body that could not be read.
+fn unread(error: &body::BodyError) -> Response {
+    use body::BodyError;
+    use hyper::header::CONNECTION;
+    let status = match error {
+        BodyError::Form(_) | BodyError::Inflates => StatusCode::PAYLOAD_TOO_LARGE,
+        BodyError::Encoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        BodyError::TooSlow => StatusCode::REQUEST_TIMEOUT,
+        BodyError::Broken => StatusCode::BAD_REQUEST,
+        BodyError::NoRoom => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    let mut response = super::answer::text(status, format!("{error}\n"));
+    // What else of the body the client sends would be misread.
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+impl Extension for PluginRoutes {
+    fn owns(&self, path: &str) -> bool {
+        self.host.owns(path)
+    }
+
+    fn answer(&self, request: Request<Incoming>, peer: Peer) -> Answering<'_> {
+        Box::pin(self.respond(request, peer))
+    }
+}
