@@ -104,7 +104,7 @@ fn step(
     let account = AccountId(pick(catalog.accounts.iter(), picks[2]));
     let application = ApplicationId(pick(catalog.applications.iter(), picks[0]));
     let tenant = tenants[at % 2];
-    let account_of = (account.0 != 0 && at % 3 > 0).then_some(account);
+    let account_of = (account.0 != 0 && !at.is_multiple_of(3)).then_some(account);
     let app_id = format!("a{at}");
     let _ = match kind {
         0 => draft.create_service(&new_service(tenant, None)).map(drop),
@@ -121,7 +121,7 @@ fn step(
             1 => draft.delete_plan(plan),
             _ => draft.delete_application(application),
         },
-        _ if at % 2 == 0 => draft.delete_service(service),
+        _ if at.is_multiple_of(2) => draft.delete_service(service),
         _ => draft.retire_service(service).and_then(|()| draft.purge(&[application], &[plan])),
     };
 }
