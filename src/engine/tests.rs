@@ -305,6 +305,25 @@ fn sets_and_future_usage_survive_a_restart_in_order() {
 }
 
 #[test]
+fn an_id_that_was_taken_for_something_else_is_given_to_nothing_after_a_restart() {
+    let world = World::new(1);
+    let version = world.engine.catalog().version;
+    let (id, _) = world.engine.change(|draft| Ok(draft.take_id())).unwrap();
+    assert_eq!(world.engine.catalog().version, version + 1);
+    let metric = MetricId(id);
+    let put = world.engine.change(|draft| draft.put_metric(world.service, metric, "hits.1", None));
+    put.unwrap();
+    let (last, _) = world.engine.change(|draft| Ok(draft.take_id())).unwrap();
+    assert_eq!(last, id + 1);
+    let world = world.reopen();
+    assert_eq!(world.engine.catalog().next_id, last + 1);
+    let (next, _) = world.engine.change(|draft| Ok(draft.take_id())).unwrap();
+    assert_eq!(next, last + 1);
+    assert_eq!(world.engine.catalog().applications_of(world.service.0).len(), 1);
+    assert_eq!(world.engine.catalog().plans_of(world.service).iter().next(), Some(world.plan.0));
+}
+
+#[test]
 fn a_copy_with_the_journal_after_it_gives_the_same_counters() {
     let world = World::new(200);
     let running = AtomicBool::new(true);

@@ -7,6 +7,7 @@
 //! ```text
 //! Change       1 tenant, 2 account, 3 service, 4 plan, 5 application (put; at most one)
 //!              11 .. 15 the id to delete, of the same kinds
+//!              16 ids below this are given out
 //!              20 next id: what the node's id sequence has reached at least
 //! Tenant       1 id, 2 name, 3 provider keys, 4 default service (0: none)
 //! Account      1 id, 2 tenant, 3 name
@@ -58,7 +59,7 @@ pub enum CatalogError {
     /// A service's metrics are no tree.
     #[error("a service's metrics cannot be read: {0}")]
     Metrics(#[from] TreeError),
-    /// The message puts and deletes nothing that is known.
+    /// The message has nothing that is known.
     #[error("a catalog change says nothing that this version knows: it was written by a newer one")]
     Empty,
 }
@@ -108,6 +109,8 @@ struct ChangeRecord {
     delete_plan: Option<u64>,
     #[prost(uint64, optional, tag = "15")]
     delete_application: Option<u64>,
+    #[prost(uint64, optional, tag = "16")]
+    raise_ids: Option<u64>,
     #[prost(uint64, tag = "20")]
     next_id: u64,
 }
@@ -262,6 +265,7 @@ fn record_of(change: &Change) -> ChangeRecord {
         Change::DeleteService(id) => record.delete_service = Some(id.0),
         Change::DeletePlan(id) => record.delete_plan = Some(id.0),
         Change::DeleteApplication(id) => record.delete_application = Some(id.0),
+        Change::RaiseIds(next_id) => record.raise_ids = Some(*next_id),
     }
     record
 }
@@ -359,6 +363,7 @@ fn change_of(record: ChangeRecord) -> Result<Change, CatalogError> {
         ChangeRecord { delete_service: Some(id), .. } => Change::DeleteService(ServiceId(id)),
         ChangeRecord { delete_plan: Some(id), .. } => Change::DeletePlan(PlanId(id)),
         ChangeRecord { delete_application: Some(id), .. } => Change::DeleteApplication(ApplicationId(id)),
+        ChangeRecord { raise_ids: Some(next_id), .. } => Change::RaiseIds(next_id),
         _ => return Err(CatalogError::Empty),
     })
 }

@@ -1,12 +1,15 @@
 //! The catalog: everything an operator set up, as one immutable value with a version.
 //!
 //! A change makes a new catalog that shares all untouched parts with the old one ([`IdMap`]). Changes state the
-//! record as it is afterwards, so applying one twice, or in a replay, gives the same catalog.
+//! record as it is afterwards, so applying one twice, or in a replay, gives the same catalog. What belongs to whom follows
+//! from the records: those indexes are kept with them and never written.
 
 use std::sync::Arc;
 
 use super::id::{AccountId, ApplicationId, PlanId, ServiceId, TenantId};
 use super::id_map::IdMap;
+use super::id_set::IdSet;
+use super::owned::Owned;
 use super::record::{Account, Application, Plan, Service, ServiceState, Tenant};
 
 /// All records of a node.
@@ -26,9 +29,14 @@ pub struct Catalog {
     pub plans: IdMap<Plan>,
     /// By [`ApplicationId`].
     pub applications: IdMap<Application>,
+    services_of: Owned,
+    accounts_of: Owned,
+    plans_of: Owned,
+    /// By service, plan and account alike: an id is one record's on the node.
+    applications_of: Owned,
 }
 
-/// One record put or deleted.
+/// One record put or deleted; or ids given out.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[allow(missing_docs)]
 pub enum Change {
@@ -42,6 +50,8 @@ pub enum Change {
     DeleteService(ServiceId),
     DeletePlan(PlanId),
     DeleteApplication(ApplicationId),
+    /// Ids below this are given out, if not to a record of the catalog then to one that a plugin keeps.
+    RaiseIds(u64),
 }
 
 /// A text by which the outside world names a record. Each leads to at most one record of the node.
@@ -96,29 +106,91 @@ impl Catalog {
     /// As [`Catalog::apply`], with the records of the change themselves.
     pub fn take(&mut self, change: Change) {
         match change {
-            Change::PutTenant(tenant) => put(&mut self.tenants, tenant.id.0, tenant, &mut self.next_id),
-            Change::PutAccount(account) => put(&mut self.accounts, account.id.0, account, &mut self.next_id),
-            Change::PutService(service) => {
-                for metric in service.metrics.iter() {
-                    self.next_id = self.next_id.max(metric.id.0.saturating_add(1));
-                }
-                put(&mut self.services, service.id.0, service, &mut self.next_id);
-            }
-            Change::PutPlan(plan) => {
-                for limit in &plan.limits {
-                    self.next_id = self.next_id.max(limit.id.0.saturating_add(1));
-                }
-                put(&mut self.plans, plan.id.0, plan, &mut self.next_id);
-            }
-            Change::PutApplication(application) => {
-                put(&mut self.applications, application.id.0, application, &mut self.next_id);
-            }
+            Change::PutTenant(tenant) => drop(put(&mut self.tenants, tenant.id.0, tenant, &mut self.next_id)),
+            Change::PutAccount(account) => self.put_account(account),
+            Change::PutService(service) => self.put_service(service),
+            Change::PutPlan(plan) => self.put_plan(plan),
+            Change::PutApplication(application) => self.put_application(application),
             Change::DeleteTenant(id) => drop(self.tenants.remove(id.0)),
-            Change::DeleteAccount(id) => drop(self.accounts.remove(id.0)),
-            Change::DeleteService(id) => drop(self.services.remove(id.0)),
-            Change::DeletePlan(id) => drop(self.plans.remove(id.0)),
-            Change::DeleteApplication(id) => drop(self.applications.remove(id.0)),
+            Change::DeleteAccount(id) => {
+                let tenant = self.accounts.remove(id.0).map(|it| it.tenant.0);
+                self.accounts_of.pass(id.0, tenant, None);
+            }
+            Change::DeleteService(id) => {
+                let tenant = self.services.remove(id.0).map(|it| it.tenant.0);
+                self.services_of.pass(id.0, tenant, None);
+            }
+            Change::DeletePlan(id) => {
+                let service = self.plans.remove(id.0).map(|it| it.service.0);
+                self.plans_of.pass(id.0, service, None);
+            }
+            Change::DeleteApplication(id) => {
+                let before = self.applications.remove(id.0);
+                self.pass_application(id, owners(before.as_deref()), [None; 3]);
+            }
+            Change::RaiseIds(next_id) => self.next_id = self.next_id.max(next_id),
         }
+    }
+
+    fn put_account(&mut self, account: Account) {
+        let (id, tenant) = (account.id.0, account.tenant.0);
+        let before = put(&mut self.accounts, id, account, &mut self.next_id);
+        self.accounts_of.pass(id, before.map(|it| it.tenant.0), Some(tenant));
+    }
+
+    fn put_service(&mut self, service: Service) {
+        for metric in service.metrics.iter() {
+            self.next_id = self.next_id.max(metric.id.0.saturating_add(1));
+        }
+        let (id, tenant) = (service.id.0, service.tenant.0);
+        let before = put(&mut self.services, id, service, &mut self.next_id);
+        self.services_of.pass(id, before.map(|it| it.tenant.0), Some(tenant));
+    }
+
+    fn put_plan(&mut self, plan: Plan) {
+        for limit in &plan.limits {
+            self.next_id = self.next_id.max(limit.id.0.saturating_add(1));
+        }
+        let (id, service) = (plan.id.0, plan.service.0);
+        let before = put(&mut self.plans, id, plan, &mut self.next_id);
+        self.plans_of.pass(id, before.map(|it| it.service.0), Some(service));
+    }
+
+    fn put_application(&mut self, application: Application) {
+        let (id, after) = (application.id, owners(Some(&application)));
+        let before = put(&mut self.applications, id.0, application, &mut self.next_id);
+        self.pass_application(id, owners(before.as_deref()), after);
+    }
+
+    fn pass_application(&mut self, id: ApplicationId, before: [Option<u64>; 3], after: [Option<u64>; 3]) {
+        for (before, after) in before.into_iter().zip(after) {
+            self.applications_of.pass(id.0, before, after);
+        }
+    }
+
+    /// The services of a tenant, retired ones too.
+    #[must_use]
+    pub fn services_of(&self, tenant: TenantId) -> &IdSet {
+        self.services_of.of(tenant.0)
+    }
+
+    /// The accounts of a tenant.
+    #[must_use]
+    pub fn accounts_of(&self, tenant: TenantId) -> &IdSet {
+        self.accounts_of.of(tenant.0)
+    }
+
+    /// The plans of a service.
+    #[must_use]
+    pub fn plans_of(&self, service: ServiceId) -> &IdSet {
+        self.plans_of.of(service.0)
+    }
+
+    /// The applications of a service, on a plan, or of an account, whichever record has the id `owner`. An account's may
+    /// be of services that are retired.
+    #[must_use]
+    pub fn applications_of(&self, owner: u64) -> &IdSet {
+        self.applications_of.of(owner)
     }
 
     /// All records as changes that would build this catalog from nothing, owners before what they own.
@@ -164,6 +236,7 @@ impl Catalog {
                     application.keys(|key| visit(key, id.0));
                 }
             }
+            Change::RaiseIds(_) => {}
         }
     }
 }
@@ -198,7 +271,12 @@ impl Service {
     }
 }
 
-fn put<T>(map: &mut IdMap<T>, id: u64, record: T, next_id: &mut u64) {
-    map.insert(id, Arc::new(record));
+/// Service, plan and account of an application.
+fn owners(application: Option<&Application>) -> [Option<u64>; 3] {
+    application.map_or([None; 3], |it| [Some(it.service.0), Some(it.plan.0), it.account.map(|id| id.0)])
+}
+
+fn put<T>(map: &mut IdMap<T>, id: u64, record: T, next_id: &mut u64) -> Option<Arc<T>> {
     *next_id = (*next_id).max(id.saturating_add(1));
+    map.insert(id, Arc::new(record))
 }

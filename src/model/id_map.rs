@@ -1,4 +1,4 @@
-//! A persistent map from ids to shared values: a copy is one pointer, a change copies one path.
+//! A persistent map from ids to values, mostly shared ones: a copy is one pointer, a change copies one path.
 //!
 //! A radix tree of 64-way nodes over the id's bits. Ids come from one dense sequence, so four levels hold
 //! sixteen million; the tree grows a level when an id needs it. Reading allocates nothing and takes no lock,
@@ -9,10 +9,13 @@ use std::sync::Arc;
 const BITS: u32 = 6;
 const WIDTH: usize = 1 << BITS;
 
-/// A map from `u64` ids to `Arc<T>`, cheap to clone, with the unchanged parts shared between clones.
+/// A map from `u64` ids to `Arc<T>`.
+pub type IdMap<T> = Radix<Arc<T>>;
+
+/// A map from `u64` ids to small values, cheap to clone, with the unchanged parts shared between clones.
 #[derive(Debug)]
-pub struct IdMap<T> {
-    root: Option<Arc<Node<T>>>,
+pub struct Radix<V> {
+    root: Option<Arc<Node<V>>>,
     /// Levels below the root; an id must fit `(height + 1) * BITS` bits.
     height: u32,
     len: usize,
@@ -21,44 +24,47 @@ pub struct IdMap<T> {
 /// A node's place: what lies there says itself whether it is a value, so that following a path reads one cache
 /// line per level.
 #[derive(Debug)]
-enum Slot<T> {
+enum Slot<V> {
     Empty,
-    Inner(Arc<Node<T>>),
-    Leaf(Arc<T>),
+    Inner(Arc<Node<V>>),
+    Leaf(V),
 }
+
+/// What is beside a value of two words costs none.
+const _: () = assert!(size_of::<Slot<super::id_set::IdSet>>() == 16 && size_of::<Slot<Arc<u64>>>() == 16);
 
 #[derive(Debug)]
-struct Node<T>([Slot<T>; WIDTH]);
+struct Node<V>([Slot<V>; WIDTH]);
 
-impl<T> Clone for IdMap<T> {
+impl<V> Clone for Radix<V> {
     fn clone(&self) -> Self {
-        IdMap { root: self.root.clone(), height: self.height, len: self.len }
+        Radix { root: self.root.clone(), height: self.height, len: self.len }
     }
 }
 
-impl<T> Default for IdMap<T> {
+impl<V> Default for Radix<V> {
     fn default() -> Self {
-        IdMap { root: None, height: 0, len: 0 }
+        Radix { root: None, height: 0, len: 0 }
     }
 }
 
-impl<T> Clone for Slot<T> {
+impl<V: Clone> Clone for Slot<V> {
     fn clone(&self) -> Self {
         match self {
             Slot::Empty => Slot::Empty,
             Slot::Inner(node) => Slot::Inner(Arc::clone(node)),
-            Slot::Leaf(value) => Slot::Leaf(Arc::clone(value)),
+            Slot::Leaf(value) => Slot::Leaf(value.clone()),
         }
     }
 }
 
-impl<T> Clone for Node<T> {
+impl<V: Clone> Clone for Node<V> {
     fn clone(&self) -> Self {
         Node(self.0.clone())
     }
 }
 
-impl<T> Node<T> {
+impl<V> Node<V> {
     fn empty() -> Self {
         Node([const { Slot::Empty }; WIDTH])
     }
@@ -73,7 +79,7 @@ fn fits(id: u64, height: u32) -> bool {
     bits >= 64 || id >> bits == 0
 }
 
-impl<T> IdMap<T> {
+impl<V> Radix<V> {
     /// How many ids are present.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -88,7 +94,7 @@ impl<T> IdMap<T> {
 
     /// The value of `id`.
     #[must_use]
-    pub fn get(&self, id: u64) -> Option<&Arc<T>> {
+    pub fn get(&self, id: u64) -> Option<&V> {
         if !fits(id, self.height) {
             return None;
         }
@@ -104,8 +110,8 @@ impl<T> IdMap<T> {
         }
     }
 
-    /// Puts `value` at `id` and returns what was there.
-    pub fn insert(&mut self, id: u64, value: Arc<T>) -> Option<Arc<T>> {
+    /// Adds levels until `id` has a place.
+    fn reach(&mut self, id: u64) {
         while !fits(id, self.height) {
             self.height += 1;
             if let Some(old) = self.root.take() {
@@ -114,27 +120,15 @@ impl<T> IdMap<T> {
                 self.root = Some(Arc::new(above));
             }
         }
-        let root = self.root.get_or_insert_with(|| Arc::new(Node::empty()));
-        let replaced = put(root, self.height, id, Some(value));
-        self.len += usize::from(replaced.is_none());
-        replaced
-    }
-
-    /// Takes `id` out and returns what was there. Empty nodes stay: ids near a live one will come again.
-    pub fn remove(&mut self, id: u64) -> Option<Arc<T>> {
-        self.get(id)?;
-        let removed = put(self.root.as_mut()?, self.height, id, None);
-        self.len -= 1;
-        removed
     }
 
     /// All values in ascending order of id.
-    pub fn iter(&self) -> impl Iterator<Item = (u64, &Arc<T>)> {
+    pub fn iter(&self) -> impl Iterator<Item = (u64, &V)> {
         self.range_from(0)
     }
 
     /// The values whose id is at least `from`, ascending.
-    pub fn range_from(&self, from: u64) -> impl Iterator<Item = (u64, &Arc<T>)> {
+    pub fn range_from(&self, from: u64) -> impl Iterator<Item = (u64, &V)> {
         let mut next = Some(from);
         std::iter::from_fn(move || {
             let found = first_from(self.root.as_deref()?, self.height, next?)?;
@@ -144,26 +138,81 @@ impl<T> IdMap<T> {
     }
 }
 
-fn put<T>(node: &mut Arc<Node<T>>, height: u32, id: u64, value: Option<Arc<T>>) -> Option<Arc<T>> {
+impl<V: Clone> Radix<V> {
+    /// Puts `value` at `id` and returns what was there.
+    pub fn insert(&mut self, id: u64, value: V) -> Option<V> {
+        self.replace(id, Some(value))
+    }
+
+    /// Takes `id` out and returns what was there. Empty nodes stay: ids near a live one will come again.
+    pub fn remove(&mut self, id: u64) -> Option<V> {
+        self.get(id)?;
+        self.replace(id, None)
+    }
+
+    /// Changes the value of `id` in its place; one that is not there is as by default before, and one of which
+    /// `edit` says that it shall go is not there afterwards.
+    pub fn edit(&mut self, id: u64, edit: impl FnOnce(&mut V) -> Stays)
+    where
+        V: Default,
+    {
+        let Some(slot) = self.slot(id) else { return };
+        let was_there = matches!(slot, Slot::Leaf(_));
+        if !was_there {
+            *slot = Slot::Leaf(V::default());
+        }
+        let Slot::Leaf(value) = slot else { return };
+        let stays = edit(value) == Stays::Yes;
+        if !stays {
+            *slot = Slot::Empty;
+        }
+        self.len = self.len + usize::from(stays) - usize::from(was_there);
+    }
+
+    /// The place of `id`, with a way there that no older map shares.
+    fn slot(&mut self, id: u64) -> Option<&mut Slot<V>> {
+        self.reach(id);
+        let root = self.root.get_or_insert_with(|| Arc::new(Node::empty()));
+        slot(root, self.height, id)
+    }
+
+    fn replace(&mut self, id: u64, value: Option<V>) -> Option<V> {
+        let slot = self.slot(id)?;
+        let is_there = value.is_some();
+        let before = match std::mem::replace(slot, value.map_or(Slot::Empty, Slot::Leaf)) {
+            Slot::Leaf(before) => Some(before),
+            Slot::Empty | Slot::Inner(_) => None,
+        };
+        self.len = self.len + usize::from(is_there) - usize::from(before.is_some());
+        before
+    }
+}
+
+/// Whether a value that was changed in its place is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub enum Stays {
+    Yes,
+    No,
+}
+
+fn slot<V: Clone>(node: &mut Arc<Node<V>>, height: u32, id: u64) -> Option<&mut Slot<V>> {
     // make_mut copies a node only while an older map shares it.
     let slot = &mut Arc::make_mut(node).0[digit(id, height)];
-    if height > 0 {
-        if matches!(slot, Slot::Empty) {
-            *slot = Slot::Inner(Arc::new(Node::empty()));
-        }
-        return match slot {
-            Slot::Inner(below) => put(below, height - 1, id, value),
-            Slot::Empty | Slot::Leaf(_) => None,
-        };
+    if height == 0 {
+        return Some(slot);
     }
-    match std::mem::replace(slot, value.map_or(Slot::Empty, Slot::Leaf)) {
-        Slot::Leaf(before) => Some(before),
-        Slot::Empty | Slot::Inner(_) => None,
+    if matches!(slot, Slot::Empty) {
+        *slot = Slot::Inner(Arc::new(Node::empty()));
+    }
+    match slot {
+        Slot::Inner(below) => self::slot(below, height - 1, id),
+        Slot::Empty | Slot::Leaf(_) => None,
     }
 }
 
 /// The first entry at or after `from` (given relative to this subtree's own first id).
-fn first_from<T>(node: &Node<T>, height: u32, from: u64) -> Option<(u64, &Arc<T>)> {
+fn first_from<V>(node: &Node<V>, height: u32, from: u64) -> Option<(u64, &V)> {
     if !fits(from, height) {
         return None;
     }

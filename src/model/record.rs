@@ -223,6 +223,12 @@ impl Plan {
     /// no limits, and nobody is shown its id.
     pub const NONE: &str = "";
 
+    /// The limit of that id.
+    #[must_use]
+    pub fn limit(&self, id: LimitId) -> Option<&Limit> {
+        self.limits.iter().find(|limit| limit.id == id)
+    }
+
     /// What another system calls this plan; `None` if it has no name for it.
     #[must_use]
     pub fn text(&self) -> Option<String> {

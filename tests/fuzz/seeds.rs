@@ -311,6 +311,7 @@ fn journal() -> &'static Journal {
         let call = format!("{call}&service_id={}", sample.service_id);
         assert_eq!(Client::connect(node.http).get(&call).status, 200);
         reserve(&node, &sample.service_id, &sample.provider_key, &sample.user_key);
+        node.engine().change(|draft| Ok(draft.take_id())).unwrap();
         runtime.block_on(node.stop()).unwrap();
         let mut journal = Journal { segments: Vec::new(), entries: Vec::new(), catalogs: Vec::new() };
         journal.add(&Entry::Reached(vec![REACHED]));

@@ -1,5 +1,7 @@
 //! `/services`: create, change, show, delete.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::Api;
@@ -156,9 +158,10 @@ fn delete(draft: &mut Draft<'_>, text: &str) -> Result<(), Refusal> {
     let (id, tenant) = (service.id, service.tenant);
     let catalog = Draft::catalog(draft);
     let is_default = catalog.tenants.get(tenant.0).is_some_and(|it| it.default_service == Some(id));
-    let is_other =
-        |other: &Service| other.tenant == tenant && other.id != id && other.state != ServiceState::Retired;
-    if is_default && catalog.services.iter().any(|(_, service)| is_other(service)) {
+    let is_other = |other: &Arc<Service>| other.id != id && other.state != ServiceState::Retired;
+    let has_others =
+        catalog.services_of(tenant).iter().filter_map(|id| catalog.services.get(id)).any(is_other);
+    if is_default && has_others {
         return Err(Refusal::Rule(
             "the service is the provider's default and not its only one: it cannot be deleted".to_owned(),
         ));

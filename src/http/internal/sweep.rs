@@ -15,13 +15,11 @@ use crate::engine::{ChangeError, Engine, NotDurable};
 use crate::listener::Clock;
 use crate::model::draft::{CommandError, Draft};
 use crate::model::id::{ApplicationId, PlanId, ServiceId};
+use crate::model::id_set::IdSet;
 use crate::model::record::ServiceState;
 
 /// The applications that are set to zero, and the records deleted in one command, before the disk is waited for.
 const PART: usize = 512;
-
-/// The applications or plans that are looked at for a part, most of which may be of other services.
-const LOOKED_AT_PER_PART: usize = 65_536;
 
 /// After a disk that takes no writes, or a command that did not go through.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
@@ -118,12 +116,10 @@ impl Sweeper {
         let catalog = self.engine.catalog();
         match (job, place) {
             (Job::Erase(service, wish), Place::Applications(from)) => {
-                let found = catalog.applications.range_from(from).take(LOOKED_AT_PER_PART);
-                let mine = |id: u64, of: ServiceId| (of == service).then_some(ApplicationId(id));
-                let (ids, next) = some_of(found.map(|(id, it)| (id, mine(id, it.service))));
+                let (ids, next) = some_of(catalog.applications_of(service.0), from);
                 let wall = (self.clock)();
                 for id in ids {
-                    self.engine.reset(id, wall);
+                    self.engine.reset(ApplicationId(id), wall);
                 }
                 if let Some(next) = next {
                     return Ok(Place::Applications(next));
@@ -131,16 +127,14 @@ impl Sweeper {
                 self.change(|draft| note_erased(draft, service, wish))
             }
             (Job::Purge(service), Place::Applications(from)) => {
-                let found = catalog.applications.range_from(from).take(LOOKED_AT_PER_PART);
-                let mine = |id: u64, of: ServiceId| (of == service).then_some(ApplicationId(id));
-                let (ids, next) = some_of(found.map(|(id, it)| (id, mine(id, it.service))));
+                let (ids, next) = some_of(catalog.applications_of(service.0), from);
+                let ids: Vec<_> = ids.into_iter().map(ApplicationId).collect();
                 self.change(|draft| draft.purge(&ids, &[]))?;
                 Ok(next.map_or(Place::Plans(0), Place::Applications))
             }
             (Job::Purge(service), Place::Plans(from)) => {
-                let found = catalog.plans.range_from(from).take(LOOKED_AT_PER_PART);
-                let mine = |id: u64, of: ServiceId| (of == service).then_some(PlanId(id));
-                let (ids, next) = some_of(found.map(|(id, it)| (id, mine(id, it.service))));
+                let (ids, next) = some_of(catalog.plans_of(service), from);
+                let ids: Vec<_> = ids.into_iter().map(PlanId).collect();
                 self.change(|draft| draft.purge(&[], &ids))?;
                 Ok(next.map_or(Place::Service, Place::Plans))
             }
@@ -157,19 +151,11 @@ impl Sweeper {
     }
 }
 
-/// The first [`PART`] ids that are wanted of records looked at in ascending order, and where to go on; `None` if
-/// there were fewer records than may be looked at.
-fn some_of<I>(records: impl Iterator<Item = (u64, Option<I>)>) -> (Vec<I>, Option<u64>) {
-    let (mut wanted, mut looked_at, mut next) = (Vec::new(), 0, None);
-    for (id, record) in records {
-        looked_at += 1;
-        wanted.extend(record);
-        next = id.checked_add(1);
-        if wanted.len() == PART {
-            return (wanted, next);
-        }
-    }
-    (wanted, next.filter(|_| looked_at == LOOKED_AT_PER_PART))
+/// The first [`PART`] ids from `from` on, and where to go on; `None` if there are no more.
+fn some_of(all: &IdSet, from: u64) -> (Vec<u64>, Option<u64>) {
+    let ids: Vec<_> = all.range_from(from).take(PART).collect();
+    let next = ids.last().filter(|_| ids.len() == PART).and_then(|id| id.checked_add(1));
+    (ids, next)
 }
 
 fn note_erased(draft: &mut Draft<'_>, service: ServiceId, wish: u64) -> Result<(), CommandError> {
@@ -186,26 +172,21 @@ mod tests {
 
     #[test]
     fn parts_follow_each_other_without_a_gap() {
-        // Every third record is wanted, and ids have gaps.
-        let all: Vec<u64> = (0..200_000).map(|number| number * 2 + number / 1000).collect();
-        let wanted = |id: u64| id.is_multiple_of(3).then_some(id);
-        let (mut found, mut from, mut parts) = (Vec::new(), 0, 0);
-        loop {
-            let rest = all.iter().filter(|id| **id >= from).take(LOOKED_AT_PER_PART);
-            let (ids, next) = some_of(rest.map(|id| (*id, wanted(*id))));
-            assert!(ids.len() <= PART);
-            found.extend(ids);
-            parts += 1;
-            match next {
-                Some(next) => from = next,
-                None => break,
+        for count in [0, 1, PART - 1, PART, PART + 1, 10 * PART, 10 * PART + 7] {
+            let mut all = IdSet::new();
+            // With gaps, as between records of several services.
+            (0..count as u64).for_each(|number| assert!(all.insert(number * 2 + number / 1000)));
+            let (mut found, mut from) = (Vec::new(), Some(0));
+            while let Some(first) = from {
+                let (ids, next) = some_of(&all, first);
+                assert!(ids.len() <= PART && next.is_none_or(|next| next > first));
+                found.extend(ids);
+                from = next;
             }
+            assert!(all.iter().eq(found), "{count}");
         }
-        assert_eq!(found, all.iter().copied().filter_map(wanted).collect::<Vec<_>>());
-        assert!(parts > 100, "{parts}");
-        // None wanted: many are looked at for each part.
-        let (ids, next) = some_of((0..LOOKED_AT_PER_PART as u64).map(|id| (id, None::<u64>)));
-        assert_eq!((ids, next), (vec![], Some(LOOKED_AT_PER_PART as u64)));
-        assert_eq!(some_of((0..9).map(|id| (id, None::<u64>))), (vec![], None));
+        let mut last = IdSet::new();
+        assert!(last.insert(u64::MAX));
+        assert_eq!(some_of(&last, 0), (vec![u64::MAX], None));
     }
 }

@@ -41,7 +41,11 @@ fn sample() -> (Vec<Change>, u64) {
     draft.edit_service(service, edit).unwrap();
     draft.edit_service(service, |it| it.promise = Some(Promise::Interval)).unwrap();
     draft.delete_service(service).unwrap();
-    draft.into_changes()
+    draft.delete_account(account).unwrap();
+    let (mut changes, next_id) = draft.into_changes();
+    changes.push(Change::RaiseIds(next_id + 7));
+    changes.push(Change::DeleteTenant(tenant));
+    (changes, next_id)
 }
 
 #[test]
@@ -56,6 +60,18 @@ fn changes_round_trip() {
     })
     .unwrap();
     assert_eq!(back, changes);
+}
+
+/// A change as its bytes are to be for ever.
+#[test]
+fn ids_that_were_given_out_are_written_under_their_own_number() {
+    let mut bytes = Vec::new();
+    encode(&[Change::RaiseIds(300)], 300, &mut bytes);
+    // A length; field 16 as a varint (its key takes two bytes), field 20 as another.
+    assert_eq!(bytes, [8, 0x80, 0x01, 0xac, 0x02, 0xa0, 0x01, 0xac, 0x02]);
+    let mut catalog = Catalog::new();
+    decode(&bytes, |change, _| catalog.apply(&change)).unwrap();
+    assert_eq!(catalog.next_id, 300);
 }
 
 proptest! {

@@ -44,15 +44,26 @@ impl Draft<'_> {
         name: &str,
         parent: Option<MetricId>,
     ) -> Result<MetricId, CommandError> {
+        let id = MetricId(self.next_id());
+        self.place_metric(service, id, external_id, name, parent)?;
+        Ok(id)
+    }
+
+    fn place_metric(
+        &mut self,
+        service: ServiceId,
+        id: MetricId,
+        external_id: Option<&str>,
+        name: &str,
+        parent: Option<MetricId>,
+    ) -> Result<(), CommandError> {
         check_text("metric name", name)?;
         let mut record = Service::clone(self.service(service)?);
         let parent = parent.map(|id| slot_of(&record, id)).transpose()?;
-        let id = MetricId(self.next_id());
         let slot = MetricSlot(record.metrics.slots());
         let external_id = external_id.map(str::to_owned);
         record.metrics.put(Metric { id, external_id, slot, name: name.into(), parent })?;
-        self.stage(Change::PutService(record))?;
-        Ok(id)
+        self.stage(Change::PutService(record))
     }
 
     /// Renames a metric or moves it below another; its counts stay.
@@ -75,7 +86,29 @@ impl Draft<'_> {
         self.stage(Change::PutService(record))
     }
 
-    /// Deletes a metric, and its limits in all plans.
+    /// Puts a metric under an id that was given out before: one that several services have, each at a slot of its own. A
+    /// service that has it already has it renamed, or moved below another metric; its counts stay.
+    ///
+    /// # Errors
+    /// The service, the parent or the id is unknown, the name is bad or taken, the parent lies below the metric, or no slot
+    /// is left.
+    pub fn put_metric(
+        &mut self,
+        service: ServiceId,
+        id: MetricId,
+        name: &str,
+        parent: Option<MetricId>,
+    ) -> Result<(), CommandError> {
+        if self.service(service)?.metrics.by_id(id).is_some() {
+            return self.edit_metric(service, id, name, parent);
+        }
+        if !(1..self.catalog.next_id).contains(&id.0) {
+            return Err(CommandError::Unknown { what: "metric", id: id.0 });
+        }
+        self.place_metric(service, id, None, name, parent)
+    }
+
+    /// Deletes a metric from a service, and its limits in all plans of the service.
     ///
     /// # Errors
     /// Something is unknown, or the metric has others below it.
@@ -156,6 +189,17 @@ impl Draft<'_> {
     ) -> Result<(), CommandError> {
         let mut record = Plan::clone(self.plan(plan)?);
         record.limits.retain(|limit| (limit.metric, limit.period) != (metric, period));
+        self.stage(Change::PutPlan(record))
+    }
+
+    /// Removes a limit.
+    ///
+    /// # Errors
+    /// The plan is unknown, or has no such limit.
+    pub fn delete_limit_by_id(&mut self, plan: PlanId, limit: LimitId) -> Result<(), CommandError> {
+        let mut record = Plan::clone(self.plan(plan)?);
+        record.limit(limit).ok_or(CommandError::Unknown { what: "limit", id: limit.0 })?;
+        record.limits.retain(|it| it.id != limit);
         self.stage(Change::PutPlan(record))
     }
 }

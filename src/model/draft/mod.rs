@@ -3,7 +3,9 @@
 //! All rules that a catalog must keep are checked here, so what a draft yields is valid. An error leaves the
 //! current catalog as it was: the draft is thrown away whole.
 
+mod accounts;
 mod metrics;
+mod plans;
 mod retire;
 mod rules;
 #[cfg(test)]
@@ -50,6 +52,8 @@ pub struct Draft<'i> {
     /// Keys this draft gave (`Some`) or freed (`None`), over what the index says.
     keys: HashMap<String, Option<u64>>,
     changes: Vec<Change>,
+    /// The next id before this draft gave any out.
+    first_id: u64,
 }
 
 impl KeyIndex for Draft<'_> {
@@ -62,7 +66,8 @@ impl<'i> Draft<'i> {
     /// Starts from `catalog`, whose keys `index` finds.
     #[must_use]
     pub fn new(catalog: Catalog, index: &'i dyn KeyIndex) -> Self {
-        Draft { catalog, index, keys: HashMap::new(), changes: Vec::new() }
+        let first_id = catalog.next_id;
+        Draft { catalog, index, keys: HashMap::new(), changes: Vec::new(), first_id }
     }
 
     /// The catalog as this draft has made it so far.
@@ -86,10 +91,10 @@ impl<'i> Draft<'i> {
         Ok(result)
     }
 
-    /// Whether nothing was changed yet.
+    /// Whether nothing was changed yet, and no id taken.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.changes.is_empty()
+        self.changes.is_empty() && self.catalog.next_id == self.first_id
     }
 
     /// The changes so far, in order.
@@ -98,10 +103,23 @@ impl<'i> Draft<'i> {
         &self.changes
     }
 
-    /// The changes, in order, and the id the next record would get.
+    /// The changes, in order, and the id the next record would get. Ids that were taken are kept by any change, since each
+    /// is written with that next id; where there is none, by one that says nothing else.
     #[must_use]
-    pub fn into_changes(self) -> (Vec<Change>, u64) {
-        (self.changes, self.catalog.next_id)
+    pub fn into_changes(mut self) -> (Vec<Change>, u64) {
+        let next_id = self.catalog.next_id;
+        if self.changes.is_empty() && next_id != self.first_id {
+            self.changes.push(Change::RaiseIds(next_id));
+        }
+        (self.changes, next_id)
+    }
+
+    /// Takes an id of the node's sequence for a record that a plugin keeps, or for a metric that several services have
+    /// ([`Draft::put_metric`]). It is given to nothing else, also after a restart, if the command is carried out.
+    pub fn take_id(&mut self) -> u64 {
+        let id = self.catalog.next_id;
+        self.catalog.next_id = id.saturating_add(1);
+        id
     }
 
     /// Finds a record by key, as this draft has it.
@@ -135,17 +153,6 @@ impl<'i> Draft<'i> {
         edit(&mut tenant);
         tenant.id = id;
         self.stage(Change::PutTenant(tenant))
-    }
-
-    /// Creates an account.
-    ///
-    /// # Errors
-    /// The tenant is unknown, or the name is a bad text.
-    pub fn create_account(&mut self, tenant: TenantId, name: &str) -> Result<AccountId, CommandError> {
-        self.tenant(tenant)?;
-        let id = AccountId(self.next_id());
-        self.stage(Change::PutAccount(Account { id, tenant, name: name.into() }))?;
-        Ok(id)
     }
 
     /// Creates a service without metrics. A tenant's first service becomes its default.
@@ -203,16 +210,7 @@ impl<'i> Draft<'i> {
     /// It is unknown.
     pub fn delete_service(&mut self, id: ServiceId) -> Result<(), CommandError> {
         let tenant = self.service(id)?.tenant;
-        let applications: Vec<_> = self
-            .catalog
-            .applications
-            .iter()
-            .filter(|(_, app)| app.service == id)
-            .map(|(_, app)| app.id)
-            .collect();
-        for application in applications {
-            self.delete_application(application)?;
-        }
+        self.delete_applications_of(id.0)?;
         for plan in self.plans_of(id) {
             self.stage(Change::DeletePlan(plan))?;
         }
@@ -220,39 +218,6 @@ impl<'i> Draft<'i> {
             self.edit_tenant(tenant, |tenant| tenant.default_service = None)?;
         }
         self.stage(Change::DeleteService(id))
-    }
-
-    /// Creates a plan without limits.
-    ///
-    /// # Errors
-    /// The service is unknown, a text is bad, or the external id is taken.
-    pub fn create_plan(
-        &mut self,
-        service: ServiceId,
-        external_id: Option<&str>,
-        name: &str,
-    ) -> Result<PlanId, CommandError> {
-        self.service(service)?;
-        let id = PlanId(self.next_id());
-        let external_id = external_id.map(str::to_owned);
-        self.stage(Change::PutPlan(Plan {
-            id,
-            service,
-            external_id,
-            name: name.into(),
-            limits: Vec::new(),
-        }))?;
-        Ok(id)
-    }
-
-    /// Renames a plan.
-    ///
-    /// # Errors
-    /// It is unknown, or the name is a bad text.
-    pub fn rename_plan(&mut self, id: PlanId, name: &str) -> Result<(), CommandError> {
-        let mut plan = Plan::clone(self.plan(id)?);
-        plan.name = name.into();
-        self.stage(Change::PutPlan(plan))
     }
 
     /// Creates an application.
@@ -304,13 +269,6 @@ impl<'i> Draft<'i> {
         self.stage(Change::DeleteApplication(id))
     }
 
-    /// SHIM
-    pub fn take_id(&mut self) -> u64 {
-        let id = self.catalog.next_id;
-        self.catalog.next_id += 1;
-        id
-    }
-
     fn next_id(&self) -> u64 {
         self.catalog.next_id
     }
@@ -342,6 +300,11 @@ impl<'i> Draft<'i> {
             .ok_or(CommandError::Unknown { what: "service", id: id.0 })
     }
 
+    fn account(&self, id: AccountId) -> Result<&Account, CommandError> {
+        let found = self.catalog.accounts.get(id.0).map(|it| &**it);
+        found.ok_or(CommandError::Unknown { what: "account", id: id.0 })
+    }
+
     fn plan(&self, id: PlanId) -> Result<&Plan, CommandError> {
         self.catalog.plans.get(id.0).map(|it| &**it).ok_or(CommandError::Unknown { what: "plan", id: id.0 })
     }
@@ -352,12 +315,12 @@ impl<'i> Draft<'i> {
     }
 
     fn plans_of(&self, service: ServiceId) -> Vec<PlanId> {
-        self.catalog
-            .plans
-            .iter()
-            .filter(|(_, plan)| plan.service == service)
-            .map(|(_, plan)| plan.id)
-            .collect()
+        self.catalog.plans_of(service).iter().map(PlanId).collect()
+    }
+
+    fn delete_applications_of(&mut self, owner: u64) -> Result<(), CommandError> {
+        let applications: Vec<_> = self.catalog.applications_of(owner).iter().collect();
+        applications.into_iter().try_for_each(|id| self.stage(Change::DeleteApplication(ApplicationId(id))))
     }
 
     /// Checks a change, applies it to the draft and keeps it. An error leaves the draft as it was: a caller may go on.

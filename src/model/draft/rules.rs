@@ -23,6 +23,16 @@ pub enum CommandError {
         /// The id of the record that has it.
         by: u64,
     },
+    /// Applications depend on the record that would be deleted.
+    #[error("{what} {id} is in use: {by} applications are on it")]
+    InUse {
+        /// Kind of record.
+        what: &'static str,
+        /// The record.
+        id: u64,
+        /// How many applications.
+        by: usize,
+    },
     /// The metric does not fit the tree.
     #[error("metric: {0}")]
     Metric(#[from] TreeError),

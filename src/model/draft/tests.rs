@@ -1,7 +1,12 @@
 //! What a draft yields is valid, and an error leaves it as it was.
 
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
 use super::*;
 use crate::model::catalog::NoKeys;
+use crate::model::id::MetricId;
 use crate::model::time::Period;
 
 fn new_service(tenant: TenantId, external_id: Option<&str>) -> NewService<'_> {
@@ -23,6 +28,7 @@ fn new_application(service: ServiceId, plan: PlanId, app_id: &str) -> NewApplica
 
 /// The catalog that a draft shows is the one that its changes make, and it finds what is in there.
 fn assert_consistent(draft: Draft<'_>) {
+    assert_owned(draft.catalog());
     let shown: Vec<_> = draft.catalog().changes().collect();
     for change in &shown {
         draft.catalog().keys_of(change, |key, id| assert_eq!(draft.find(key), Some(id), "{key:?}"));
@@ -30,6 +36,94 @@ fn assert_consistent(draft: Draft<'_>) {
     let mut made = Catalog::new();
     draft.into_changes().0.iter().for_each(|change| made.apply(change));
     assert_eq!(made.changes().collect::<Vec<_>>(), shown);
+}
+
+/// What the catalog says belongs to whom is what its records say.
+fn assert_owned(catalog: &Catalog) {
+    let mut owned: BTreeMap<(&str, u64), Vec<u64>> = BTreeMap::new();
+    let mut note = |kind, owner: u64, id| owned.entry((kind, owner)).or_default().push(id);
+    catalog.services.iter().for_each(|(id, it)| note("services", it.tenant.0, id));
+    catalog.accounts.iter().for_each(|(id, it)| note("accounts", it.tenant.0, id));
+    catalog.plans.iter().for_each(|(id, it)| note("plans", it.service.0, id));
+    for (id, it) in catalog.applications.iter() {
+        let owners = [Some(it.service.0), Some(it.plan.0), it.account.map(|id| id.0)];
+        owners.into_iter().flatten().for_each(|owner| note("applications", owner, id));
+    }
+    for owner in 0..=catalog.next_id {
+        let said = [
+            ("services", catalog.services_of(TenantId(owner))),
+            ("accounts", catalog.accounts_of(TenantId(owner))),
+            ("plans", catalog.plans_of(ServiceId(owner))),
+            ("applications", catalog.applications_of(owner)),
+        ];
+        for (kind, set) in said {
+            let ids = owned.remove(&(kind, owner)).unwrap_or_default();
+            assert_eq!(set.len(), ids.len(), "{kind} of {owner}");
+            assert!(set.iter().eq(ids), "{kind} of {owner}");
+        }
+    }
+    assert!(owned.is_empty());
+}
+
+proptest! {
+    /// Records are put and deleted in any order that drafts allow, moved from owner to owner, and read again from what was
+    /// written of them; older catalogs stay as they were.
+    #[test]
+    fn indexes_say_what_records_say(steps in prop::collection::vec((0..9_u8, any::<[prop::sample::Index; 3]>()), 0..120)) {
+        let mut draft = Draft::new(Catalog::new(), &NoKeys);
+        let tenants = ["one", "two"].map(|name| draft.create_tenant(name, name).unwrap());
+        let mut kept = Vec::new();
+        for (at, (kind, picks)) in steps.into_iter().enumerate() {
+            step(&mut draft, tenants, (kind, picks), at);
+            if at % 40 == 0 {
+                kept.push(draft.catalog().clone());
+            }
+        }
+        kept.iter().for_each(assert_owned);
+        assert_consistent(draft);
+    }
+}
+
+/// Does one thing or another to what is there; what is refused changes nothing.
+fn step(
+    draft: &mut Draft<'_>,
+    tenants: [TenantId; 2],
+    (kind, picks): (u8, [prop::sample::Index; 3]),
+    at: usize,
+) {
+    fn pick<'a, T>(all: impl Iterator<Item = (u64, &'a T)>, at: prop::sample::Index) -> u64
+    where
+        T: 'a,
+    {
+        let ids: Vec<_> = all.map(|(id, _)| id).collect();
+        if ids.is_empty() { 0 } else { ids[at.index(ids.len())] }
+    }
+    let catalog = draft.catalog();
+    let service = ServiceId(pick(catalog.services.iter(), picks[0]));
+    let plan = PlanId(pick(catalog.plans.iter(), picks[1]));
+    let account = AccountId(pick(catalog.accounts.iter(), picks[2]));
+    let application = ApplicationId(pick(catalog.applications.iter(), picks[0]));
+    let tenant = tenants[at % 2];
+    let account_of = (account.0 != 0 && !at.is_multiple_of(3)).then_some(account);
+    let app_id = format!("a{at}");
+    let _ = match kind {
+        0 => draft.create_service(&new_service(tenant, None)).map(drop),
+        1 => draft.create_account(tenant, "account").map(drop),
+        2 => draft.create_plan(service, None, "Plan").map(drop),
+        3..=5 => {
+            let service = draft.catalog().plans.get(plan.0).map_or(service, |it| it.service);
+            let new = new_application(service, plan, &app_id);
+            draft.create_application(&NewApplication { account: account_of, ..new }).map(drop)
+        }
+        6 => draft.edit_application(application, |it| (it.plan, it.account) = (plan, account_of)),
+        7 => match at % 4 {
+            0 => draft.delete_account(account),
+            1 => draft.delete_plan(plan),
+            _ => draft.delete_application(application),
+        },
+        _ if at.is_multiple_of(2) => draft.delete_service(service),
+        _ => draft.retire_service(service).and_then(|()| draft.purge(&[application], &[plan])),
+    };
 }
 
 #[test]
@@ -202,6 +296,152 @@ fn alert_limits_are_known_levels_each_once_ascending() {
     assert_eq!(draft.catalog().services.get(service.0).unwrap().alert_limits, [0, 80, 300]);
     let bad = draft.edit_service(service, |it| it.alert_limits.push(81));
     assert_eq!(bad, Err(CommandError::AlertLevel(81)));
+}
+
+#[test]
+fn ids_that_were_taken_are_kept_by_one_change_if_there_is_no_other() {
+    let (before, ..) = draft();
+    let catalog = before.catalog().clone();
+    let next_id = catalog.next_id;
+
+    let mut taken = Draft::new(catalog.clone(), &NoKeys);
+    assert!(taken.is_empty());
+    assert_eq!((taken.take_id(), taken.take_id()), (next_id, next_id + 1));
+    assert!(!taken.is_empty());
+    assert_eq!(taken.into_changes(), (vec![Change::RaiseIds(next_id + 2)], next_id + 2));
+
+    // With another change they are kept too, since each says where the sequence stands.
+    let mut beside = Draft::new(catalog.clone(), &NoKeys);
+    let id = beside.take_id();
+    let tenant = beside.create_tenant("u", "pk2").unwrap();
+    assert_eq!((id, tenant.0), (next_id, next_id + 1));
+    let after = beside.take_id();
+    let (changes, reached) = beside.into_changes();
+    assert_eq!((changes.len(), reached), (1, after + 1));
+
+    // What a part took that failed is not given out, and what one took that did not is.
+    let mut parts = Draft::new(catalog.clone(), &NoKeys);
+    let failed: Result<u64, ()> = parts.attempt(|part| {
+        part.take_id();
+        Err(())
+    });
+    assert!(failed.is_err() && parts.is_empty());
+    let kept: Result<u64, ()> = parts.attempt(|part| Ok(part.take_id()));
+    assert_eq!((kept, parts.is_empty()), (Ok(next_id), false));
+    assert_eq!(parts.into_changes(), (vec![Change::RaiseIds(next_id + 1)], next_id + 1));
+
+    let mut made = catalog;
+    made.apply(&Change::RaiseIds(next_id + 2));
+    made.apply(&Change::RaiseIds(next_id));
+    assert_eq!(made.next_id, next_id + 2);
+}
+
+#[test]
+fn a_plan_is_deleted_when_no_application_is_on_it() {
+    let (mut draft, _, service, plan) = draft();
+    let other = draft.create_plan(service, None, "Other").unwrap();
+    let first = draft.create_application(&new_application(service, plan, "a")).unwrap();
+    let second = draft.create_application(&new_application(service, plan, "b")).unwrap();
+    let in_use = |by| Err(CommandError::InUse { what: "plan", id: plan.0, by });
+    assert_eq!(draft.delete_plan(plan), in_use(2));
+    draft.edit_application(first, |it| it.plan = other).unwrap();
+    assert_eq!(draft.delete_plan(plan), in_use(1));
+    draft.delete_application(second).unwrap();
+    assert_eq!(draft.delete_plan(plan), Ok(()));
+    assert_eq!(draft.delete_plan(plan), Err(CommandError::Unknown { what: "plan", id: plan.0 }));
+    // Its external id is free.
+    draft.create_plan(service, Some("basic"), "Basic").unwrap();
+    assert_consistent(draft);
+}
+
+#[test]
+fn a_plan_is_edited_but_keeps_its_service_and_limits() {
+    let (mut draft, tenant, service, plan) = draft();
+    let other = draft.create_service(&new_service(tenant, None)).unwrap();
+    let hits = draft.create_metric(service, "hits", None).unwrap();
+    let limit = draft.set_limit(plan, hits, Period::Day, 5).unwrap();
+    let edit = |it: &mut Plan| {
+        (it.id, it.service, it.name) = (PlanId(999), other, "New".into());
+        it.limits.clear();
+    };
+    draft.edit_plan(plan, edit).unwrap();
+    let edited = draft.catalog().plans.get(plan.0).unwrap();
+    assert_eq!((edited.service, &*edited.name, edited.limit(limit).unwrap().max), (service, "New", 5));
+    let bad = draft.edit_plan(plan, |it| (it.external_id, it.name) = (None, String::new()));
+    assert_eq!(bad, Err(CommandError::BadText { what: "plan name", max: TEXT_LEN_MAX }));
+    assert_consistent(draft);
+}
+
+#[test]
+fn an_account_goes_with_its_applications_of_all_services() {
+    let (mut draft, tenant, service, plan) = draft();
+    let other = draft.create_service(&new_service(tenant, None)).unwrap();
+    let other_plan = draft.create_plan(other, None, "P").unwrap();
+    let [first, second] = ["one", "two"].map(|name| draft.create_account(tenant, name).unwrap());
+    let edit = |it: &mut Account| {
+        (it.id, it.tenant, it.name) = (AccountId(999), TenantId(999), "uno".into());
+    };
+    draft.edit_account(first, edit).unwrap();
+    let edited = Account { id: first, tenant, name: "uno".into() };
+    assert_eq!(**draft.catalog().accounts.get(first.0).unwrap(), edited);
+    let bad = draft.edit_account(first, |it| it.name.clear());
+    assert_eq!(bad, Err(CommandError::BadText { what: "account name", max: TEXT_LEN_MAX }));
+
+    let mut create = |service, plan, app_id, account| {
+        let new = NewApplication { account, ..new_application(service, plan, app_id) };
+        draft.create_application(&new).unwrap()
+    };
+    create(service, plan, "a", Some(first));
+    create(other, other_plan, "b", Some(first));
+    let left = [create(service, plan, "c", Some(second)), create(other, other_plan, "d", None)];
+    draft.delete_account(first).unwrap();
+    assert_eq!(draft.delete_account(first), Err(CommandError::Unknown { what: "account", id: first.0 }));
+    assert_eq!(draft.find(Key::AppId { service, text: "a" }), None);
+    let ids: Vec<_> = draft.catalog().applications.iter().map(|(_, it)| it.id).collect();
+    assert_eq!(ids, left);
+    assert_consistent(draft);
+}
+
+#[test]
+fn a_metric_can_be_in_several_services_and_goes_from_each_by_itself() {
+    let (mut draft, tenant, service, plan) = draft();
+    let other = draft.create_service(&new_service(tenant, None)).unwrap();
+    let other_plan = draft.create_plan(other, None, "P").unwrap();
+    let shared = MetricId(draft.take_id());
+    // At another slot in each, and below another metric.
+    let hits = draft.create_metric(other, "hits", None).unwrap();
+    draft.put_metric(service, shared, "hits.7", None).unwrap();
+    draft.put_metric(other, shared, "hits.7", Some(hits)).unwrap();
+    let limit = draft.set_limit(plan, shared, Period::Day, 1).unwrap();
+    let kept = draft.set_limit(other_plan, shared, Period::Day, 2).unwrap();
+    let slot = |draft: &Draft<'_>, service: ServiceId| {
+        let service = draft.catalog().services.get(service.0).unwrap();
+        service.metrics.by_id(shared).map(|metric| (metric.slot.0, metric.name.clone()))
+    };
+    assert_eq!(slot(&draft, service), Some((0, "hits.7".into())));
+    assert_eq!(slot(&draft, other), Some((1, "hits.7".into())));
+
+    // Once more: renamed in its place.
+    draft.put_metric(other, shared, "calls.7", None).unwrap();
+    assert_eq!(slot(&draft, other), Some((1, "calls.7".into())));
+    let taken = draft.put_metric(other, shared, "hits", None);
+    assert_eq!(taken, Err(CommandError::Metric(crate::model::metric::TreeError::NameTaken)));
+    for id in [0, draft.catalog().next_id, u64::MAX] {
+        let never = draft.put_metric(service, MetricId(id), "x", None);
+        assert_eq!(never, Err(CommandError::Unknown { what: "metric", id }));
+    }
+
+    draft.delete_metric(service, shared).unwrap();
+    assert_eq!(slot(&draft, service), None);
+    let limits = |draft: &Draft<'_>, plan: PlanId| draft.catalog().plans.get(plan.0).unwrap().limits.clone();
+    assert!(limits(&draft, plan).is_empty());
+    assert_eq!(limits(&draft, other_plan).iter().map(|it| it.id).collect::<Vec<_>>(), [kept]);
+
+    let unknown = Err(CommandError::Unknown { what: "limit", id: limit.0 });
+    assert_eq!(draft.delete_limit_by_id(other_plan, limit), unknown);
+    assert_eq!(draft.delete_limit_by_id(other_plan, kept), Ok(()));
+    assert!(limits(&draft, other_plan).is_empty());
+    assert_consistent(draft);
 }
 
 #[test]

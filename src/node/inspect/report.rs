@@ -1,7 +1,7 @@
 //! What an inspection shows: plain values, the same from a running and a stopped node. Keys and tokens are counted,
 //! not shown.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
@@ -257,8 +257,6 @@ fn owner(catalog: &Catalog, application: u64) -> Option<ServiceId> {
 }
 
 fn catalog_report(engine: &Engine, catalog: &Catalog) -> CatalogReport {
-    let (plans, applications) = (plans_by_service(catalog), applications_by_service(catalog));
-    let row = |service: &Service| row(service, &plans, &applications);
     CatalogReport {
         version: catalog.version,
         totals: Totals {
@@ -275,28 +273,12 @@ fn catalog_report(engine: &Engine, catalog: &Catalog) -> CatalogReport {
             synced: engine.journal().synced().0,
             appended: engine.journal().last_appended().0,
         },
-        services: catalog.services.iter().take(ROWS_MAX).map(|(_, service)| row(service)).collect(),
+        services: catalog.services.iter().take(ROWS_MAX).map(|(_, service)| row(catalog, service)).collect(),
         services_left_off: catalog.services.len().saturating_sub(ROWS_MAX),
     }
 }
 
-type Numbers = HashMap<ServiceId, usize>;
-
-fn plans_by_service(catalog: &Catalog) -> Numbers {
-    numbers(catalog.plans.iter().map(|(_, plan)| plan.service))
-}
-
-fn applications_by_service(catalog: &Catalog) -> Numbers {
-    numbers(catalog.applications.iter().map(|(_, application)| application.service))
-}
-
-fn numbers(services: impl Iterator<Item = ServiceId>) -> Numbers {
-    let mut numbers = Numbers::new();
-    services.for_each(|service| *numbers.entry(service).or_default() += 1);
-    numbers
-}
-
-fn row(service: &Service, plans: &Numbers, applications: &Numbers) -> ServiceRow {
+fn row(catalog: &Catalog, service: &Service) -> ServiceRow {
     ServiceRow {
         id: service.id.0,
         external_id: service.external_id.clone(),
@@ -307,8 +289,8 @@ fn row(service: &Service, plans: &Numbers, applications: &Numbers) -> ServiceRow
         promise: service.promise.map(|it| it.name().to_owned()),
         tokens: service.tokens.len(),
         metrics: service.metrics.iter().count(),
-        plans: plans.get(&service.id).copied().unwrap_or(0),
-        applications: applications.get(&service.id).copied().unwrap_or(0),
+        plans: catalog.plans_of(service.id).len(),
+        applications: catalog.applications_of(service.id.0).len(),
     }
 }
 
@@ -318,11 +300,11 @@ fn service_report(catalog: &Catalog, service: &Service) -> ServiceReport {
         name: metric.name.clone(),
         parent: metric.parent.map(|slot| name_of(service, slot)),
     });
-    let plans = catalog.plans.iter().filter(|(_, plan)| plan.service == service.id);
+    let plans = catalog.plans_of(service.id).iter().filter_map(|id| catalog.plans.get(id));
     ServiceReport {
-        row: row(service, &plans_by_service(catalog), &applications_by_service(catalog)),
+        row: row(catalog, service),
         metric_list: metrics.collect(),
-        plan_list: plans.take(ROWS_MAX).map(|(_, plan)| plan_row(service, plan)).collect(),
+        plan_list: plans.take(ROWS_MAX).map(|plan| plan_row(service, plan)).collect(),
     }
 }
 
