@@ -32,6 +32,7 @@ mod health;
 mod idempotency;
 pub mod internal;
 pub mod options;
+pub mod params;
 mod plugins;
 mod ratelimit;
 mod report;

@@ -141,15 +141,21 @@ impl PluginRoutes {
         let body = body::read_bytes(&head.headers, body, self.body_timeout, BODY_BYTES_MAX, room).await;
         let body = body.map_err(|error| unread(&error))?;
         let permit = self.at_once.acquire().await.map_err(|_| busy("the node is stopping\n"))?;
-        let (host, guesses, scheme) =
-            (Arc::clone(&self.host), Arc::clone(&self.guesses), if self.is_encrypted { "https" } else { "http" });
-        let answering = tokio::task::spawn_blocking(move || answer(&host, &guesses, peer, &head, &body, scheme));
+        let (host, guesses, scheme) = (
+            Arc::clone(&self.host),
+            Arc::clone(&self.guesses),
+            if self.is_encrypted { "https" } else { "http" },
+        );
+        let answering =
+            tokio::task::spawn_blocking(move || answer(&host, &guesses, peer, &head, &body, scheme));
         let answer = answering.await.map_err(|_| plain(StatusCode::INTERNAL_SERVER_ERROR, "failed\n"))??;
         drop((permit, waiting));
         if let Some(ticket) = answer.durable {
             let durable = tokio::time::timeout(DURABLE_TIMEOUT, self.engine.durable(ticket)).await;
             if !matches!(durable, Ok(Ok(()))) {
-                return Err(busy("the change is made, but the journal cannot be written at present: it may be lost\n"));
+                return Err(busy(
+                    "the change is made, but the journal cannot be written at present: it may be lost\n",
+                ));
             }
         }
         Ok(response_of(answer))
@@ -169,11 +175,11 @@ fn answer(
     let credential = credential(&call);
     let attempt = Attempt { peer, target: Target::Admin, credential: credential.as_bytes() };
     let mut answer = None;
-    let ask = || answer.insert(host.answer(&call)).as_ref().is_some_and(|it| !it.is_stranger);
+    let mut ask = || answer.insert(host.answer(&call)).as_ref().is_some_and(|it| !it.is_stranger);
     // Who gives nothing guesses nothing.
     if credential.is_empty() {
         ask();
-    } else if let Err(wait) = guesses.check(&attempt, ask) {
+    } else if let Err(wait) = guesses.check(&attempt, &mut ask) {
         return Err(super::answer::wait(wait));
     }
     answer.flatten().ok_or_else(|| plain(StatusCode::NOT_FOUND, "not found\n"))

@@ -8,11 +8,11 @@ use super::NodeError;
 use super::checkpointer::Needed;
 use super::data_dir::DataDir;
 use crate::engine::{Engine, Ticket};
+use crate::listener::Clock;
+use crate::model::id::TenantId;
 use crate::plugin::alerts::Alerts;
 use crate::plugin::errors::IntegrationErrors;
 use crate::plugin::host::{Desk, Host, Hosting};
-use crate::listener::Clock;
-use crate::model::id::TenantId;
 #[cfg(feature = "admin")]
 use crate::plugin::{admin::Admin, host::Plugin};
 use crate::store::{Shelf, ShelfError};

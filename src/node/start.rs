@@ -49,7 +49,12 @@ impl Node {
         if recovered.clock_set_back {
             last = settle_time(&engine, &data_dir, (&plugins, &recovered.ids), last, &clock)?;
         }
-        let sample = sample::create_if_empty(&engine, &plugins, config.admin_token.as_ref().map(Password::expose), clock())?;
+        let sample = sample::create_if_empty(
+            &engine,
+            &plugins,
+            config.admin_token.as_ref().map(Password::expose),
+            clock(),
+        )?;
         let still = StandStill::default();
         let followed = Followed { needed: plugins.needed(), still: Arc::clone(&still) };
         let writers = Writers::start(&engine, &data_dir, (last, recovered.ids), config, &clock, followed)?;
@@ -159,10 +164,12 @@ impl Parts<'_> {
         let mut administration = Routes::admin(with_metrics);
         self.tasks.spawn(Arc::clone(&self.plugins.errors).run(self.shutdown.clone()));
         let listeners = &self.config.listeners;
-        let is_encrypted = if has_admin { listeners.admin_tls.is_some() } else { listeners.http_tls.is_some() };
+        let is_encrypted =
+            if has_admin { listeners.admin_tls.is_some() } else { listeners.http_tls.is_some() };
         let (host, engine) = (Arc::clone(self.plugins.host()), Arc::clone(&self.engine));
         let (rooms, attempts) = (Arc::clone(&bodies), Arc::clone(&guesses));
-        let plugins = PluginRoutes::new(host, engine, listeners.body_timeout, rooms, attempts).encrypted(is_encrypted);
+        let plugins =
+            PluginRoutes::new(host, engine, listeners.body_timeout, rooms, attempts).encrypted(is_encrypted);
         let owner = if has_admin { &mut administration } else { &mut data };
         owner.extend(Box::new(plugins));
         let internal = self.internal_api().with_budgets(bodies, guesses);
