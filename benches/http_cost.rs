@@ -69,6 +69,7 @@ fn serve_node() {
         checkpoint_bytes: 1 << 30,
         idempotency_ids_max: 1_000_000,
         accept_clock: false,
+        admin_token: None,
         internal_api: Vec::new(),
         log: Log { level: "warn".into(), json: false },
     };

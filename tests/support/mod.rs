@@ -25,6 +25,7 @@ pub(crate) fn config(data_dir: &Path) -> Config {
         checkpoint_bytes: 64 << 20,
         idempotency_ids_max: 1_000_000,
         accept_clock: false,
+        admin_token: None,
         internal_api: Vec::new(),
         log: Log { level: "warn".into(), json: false },
     }
