@@ -25,7 +25,9 @@ fn start(dir: &Path) -> Process {
     let mut command = tollgate();
     command.env("TOLLGATE_ADMIN_TOKEN", TOKEN);
     // Checkpoints and pruning come often, so that kills meet them.
-    command.args(["serve", "--log", "error", "--checkpoint-mib", "1", "--http", "127.0.0.1:0", "--data-dir"]).arg(dir);
+    command
+        .args(["serve", "--log", "error", "--checkpoint-mib", "1", "--http", "127.0.0.1:0", "--data-dir"])
+        .arg(dir);
     Process::start(command)
 }
 
@@ -61,7 +63,9 @@ fn administrate(address: SocketAddr, shared: u64, told: &Told) {
         told.made.lock().unwrap().insert(body["service"]["id"].as_u64().unwrap(), number);
         let body = format!(r#"{{"name": "Shared {number}", "description": "{number}"}}"#);
         told.shared.lock().unwrap().push(number);
-        let Ok((status, body)) = json(&mut client, "PUT", &format!("services/{shared}"), &body) else { return };
+        let Ok((status, body)) = json(&mut client, "PUT", &format!("services/{shared}"), &body) else {
+            return;
+        };
         // Whoever changed it last, name and description are of one change.
         assert_eq!((status, number_of(&body["service"])), (200, Some(number)), "{body}");
         told.answered.fetch_add(1, Ordering::Relaxed);

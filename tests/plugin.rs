@@ -109,7 +109,8 @@ impl World {
         let engine = Arc::new(recovery.finish(journal, [7; 16]));
         let desk = Desk::open("notes", &engine, Shelf::open(&dir.path().join("shelf")).unwrap()).unwrap();
         let notes = Arc::new(Notes { desk: Arc::clone(&desk), panics: AtomicBool::new(false) });
-        let hosting = Host::default().with(Arc::clone(&notes) as Arc<dyn Plugin>, desk).start(&engine).unwrap();
+        let hosting =
+            Host::default().with(Arc::clone(&notes) as Arc<dyn Plugin>, desk).start(&engine).unwrap();
         let flusher = {
             let engine = Arc::clone(&engine);
             std::thread::spawn(move || engine.run_flusher(|| NOW, |_| {}).unwrap())

@@ -54,7 +54,8 @@ impl From<Exit> for ExitCode {
 
 const AFTER_HELP: &str = "\
 Every flag can be given as a variable (--data-dir is TOLLGATE_DATA_DIR) or as a key of the file that --config \
-names (data_dir); flags win over variables, those over the file.
+names (data_dir); flags win over variables, those over the file. Secrets are no flags: TOLLGATE_ADMIN_TOKEN (admin_token) is the \
+access token of the first administrator of the admin API, where there is none yet; else the first start shows one, once.
 
 Exit codes: 0 stopped as asked, 1 other failure, 2 unknown flag, 3 bad configuration, 4 address not usable, \
 5 data directory in use by another node that does not hand it over, 6 data directory not usable, 7 data damaged or of a newer version, \

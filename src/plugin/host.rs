@@ -325,11 +325,9 @@ impl Hosting {
 
     /// Ends it. `is_flushed`: the journal's last flush went well, and the flusher has ended; then what was applied is
     /// settled, and else must not be, as the journal has lost some of it.
-    pub fn stop(self, is_flushed: bool) {
-        for hosted in &self.host.hosted {
-            hosted.desk.keeper.stop();
-        }
-        for thread in self.threads {
+    pub fn stop(mut self, is_flushed: bool) {
+        self.end();
+        for thread in std::mem::take(&mut self.threads) {
             if thread.join().is_err() {
                 tracing::error!("a plugin's thread panicked");
             }
@@ -342,5 +340,18 @@ impl Hosting {
                 tracing::warn!(plugin = hosted.plugin.name(), %error, "the next start takes a moment longer");
             }
         }
+    }
+}
+
+impl Hosting {
+    fn end(&self) {
+        self.host.hosted.iter().for_each(|hosted| hosted.desk.keeper.stop());
+    }
+}
+
+impl Drop for Hosting {
+    /// The threads end, so that a node that did not come to be lets go of its shelves.
+    fn drop(&mut self) {
+        self.end();
     }
 }

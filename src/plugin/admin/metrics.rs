@@ -2,6 +2,8 @@
 //!
 //! A metric's system name is what requests count by; it is given once. A method is a metric below `hits`, counted with it.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -340,14 +342,19 @@ pub(super) fn accompany(
             _ => continue,
         };
         let before = accompanied.before.services.get(id.0);
-        for metric in before.iter().flat_map(|service| service.metrics.iter()) {
-            if after.is_none_or(|service| service.metrics.by_id(metric.id).is_none()) {
-                records.remove::<MetricDetails>(metric.id.0);
-            }
+        let ids = |service: Option<&Service>| {
+            service
+                .into_iter()
+                .flat_map(|it| it.metrics.iter())
+                .map(|metric| metric.id)
+                .collect::<HashSet<_>>()
+        };
+        let (old, new) = (ids(before.map(|it| &**it)), ids(after));
+        for id in old.difference(&new) {
+            records.remove::<MetricDetails>(id.0);
         }
         for metric in after.iter().flat_map(|service| service.metrics.iter()) {
-            let is_known = before.is_some_and(|service| service.metrics.by_id(metric.id).is_some());
-            if !is_known && records.find::<MetricDetails>(metric.id.0)?.is_none() {
+            if !old.contains(&metric.id) && records.find::<MetricDetails>(metric.id.0)?.is_none() {
                 let details = MetricDetails::of(records, metric)?;
                 records.save(metric.id.0, &MetricDetails { created_at: now, updated_at: now, ..details })?;
             }
