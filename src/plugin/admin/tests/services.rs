@@ -98,3 +98,21 @@ fn records_are_there_after_a_restart() {
     let world = world.reopen();
     assert_eq!(world.get(&path), (200, json!({"service": service})));
 }
+
+#[test]
+fn who_has_what_is_shown_is_told_so() {
+    let world = World::new();
+    let first = world.send(Method::Get, "services.json", json!({}), Some(TOKEN));
+    assert_eq!(first.status, 200);
+    let again = |etag: Option<String>| {
+        let parameters = json!({"access_token": TOKEN}).as_object().cloned().unwrap();
+        let path = "/admin/api/services.json".to_owned();
+        let call = Call { method: Method::Get, path, parameters, basic: None, accept: None, etag, host: None, scheme: "http" };
+        let answer = world.admin.answer(&call);
+        (answer.status, answer.body.len(), answer.etag)
+    };
+    assert_eq!(again(first.etag.clone()), (304, 0, first.etag.clone()));
+    world.made("services", json!({"name": "Another"}));
+    let (status, _, etag) = again(first.etag.clone());
+    assert!(status == 200 && etag != first.etag);
+}
