@@ -17,6 +17,20 @@ pub enum Method {
     Delete,
 }
 
+impl Method {
+    /// HTTP's name of it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Method::Get => "GET",
+            Method::Post => "POST",
+            Method::Put => "PUT",
+            Method::Patch => "PATCH",
+            Method::Delete => "DELETE",
+        }
+    }
+}
+
 /// A call, its parameters read.
 #[derive(Clone, Debug)]
 pub struct Call {

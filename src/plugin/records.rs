@@ -21,6 +21,19 @@ pub struct Records<'s> {
     rows: Rows,
 }
 
+/// A row that a command puts or deletes.
+#[derive(Debug)]
+pub struct Changed<'r> {
+    /// The name of its table.
+    pub table: &'r str,
+    /// Its key.
+    pub key: &'r [u8],
+    /// What the shelf has.
+    pub before: Option<Vec<u8>>,
+    /// What it will have; nothing, if the row is deleted.
+    pub after: Option<&'r [u8]>,
+}
+
 /// The key of a record: ids in the order of their numbers.
 #[must_use]
 pub fn id_key(id: u64) -> [u8; 8] {
@@ -47,6 +60,18 @@ impl<'s> Records<'s> {
     #[must_use]
     pub fn over(reading: Reading<'s>, rows: Rows) -> Records<'s> {
         Records { reading, rows }
+    }
+
+    /// What was put and deleted so far, with what the shelf has in its place.
+    ///
+    /// # Errors
+    /// The shelf cannot be read.
+    pub fn changed(&self) -> Result<Vec<Changed<'_>>, ShelfError> {
+        let changed = |(table, key, after)| {
+            let before = self.reading.get_in(table, key)?;
+            Ok(Changed { table, key, before, after })
+        };
+        self.rows.iter().map(changed).collect()
     }
 
     /// What was put and deleted.
@@ -129,15 +154,32 @@ impl<'s> Records<'s> {
         rows.into_iter().map(record).collect()
     }
 
+    /// Records of a kind that lie under other keys than their id, by these keys.
+    ///
+    /// # Errors
+    /// As [`Records::find`].
+    pub fn scan<T: Record>(&self, scan: &Scan<'_>) -> Result<Vec<(Vec<u8>, T)>, ShelfError> {
+        let record = |(key, bytes): (Vec<u8>, Vec<u8>)| Ok((key, self.parse(&bytes)?));
+        self.rows(T::TABLE, scan)?.into_iter().map(record).collect()
+    }
+
+    /// Puts a record under a key of its own.
+    ///
+    /// # Errors
+    /// It cannot be written as JSON: a defect.
+    pub fn save_at<T: Record>(&mut self, key: &[u8], record: &T) -> Result<(), ShelfError> {
+        let bytes = serde_json::to_vec(record);
+        let bytes = bytes.map_err(|error| self.reading.shelf().damaged(T::TABLE, &error))?;
+        self.put(T::TABLE, key, bytes);
+        Ok(())
+    }
+
     /// Puts a record.
     ///
     /// # Errors
     /// It cannot be written as JSON: a defect.
     pub fn save<T: Record>(&mut self, id: u64, record: &T) -> Result<(), ShelfError> {
-        let bytes = serde_json::to_vec(record);
-        let bytes = bytes.map_err(|error| self.reading.shelf().damaged(T::TABLE, &error))?;
-        self.put(T::TABLE, &id_key(id), bytes);
-        Ok(())
+        self.save_at(&id_key(id), record)
     }
 
     /// Deletes a record.

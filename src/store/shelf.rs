@@ -209,6 +209,14 @@ impl<'s> Reading<'s> {
     /// # Errors
     /// The shelf cannot be read.
     pub fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, ShelfError> {
+        self.get_in(table.0, key)
+    }
+
+    /// As [`Reading::get`], in the table of that name.
+    ///
+    /// # Errors
+    /// The shelf cannot be read.
+    pub fn get_in(&self, table: &str, key: &[u8]) -> Result<Option<Vec<u8>>, ShelfError> {
         let Some(table) = self.table(table)? else { return Ok(None) };
         let found = table.get(key).map_err(|error| self.shelf.failed(error))?;
         Ok(found.map(|value| value.value().to_vec()))
@@ -219,7 +227,7 @@ impl<'s> Reading<'s> {
     /// # Errors
     /// The shelf cannot be read.
     pub fn rows(&self, table: Table, scan: &Scan<'_>) -> Result<Vec<Row>, ShelfError> {
-        match self.table(table)? {
+        match self.table(table.0)? {
             Some(table) => scan.rows(&table).map_err(|error| self.shelf.failed(error)),
             None => Ok(Vec::new()),
         }
@@ -230,14 +238,14 @@ impl<'s> Reading<'s> {
     /// # Errors
     /// The shelf cannot be read.
     pub fn first_key(&self, table: Table, from: &[u8]) -> Result<Option<Vec<u8>>, ShelfError> {
-        let Some(table) = self.table(table)? else { return Ok(None) };
+        let Some(table) = self.table(table.0)? else { return Ok(None) };
         let mut range = table.range::<&[u8]>(from..).map_err(|error| self.shelf.failed(error))?;
         let first = range.next().transpose().map_err(|error| self.shelf.failed(error))?;
         Ok(first.map(|(key, _)| key.value().to_vec()))
     }
 
-    fn table(&self, table: Table) -> Result<Option<ReadOnly>, ShelfError> {
-        match self.transaction.open_table(definition(table)) {
+    fn table(&self, name: &str) -> Result<Option<ReadOnly>, ShelfError> {
+        match self.transaction.open_table(definition_of(name)) {
             Ok(table) => Ok(Some(table)),
             Err(TableError::TableDoesNotExist(_)) => Ok(None),
             Err(error) => Err(self.shelf.failed(error)),

@@ -28,6 +28,11 @@ pub(super) struct Entity {
     pub(super) xml: Element,
 }
 
+/// What an answer in JSON links to: where, by what it is to the record.
+pub(super) fn links<const N: usize>(links: [(&str, String); N]) -> Value {
+    Value::from(links.map(|(rel, href)| json!({"rel": rel, "href": href})).to_vec())
+}
+
 /// Which part of a list is shown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Page {
@@ -117,6 +122,19 @@ impl Reply {
     /// The same, once what the ticket stands for is on disk.
     pub(super) fn once(self, ticket: Ticket) -> Reply {
         Reply { durable: Some(ticket), ..self }
+    }
+
+    /// What stands for what was done, until it is on disk.
+    pub(super) fn ticket(&self) -> Option<Ticket> {
+        self.durable
+    }
+
+    /// The body, if it is JSON whatever the client wants.
+    pub(super) fn into_json(self) -> Option<Value> {
+        match self.body {
+            Body::Json(body) => Some(body),
+            _ => None,
+        }
     }
 
     /// As it is sent.

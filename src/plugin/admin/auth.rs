@@ -113,6 +113,8 @@ impl Section {
 pub(super) enum Members {
     /// Any user.
     All,
+    /// Any user, but no provider key: it is about the one who calls.
+    Persons,
     /// Members who are allowed this section, and admins.
     Of(Section),
     /// Admins alone.
@@ -134,6 +136,10 @@ impl Access {
 
     /// A token for account management, of an admin.
     pub(super) const ADMINS: Access = Access { scopes: &[Scope::AccountManagement], members: Members::None };
+
+    /// A token for account management, of a person, who is told and changes what is their own.
+    pub(super) const PERSONS: Access =
+        Access { scopes: &[Scope::AccountManagement], members: Members::Persons };
 
     /// A token for account management, of anybody.
     pub(super) const ANYBODY: Access = Access { scopes: &[Scope::AccountManagement], members: Members::All };
@@ -223,6 +229,8 @@ pub(super) struct Caller {
     permission: Permission,
     /// In whose name; a provider key is in nobody's.
     pub(super) user: Option<(u64, User)>,
+    /// Id and name of the access token; none of a provider key.
+    pub(super) token: Option<(u64, String)>,
 }
 
 /// The credentials of a call: in parameters, or as either half of basic authentication.
@@ -248,16 +256,17 @@ impl Caller {
         now: UnixMillis,
     ) -> Result<Caller, Refusal> {
         let credential = credential(call).ok_or(Refusal::AccessDenied)?;
-        if let Some((_, token)) = Token::of_value(&credential, records)? {
+        if let Some((id, token)) = Token::of_value(&credential, records)? {
             let user = records.find::<User>(token.user)?.filter(|user| user.is_active());
             let user = user.filter(|_| token.is_good(now)).ok_or(Refusal::AccessDenied)?;
             let scopes = token.scopes.iter().copied().filter(|scope| user.may(scope.section())).collect();
             let (tenant, permission) = (TenantId(token.tenant), token.permission);
-            return Ok(Caller { tenant, scopes, permission, user: Some((token.user, user)) });
+            let (user, token) = (Some((token.user, user)), Some((id, token.name)));
+            return Ok(Caller { tenant, scopes, permission, user, token });
         }
         let tenant = engine.find(Key::ProviderKey(&credential)).ok_or(Refusal::AccessDenied)?;
         let (scopes, permission) = (Scope::ALL.to_vec(), Permission::Write);
-        Ok(Caller { tenant: TenantId(tenant), scopes, permission, user: None })
+        Ok(Caller { tenant: TenantId(tenant), scopes, permission, user: None, token: None })
     }
 
     /// Whether the caller may use a route in this way.
@@ -271,6 +280,7 @@ impl Caller {
             return Err(Refusal::Scope);
         }
         let is_allowed = match (&self.user, access.members) {
+            (user, Members::Persons) => user.is_some(),
             (None, _) | (_, Members::All) => true,
             (Some((_, user)), Members::Of(section)) => user.may(section),
             (Some((_, user)), Members::None) => user.is_admin(),
@@ -283,8 +293,16 @@ impl Caller {
         self.user.as_ref().is_none_or(|(_, user)| user.may_see(service.0))
     }
 
-    /// Who it is, for the audit log.
-    pub(super) fn name(&self) -> String {
-        self.user.as_ref().map_or_else(|| "provider key".to_owned(), |(_, user)| user.username.clone())
+    /// The user who calls.
+    ///
+    /// # Errors
+    /// It is a provider key, which is nobody's.
+    pub(super) fn person(&self) -> Result<(u64, &User), Refusal> {
+        self.user.as_ref().map(|(id, user)| (*id, user)).ok_or(Refusal::Forbidden)
+    }
+
+    /// Whether a user is the one who calls.
+    pub(super) fn is(&self, user: u64) -> bool {
+        self.user.as_ref().is_some_and(|(id, _)| *id == user)
     }
 }

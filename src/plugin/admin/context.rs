@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use super::answer::{Outcome, Page, Refusal, Reply};
+use super::audit;
 use super::auth::Caller;
 use super::request::{Fields, Request};
+use super::routes::Route;
 use crate::model::catalog::Catalog;
 use crate::model::draft::Draft;
 use crate::model::id::{AccountId, ApplicationId, PlanId, ServiceId, TenantId};
@@ -18,6 +20,7 @@ pub(super) struct Context<'c> {
     pub(super) desk: &'c Desk,
     pub(super) request: &'c Request<'c>,
     pub(super) caller: &'c Caller,
+    pub(super) route: &'static Route,
     /// The texts in place of the braces of the route's path.
     pub(super) ids: Vec<&'c str>,
     pub(super) now: UnixMillis,
@@ -99,13 +102,16 @@ impl<'c> Context<'c> {
         Ok(Moment { view: self.desk.look()?, caller: self.caller })
     }
 
-    /// Carries out one command; a refusal changes nothing. The answer waits until it is on disk.
+    /// Carries out one command; a refusal changes nothing. What it did is written into the audit log with it. The answer waits until it is on disk.
     ///
     /// # Errors
     /// What `build` says, or why the command cannot be carried out.
     pub(super) fn change(&self, build: impl FnOnce(&mut Edit<'_, '_, '_>) -> Outcome) -> Outcome {
         let built = self.desk.command(|draft, records| {
-            build(&mut Edit { draft, records, caller: self.caller, now: self.now.0 })
+            let before = draft.catalog().clone();
+            let reply = build(&mut Edit { draft, records, caller: self.caller, now: self.now.0 })?;
+            audit::write(self, &before, draft, records)?;
+            Ok(reply)
         });
         let (reply, ticket): (Reply, _) = built.map_err(Refusal::from)?;
         Ok(reply.once(ticket))

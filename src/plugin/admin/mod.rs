@@ -22,18 +22,25 @@
 //! | `services`, `metrics`, ... | the areas: a file each |
 
 mod answer;
+mod audit;
 mod auth;
 mod check;
 mod context;
+mod fields_definitions;
 mod metrics;
 mod names;
+mod notifications;
 mod people;
+mod provider;
 mod request;
 mod routes;
 mod services;
+mod settings;
 #[cfg(test)]
 mod tests;
 mod times;
+mod tokens;
+mod webhooks;
 mod xml;
 
 use std::sync::Arc;
@@ -51,6 +58,7 @@ use crate::store::shelf::Table;
 use answer::{Format, Refusal};
 use auth::{Caller, Permission, Scope, Token};
 use context::Context;
+use names::Kind;
 use people::{Role, User, UserState};
 use request::Request;
 use routes::AREAS;
@@ -103,7 +111,7 @@ impl Admin {
         };
         let answered = caller.check(route.access, request.method).and_then(|()| {
             let context =
-                Context { desk: &self.desk, request: &request, caller: &caller, ids, now: self.now() };
+                Context { desk: &self.desk, request: &request, caller: &caller, route, ids, now: self.now() };
             (route.run)(&context)
         });
         let answer = answered.map_or_else(|refusal| refusal.answer(format), |reply| reply.into_answer(format));
@@ -142,6 +150,9 @@ impl Admin {
                 updated_at: now,
             };
             admin.put(user, records)?;
+            names::claim(records, Kind::Username, tenant.0, &admin.username, user)?;
+            names::claim(records, Kind::Email, tenant.0, &admin.email, user)?;
+            fields_definitions::begin(draft, records, tenant.0, now)?;
             let token = Token {
                 tenant: tenant.0,
                 user,

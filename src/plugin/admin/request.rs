@@ -104,6 +104,12 @@ impl Fields {
         self.0.get(name)
     }
 
+    /// The same with one field more.
+    pub(super) fn with(mut self, name: &str, value: Value) -> Fields {
+        self.0.insert(name.to_owned(), value);
+        self
+    }
+
     /// The fields and values.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&String, &Value)> {
         self.0.iter()

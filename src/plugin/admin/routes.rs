@@ -6,7 +6,9 @@ use super::answer::{Format, Outcome, Refusal};
 use super::auth::Access;
 use super::context::Context;
 use super::request::Request;
-use super::{metrics, services};
+use super::{
+    audit, fields_definitions, metrics, notifications, provider, services, settings, tokens, webhooks,
+};
 use crate::plugin::call::Method;
 use crate::plugin::host::Accompanied;
 use crate::plugin::records::Records;
@@ -109,6 +111,13 @@ pub(super) fn nothing_follows(_: &Accompanied<'_>, _: &mut Records<'_>, _: u64) 
 pub(super) const AREAS: &[Area] = &[
     Area { routes: services::ROUTES, accompany: services::accompany },
     Area { routes: metrics::ROUTES, accompany: metrics::accompany },
+    Area { routes: tokens::ROUTES, accompany: nothing_follows },
+    Area { routes: notifications::ROUTES, accompany: nothing_follows },
+    Area { routes: provider::ROUTES, accompany: provider::accompany },
+    Area { routes: settings::ROUTES, accompany: settings::accompany },
+    Area { routes: webhooks::ROUTES, accompany: webhooks::accompany },
+    Area { routes: fields_definitions::ROUTES, accompany: fields_definitions::accompany },
+    Area { routes: audit::ROUTES, accompany: audit::accompany },
 ];
 
 /// The route that a request is for, and the texts in place of its braces.

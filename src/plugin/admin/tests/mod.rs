@@ -1,5 +1,8 @@
 //! The areas, called as clients call them: a method, a path, parameters. No sockets, but a real engine, journal and shelf.
 
+mod audit;
+mod matrix;
+mod people;
 mod services;
 
 use std::sync::Arc;

@@ -1,0 +1,467 @@
+//! The audit log: who did what with the admin API, and what it was before. `GET /audit_log`, for administrators.
+//!
+//! Each command leaves one entry, which is part of the command: there is no change without its entry, and no entry of
+//! what did not happen. What else follows from a command, as the applications that go with their account, is not listed: the
+//! deletion of the account says it.
+//!
+//! # An entry
+//! When; who: the user and the token, or the provider key; the call: method and path; and what it changed: of each record its kind and id, and
+//! those of its fields that are others now, before and after. A record that is new has nothing before, one that is gone
+//! nothing after. Fields of the catalog and of the plugin's record with the same id are the same record's.
+//!
+//! Nothing of a secret is in it: fields that hold any, by name, and credentials in URLs are shown as `[redacted]`, so that it can
+//! be seen that they changed and not to what.
+//!
+//! # Where it lies
+//! In the table `audit`, by tenant and number. A tenant's entries are numbered from 1 without a gap, so keeping the newest
+//! [`ENTRIES_MAX`] is one row put and one row deleted with each command, and a page of the log is found without counting.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::answer::{Entity, Outcome, Page, Refusal, Reply};
+use super::auth::{Access, Caller};
+use super::context::Context;
+use super::request::Fields;
+use super::routes::{Formats, GET, Route};
+use super::times;
+use super::xml::Element;
+use crate::model::catalog::{Catalog, Change};
+use crate::model::draft::Draft;
+use crate::model::record::{Application, Plan, Secret, Service};
+use crate::plugin::host::Accompanied;
+use crate::plugin::records::{Changed, Record, Records, id_key, id_of, pair_key};
+use crate::store::ShelfError;
+use crate::store::shelf::{Scan, Table};
+
+pub(super) const ROUTES: &[Route] =
+    &[Route::new(GET, "audit_log", Access::ADMINS, list).in_formats(Formats::JsonOnly)];
+
+/// The most entries that are kept of a tenant; the oldest go. A few dozen megabytes, and a tenth of a second to search.
+pub(super) const ENTRIES_MAX: u64 = 20_000;
+/// The most records of a command that its entry lists; it says how many more there are.
+const OBJECTS_MAX: usize = 100;
+/// The largest part of an entry, in bytes of JSON: what a record was, or is. Of what is larger only the size is kept.
+const PART_LEN_MAX: usize = 16 * 1024;
+/// The most bytes of such parts in an entry; of the records after that only kind and id are kept.
+const PARTS_LEN_MAX: usize = 64 * 1024;
+/// How many entries are read at a time in a search.
+const SEARCHED: usize = 500;
+
+/// What stands in place of a secret.
+const REDACTED: &str = "[redacted]";
+
+/// One command.
+#[derive(Serialize, Deserialize, Debug)]
+struct Entry {
+    /// In milliseconds since 1970 UTC.
+    at: u64,
+    /// Id and name of the user; a provider key is nobody's.
+    user: Option<(u64, String)>,
+    /// Id and name of the access token.
+    token: Option<(u64, String)>,
+    method: String,
+    path: String,
+    objects: Vec<Object>,
+    /// How many objects more there are.
+    #[serde(default)]
+    more: usize,
+}
+
+impl Record for Entry {
+    const TABLE: Table = Table("audit");
+}
+
+/// A record that a command changed.
+#[derive(Serialize, Deserialize, Debug)]
+struct Object {
+    kind: String,
+    id: u64,
+    before: Option<Map<String, Value>>,
+    after: Option<Map<String, Value>>,
+}
+
+/// The fields of a record before and after a command.
+type Sides = [Map<String, Value>; 2];
+
+/// Writes down what a command has done, so far as it is drafted.
+pub(super) fn write(
+    context: &Context<'_>,
+    before: &Catalog,
+    draft: &Draft<'_>,
+    records: &mut Records<'_>,
+) -> Result<(), Refusal> {
+    let caller = context.caller;
+    let mut changed = BTreeMap::new();
+    for change in draft.changes() {
+        let Some((kind, id)) = name_of(change) else { continue };
+        let sides = [before, draft.catalog()].map(|catalog| fields_of(catalog, kind, id));
+        changed.insert((kind.to_owned(), id), sides);
+    }
+    for row in records.changed()? {
+        add_row(&mut changed, &row);
+    }
+    let more = changed.len().saturating_sub(OBJECTS_MAX);
+    let mut room = PARTS_LEN_MAX;
+    let objects = changed.into_iter().take(OBJECTS_MAX).map(|(name, sides)| object(name, sides, &mut room));
+    let entry = Entry {
+        at: context.now.0,
+        user: caller.user.as_ref().map(|(id, user)| (*id, user.username.clone())),
+        token: caller.token.clone(),
+        method: context.request.method.name().to_owned(),
+        path: path_of(context),
+        objects: objects.collect(),
+        more,
+    };
+    Ok(append(records, caller, &entry)?)
+}
+
+fn append(records: &mut Records<'_>, caller: &Caller, entry: &Entry) -> Result<(), ShelfError> {
+    let tenant = caller.tenant.0;
+    let number = newest(records, tenant)? + 1;
+    records.save_at(&pair_key(tenant, number), entry)?;
+    if let Some(oldest) = number.checked_sub(ENTRIES_MAX).filter(|oldest| *oldest > 0) {
+        records.delete(Entry::TABLE, &pair_key(tenant, oldest));
+    }
+    Ok(())
+}
+
+/// The number of a tenant's newest entry; 0 without any.
+fn newest(records: &Records<'_>, tenant: u64) -> Result<u64, ShelfError> {
+    let prefix = id_key(tenant);
+    let last = Scan { backwards: true, ..Scan::first(&prefix, 1) };
+    Ok(records.rows(Entry::TABLE, &last)?.first().and_then(|(key, _)| id_of(key)).unwrap_or(0))
+}
+
+/// The path of a call as its route says it, with the ids that were given: some texts in paths are secrets.
+fn path_of(context: &Context<'_>) -> String {
+    let mut given = context.ids.iter();
+    let mut path = String::from("/admin/api");
+    for segment in context.route.path.split('/') {
+        path.push('/');
+        path.push_str(match segment {
+            "{key}" => given.next().map_or(segment, |_| REDACTED),
+            brace if brace.starts_with('{') => given.next().copied().unwrap_or(segment),
+            fixed => fixed,
+        });
+    }
+    path
+}
+
+/// Kind and id of what a change is about.
+fn name_of(change: &Change) -> Option<(&'static str, u64)> {
+    match change {
+        Change::PutTenant(tenant) => Some(("tenant", tenant.id.0)),
+        Change::DeleteTenant(id) => Some(("tenant", id.0)),
+        Change::PutAccount(account) => Some(("account", account.id.0)),
+        Change::DeleteAccount(id) => Some(("account", id.0)),
+        Change::PutService(service) => Some(("service", service.id.0)),
+        Change::DeleteService(id) => Some(("service", id.0)),
+        Change::PutPlan(plan) => Some(("plan", plan.id.0)),
+        Change::DeletePlan(id) => Some(("plan", id.0)),
+        Change::PutApplication(application) => Some(("application", application.id.0)),
+        Change::DeleteApplication(id) => Some(("application", id.0)),
+        // It is about no record.
+        Change::RaiseIds(_) => None,
+    }
+}
+
+/// The fields of a record of the catalog; none, if there is no such record.
+fn fields_of(catalog: &Catalog, kind: &str, id: u64) -> Map<String, Value> {
+    let fields = match kind {
+        "tenant" => catalog.tenants.get(id).map(|tenant| {
+            let default = tenant.default_service.map(|id| id.0);
+            json!({"name": tenant.name, "default_service": default, "provider_keys": exposed(&tenant.provider_keys)})
+        }),
+        "account" => catalog.accounts.get(id).map(|account| json!({"org_name": account.name})),
+        "service" => catalog.services.get(id).map(|service| service_fields(service)),
+        "plan" => catalog.plans.get(id).map(|plan| plan_fields(plan)),
+        _ => catalog.applications.get(id).map(|application| application_fields(application)),
+    };
+    match fields {
+        Some(Value::Object(fields)) => fields,
+        _ => Map::new(),
+    }
+}
+
+/// To be compared, and then redacted.
+fn exposed<'s>(secrets: impl IntoIterator<Item = &'s Secret>) -> Vec<&'s str> {
+    secrets.into_iter().map(Secret::expose).collect()
+}
+
+fn service_fields(service: &Service) -> Value {
+    let metrics = service.metrics.iter().map(|metric| json!({"id": metric.id.0, "system_name": metric.name}));
+    json!({
+        "name": service.name,
+        "external_id": service.external_id,
+        "state": service.state.name(),
+        "backend_version": service.backend_version.name(),
+        "referrer_filters_required": service.referrer_filters_required,
+        "tokens": exposed(&service.tokens),
+        "metrics": metrics.collect::<Vec<_>>(),
+        "alert_limits": service.alert_limits,
+        "shadow": service.shadow,
+        "ratelimit_headers": service.ratelimit_headers,
+    })
+}
+
+fn plan_fields(plan: &Plan) -> Value {
+    let limits = plan.limits.iter().map(|limit| {
+        let (id, metric) = (limit.id.0, limit.metric.0);
+        json!({"id": id, "metric_id": metric, "period": limit.period.name(), "value": limit.max})
+    });
+    json!({
+        "service_id": plan.service.0,
+        "external_id": plan.external_id,
+        "name": plan.name,
+        "limits": limits.collect::<Vec<_>>(),
+    })
+}
+
+fn application_fields(application: &Application) -> Value {
+    json!({
+        "service_id": application.service.0,
+        "account_id": application.account.map(|id| id.0),
+        "plan_id": application.plan.0,
+        "application_id": application.app_id,
+        "name": application.name,
+        "state": application.state.name(),
+        "app_keys": exposed(&application.app_keys),
+        "user_keys": exposed(&application.user_keys),
+        "referrer_filters": application.referrer_filters.iter().collect::<Vec<_>>(),
+        "redirect_url": application.redirect_url,
+        "shadow": application.shadow,
+    })
+}
+
+/// Adds a row that holds a record. Others are what records are found by.
+fn add_row(changed: &mut BTreeMap<(String, u64), Sides>, row: &Changed<'_>) {
+    let parse = |bytes: Option<&[u8]>| match bytes.map(serde_json::from_slice) {
+        Some(Ok(Value::Object(fields))) => fields,
+        _ => Map::new(),
+    };
+    let sides = [parse(row.before.as_deref()), parse(row.after)];
+    let Some(id) = id_of(row.key).filter(|_| sides.iter().any(|fields| !fields.is_empty())) else { return };
+    let known = changed.entry((kind_of(row.table), id)).or_default();
+    for (known, more) in known.iter_mut().zip(sides) {
+        known.extend(more);
+    }
+}
+
+/// What the records of a table are: for most, its name is their plural.
+fn kind_of(table: &str) -> String {
+    match table.strip_suffix("ies") {
+        Some(stem) => format!("{stem}y"),
+        None => table.strip_suffix('s').unwrap_or(table).to_owned(),
+    }
+}
+
+/// What is kept of a changed record, as far as there is room.
+fn object((kind, id): (String, u64), [before, after]: Sides, room: &mut usize) -> Object {
+    let (before, after) = match (before.is_empty(), after.is_empty()) {
+        (false, false) => {
+            let differs = |fields: &Map<String, Value>, others: &Map<String, Value>| {
+                let other = |field: &String| field != "updated_at" && fields.get(field) != others.get(field);
+                let names = fields.iter().filter(|(field, _)| other(field));
+                names.map(|(field, value)| (field.clone(), value.clone())).collect::<Map<_, _>>()
+            };
+            (Some(differs(&before, &after)), Some(differs(&after, &before)))
+        }
+        (before_is_empty, after_is_empty) => {
+            (Some(before).filter(|_| !before_is_empty), Some(after).filter(|_| !after_is_empty))
+        }
+    };
+    let mut kept = |fields: Option<Map<String, Value>>| fields.map(|fields| fitting(redacted(fields), room));
+    Object { kind, id, before: kept(before), after: kept(after) }
+}
+
+fn fitting(fields: Map<String, Value>, room: &mut usize) -> Map<String, Value> {
+    let fields = Value::Object(fields);
+    let len = fields.to_string().len();
+    match fields {
+        Value::Object(fields) if len <= PART_LEN_MAX.min(*room) => {
+            *room -= len;
+            fields
+        }
+        _ => Map::from_iter([("omitted_bytes".to_owned(), Value::from(len))]),
+    }
+}
+
+/// Whether a field of that name holds a secret.
+fn is_secret(field: &str) -> bool {
+    const WHOLE: [&str; 7] = ["key", "keys", "app_keys", "user_keys", "provider_keys", "tokens", "hash"];
+    const PARTS: [&str; 7] =
+        ["secret", "password", "token", "user_key", "app_key", "application_key", "authentication_value"];
+    // What a gateway sends a key in is no key.
+    WHOLE.contains(&field)
+        || PARTS.iter().any(|part| field.contains(part))
+            && !["auth_", "error_"].iter().any(|it| field.starts_with(it))
+}
+
+fn redacted(fields: Map<String, Value>) -> Map<String, Value> {
+    let field = |(field, value): (String, Value)| {
+        let value = if is_secret(&field) { hidden(value) } else { shown(value) };
+        (field, value)
+    };
+    fields.into_iter().map(field).collect()
+}
+
+/// How many secrets there are may be seen, and whether there are any.
+fn hidden(value: Value) -> Value {
+    match value {
+        Value::Array(items) => items.into_iter().map(hidden).collect(),
+        Value::Null | Value::Bool(_) => value,
+        _ => REDACTED.into(),
+    }
+}
+
+fn shown(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => Value::Object(redacted(fields)),
+        Value::Array(items) => items.into_iter().map(shown).collect(),
+        Value::String(text) => Value::String(without_credentials(text)),
+        other => other,
+    }
+}
+
+/// A URL without the user and password in it.
+fn without_credentials(text: String) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else { return text };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    match authority.rfind('@') {
+        Some(at) => format!("{scheme}://{REDACTED}{}", &rest[at..]),
+        None => text,
+    }
+}
+
+/// What is searched for: all of what is said.
+struct Wanted {
+    kind: Option<String>,
+    id: Option<u64>,
+    user: Option<String>,
+    since: Option<u64>,
+    until: Option<u64>,
+}
+
+impl Wanted {
+    fn read(fields: &Fields) -> Result<Wanted, Refusal> {
+        let time = |name: &str| {
+            let parse = |text: String| {
+                times::parse(&text).ok_or_else(|| Refusal::Bad(format!("{name} is no date or time")))
+            };
+            fields.filled(name).map(parse).transpose()
+        };
+        let (kind, user) = (fields.filled("object_type"), fields.filled("user"));
+        Ok(Wanted { kind, id: fields.id("object_id"), user, since: time("since")?, until: time("until")? })
+    }
+
+    fn is_everything(&self) -> bool {
+        let Wanted { kind, id, user, since, until } = self;
+        kind.is_none() && id.is_none() && user.is_none() && since.is_none() && until.is_none()
+    }
+
+    fn has(&self, entry: &Entry) -> bool {
+        let is_user = |wanted: &String| {
+            entry.user.as_ref().is_some_and(|(id, name)| name == wanted || id.to_string() == *wanted)
+        };
+        let is_object = |object: &Object| {
+            self.kind.as_ref().is_none_or(|kind| *kind == object.kind)
+                && self.id.is_none_or(|id| id == object.id)
+        };
+        self.since.is_none_or(|since| entry.at >= since)
+            && self.until.is_none_or(|until| entry.at < until)
+            && self.user.as_ref().is_none_or(is_user)
+            && (self.kind.is_none() && self.id.is_none() || entry.objects.iter().any(is_object))
+    }
+}
+
+/// The newest first.
+fn list(context: &Context<'_>) -> Outcome {
+    let wanted = Wanted::read(&context.request.parameters())?;
+    let moment = context.look()?;
+    let (records, tenant) = (moment.seen().records, context.caller.tenant.0);
+    let (entries, page) = if wanted.is_everything() {
+        let total = newest(records, tenant)?.min(ENTRIES_MAX);
+        let page = context.page(usize::try_from(total).unwrap_or(usize::MAX));
+        (read(records, tenant, page.skip(), page.per_page)?, page)
+    } else {
+        searched(context, records, tenant, &wanted)?
+    };
+    let shown = entries.iter().map(|(number, entry)| entity(*number, entry)).collect();
+    Ok(Reply::list("audit_log", shown, Some(page)))
+}
+
+fn read(
+    records: &Records<'_>,
+    tenant: u64,
+    skip: usize,
+    rows_max: usize,
+) -> Result<Vec<(u64, Entry)>, ShelfError> {
+    let rows = records.scan(&Scan { prefix: &id_key(tenant), skip, rows_max, backwards: true })?;
+    Ok(rows.into_iter().map(|(key, entry)| (id_of(&key).unwrap_or(0), entry)).collect())
+}
+
+fn searched(
+    context: &Context<'_>,
+    records: &Records<'_>,
+    tenant: u64,
+    wanted: &Wanted,
+) -> Result<(Vec<(u64, Entry)>, Page), Refusal> {
+    // Which page it is does not depend on how many there are.
+    let asked = context.page(0);
+    let (mut total, mut read_so_far, mut found) = (0, 0, Vec::new());
+    loop {
+        let entries = read(records, tenant, read_so_far, SEARCHED)?;
+        read_so_far += entries.len();
+        let is_last = entries.len() < SEARCHED;
+        let is_before =
+            entries.last().is_some_and(|(_, last)| wanted.since.is_some_and(|since| last.at < since));
+        for (number, entry) in entries.into_iter().filter(|(_, entry)| wanted.has(entry)) {
+            if total >= asked.skip() && found.len() < asked.per_page {
+                found.push((number, entry));
+            }
+            total += 1;
+        }
+        if is_last || is_before {
+            return Ok((found, context.page(total)));
+        }
+    }
+}
+
+/// It goes with its tenant.
+pub(super) fn accompany(
+    accompanied: &Accompanied<'_>,
+    records: &mut Records<'_>,
+    _: u64,
+) -> Result<(), ShelfError> {
+    for change in accompanied.changes {
+        if let Change::DeleteTenant(tenant) = change {
+            for (key, _) in records.all_rows(Entry::TABLE, &id_key(tenant.0))? {
+                records.delete(Entry::TABLE, &key);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn entity(number: u64, entry: &Entry) -> Entity {
+    let named =
+        |named: &Option<(u64, String)>| named.as_ref().map(|(id, name)| json!({"id": id, "name": name}));
+    let object = |object: &Object| {
+        let Object { kind, id, before, after } = object;
+        json!({"type": kind, "id": id, "before": before, "after": after})
+    };
+    let json = json!({
+        "id": number,
+        "created_at": times::text(entry.at),
+        "user": named(&entry.user),
+        "access_token": named(&entry.token),
+        "method": entry.method,
+        "path": entry.path,
+        "objects": entry.objects.iter().map(object).collect::<Vec<_>>(),
+        "more_objects": entry.more,
+    });
+    Entity { wrapper: "entry", json, xml: Element::new("entry") }
+}

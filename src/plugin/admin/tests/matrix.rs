@@ -1,0 +1,234 @@
+//! Who may call what: each route of the API, called by each kind of caller, against what its row in the table says.
+//!
+//! The ids in the paths are nobody's, so that what is allowed is answered 404, 422 or 400 and changes nothing that the others
+//! need. What the areas make of a call is their tests' business: here it is only who is let in.
+
+use super::super::auth::{self, Access, Members, Permission, Scope, Section, Token};
+use super::super::people::{Role, User, UserState};
+use super::super::routes::{AREAS, Route};
+use super::*;
+
+/// What stands in the way of a caller, and how it is said.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Way {
+    Open,
+    Denied,
+    Scope,
+    Forbidden,
+}
+
+impl Way {
+    fn body(self) -> &'static [u8] {
+        match self {
+            Way::Open => b"",
+            Way::Denied => br#"{"error":"Access denied"}"#,
+            Way::Scope => br#"{"error":"Your access token does not have the correct permissions"}"#,
+            Way::Forbidden => br#"{"status":"Forbidden"}"#,
+        }
+    }
+}
+
+/// A caller: the credentials, and the table's rule for them.
+struct Who {
+    name: String,
+    credentials: Value,
+    expected: Box<dyn Fn(Access, Method) -> Way>,
+}
+
+fn is_for(access: Access, scopes: &[Scope]) -> bool {
+    access.scopes.iter().any(|scope| scopes.contains(scope))
+}
+
+fn token(name: &str) -> Value {
+    json!({"access_token": name})
+}
+
+/// Users and tokens for the matrix.
+struct Cast {
+    world: World,
+}
+
+impl Cast {
+    fn user(&self, role: Role, sections: &[Section], services: Option<Vec<u64>>) -> u64 {
+        let made = self.world.admin.desk.command(|draft, records| {
+            let id = draft.take_id();
+            let user = User {
+                tenant: self.world.tenant.0,
+                account: None,
+                username: format!("user{id}"),
+                email: format!("user{id}@example.com"),
+                role,
+                state: UserState::Active,
+                sections: sections.to_vec(),
+                services: services.clone(),
+                password_hash: None,
+                extra: serde_json::Map::new(),
+                created_at: NOW,
+                updated_at: NOW,
+            };
+            user.put(id, records)?;
+            Ok::<_, crate::store::ShelfError>(id)
+        });
+        made.unwrap().0
+    }
+
+    fn token(
+        &self,
+        user: u64,
+        value: &str,
+        scopes: &[Scope],
+        permission: Permission,
+        expires_at: Option<u64>,
+    ) {
+        let made = self.world.admin.desk.command(|draft, records| {
+            let token = Token {
+                tenant: self.world.tenant.0,
+                user,
+                name: value.to_owned(),
+                scopes: scopes.to_vec(),
+                permission,
+                expires_at,
+                hash: auth::hash_of(value),
+            };
+            token.put(draft.take_id(), records)
+        });
+        made.unwrap();
+    }
+
+    fn all(&self) -> Vec<Who> {
+        let admin = self.user(Role::Admin, &[], None);
+        let always = |way: Way| Box::new(move |_: Access, _: Method| way);
+        let who = |name: &str, credentials, expected| Who { name: name.to_owned(), credentials, expected };
+        self.token(admin, "expired", &Scope::ALL, Permission::Write, Some(NOW));
+        self.token(admin, "ro", &Scope::ALL, Permission::Read, None);
+        self.token(admin, "rw", &Scope::ALL, Permission::Write, None);
+        let suspended = self.user(Role::Admin, &[], None);
+        self.token(suspended, "suspended", &Scope::ALL, Permission::Write, None);
+        self.suspend(suspended);
+        let reads = |_: Access, method: Method| if method == Method::Get { Way::Open } else { Way::Scope };
+        let key = |access: Access, _: Method| match access.members {
+            Members::Persons => Way::Forbidden,
+            _ => Way::Open,
+        };
+        let mut all = vec![
+            who("nobody", json!({}), always(Way::Denied)),
+            who("an unknown token", token("unknown"), always(Way::Denied)),
+            who("an expired token", token("expired"), always(Way::Denied)),
+            who("a suspended user", token("suspended"), always(Way::Denied)),
+            who("an admin who reads", token("ro"), Box::new(reads)),
+            who("an admin", token("rw"), always(Way::Open)),
+            who("the provider key", json!({"provider_key": "pkey"}), Box::new(key)),
+            who("an unknown provider key", json!({"provider_key": "other"}), always(Way::Denied)),
+        ];
+        for scope in Scope::ALL {
+            let value = format!("only {}", scope.name());
+            self.token(admin, &value, &[scope], Permission::Write, None);
+            let by_scope = move |access, _| if is_for(access, &[scope]) { Way::Open } else { Way::Scope };
+            all.push(who(&value, token(&value), Box::new(by_scope)));
+        }
+        let sections = Section::ALL.map(|section| vec![section]).to_vec();
+        let groups = sections.into_iter().chain([vec![], Section::ALL.to_vec()]);
+        all.extend(groups.map(|sections| self.member(sections)));
+        all
+    }
+
+    /// A member with a token for everything, who is allowed some sections.
+    fn member(&self, sections: Vec<Section>) -> Who {
+        let member = self.user(Role::Member, &sections, None);
+        let value =
+            format!("member of {}", sections.iter().map(|it| it.name()).collect::<Vec<_>>().join("+"));
+        self.token(member, &value, &Scope::ALL, Permission::Write, None);
+        let expected = move |access: Access, _: Method| {
+            // A token for what its user may not do is none for it.
+            let scopes: Vec<_> =
+                Scope::ALL.into_iter().filter(|scope| sections.contains(&scope.section())).collect();
+            let is_allowed = match access.members {
+                Members::All | Members::Persons => true,
+                Members::Of(section) => sections.contains(&section),
+                Members::None => false,
+            };
+            match (is_for(access, &scopes), is_allowed) {
+                (false, _) => Way::Scope,
+                (true, false) => Way::Forbidden,
+                (true, true) => Way::Open,
+            }
+        };
+        Who { credentials: token(&value), name: value, expected: Box::new(expected) }
+    }
+
+    fn suspend(&self, id: u64) {
+        let done = self.world.admin.desk.command(|_, records| {
+            let user = records.find::<User>(id)?.unwrap();
+            User { state: UserState::Suspended, ..user }.put(id, records)
+        });
+        done.unwrap();
+    }
+}
+
+/// The path of a route with this in place of its first brace, and nobody's id in place of the others.
+fn path_of(route: &Route, first: &str) -> String {
+    let mut first = Some(first);
+    let segment = |segment: &str| match segment.starts_with('{') {
+        true => first.take().unwrap_or("999999").to_owned(),
+        false => segment.to_owned(),
+    };
+    route.path.split('/').map(segment).collect::<Vec<_>>().join("/")
+}
+
+fn all_routes() -> impl Iterator<Item = (&'static Route, Method)> {
+    let routes = AREAS.iter().flat_map(|area| area.routes);
+    routes.flat_map(|route| route.methods.iter().map(move |method| (route, *method)))
+}
+
+#[test]
+fn each_route_lets_in_whom_its_row_says_and_nobody_else() {
+    let cast = Cast { world: World::new() };
+    let everybody = cast.all();
+    let mut asked = 0;
+    for (route, method) in all_routes() {
+        let path = format!("{}.json", path_of(route, "999999"));
+        for who in &everybody {
+            let expected = (who.expected)(route.access, method);
+            let answer = cast.world.send(method, &path, who.credentials.clone(), None);
+            let told = String::from_utf8_lossy(&answer.body);
+            let context = format!("{} {path} by {}: {} {told}", method.name(), who.name, answer.status);
+            if expected == Way::Open {
+                let ways = [Way::Denied, Way::Scope, Way::Forbidden];
+                assert!(
+                    answer.status != 401 && ways.iter().all(|way| way.body() != &answer.body[..]),
+                    "{context}"
+                );
+                assert!(answer.status < 500, "{context}");
+            } else {
+                assert_eq!((answer.status, &answer.body[..]), (403, expected.body()), "{context}");
+            }
+            assert_eq!(answer.is_stranger, expected == Way::Denied, "{context}");
+            asked += 1;
+        }
+    }
+    assert!(asked > 22 * 20, "{asked}");
+}
+
+#[test]
+fn a_service_that_a_member_is_not_shown_is_not_there_nor_is_one_of_another_tenant() {
+    let cast = Cast { world: World::new() };
+    let service = cast.world.get("services").1["services"][0]["service"]["id"].to_string();
+    let member = cast.user(Role::Member, &Section::ALL, Some(Vec::new()));
+    cast.token(member, "blind", &Scope::ALL, Permission::Write, None);
+    let (other, _) = cast.world.engine.change(|draft| draft.create_tenant("Other", "other key")).unwrap();
+    cast.world.admin.begin(other, "other's token").unwrap();
+    let mut asked = 0;
+    for (route, method) in all_routes().filter(|(route, _)| route.path.starts_with("services/{")) {
+        // The others are of admins alone.
+        let callers = [("blind", route.access.members != Members::None), ("other's token", true)];
+        for (caller, _) in callers.iter().filter(|(_, is_asked)| *is_asked) {
+            let path = format!("{}.json", path_of(route, &service));
+            let answer = cast.world.send(method, &path, token(caller), None);
+            let told = String::from_utf8_lossy(&answer.body);
+            assert_eq!(answer.status, 404, "{} {path} by {caller}: {told}", method.name());
+            asked += 1;
+        }
+    }
+    assert!(asked >= 26, "{asked}");
+    assert_eq!(cast.world.get(&format!("services/{service}")).0, 200);
+}
