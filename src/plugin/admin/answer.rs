@@ -28,6 +28,11 @@ pub(super) struct Entity {
     pub(super) xml: Element,
 }
 
+/// What an answer in JSON links to: where, by what it is to the record.
+pub(super) fn links<const N: usize>(links: [(&str, String); N]) -> Value {
+    Value::from(links.map(|(rel, href)| json!({"rel": rel, "href": href})).to_vec())
+}
+
 /// Which part of a list is shown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Page {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::answer::{Outcome, Page, Refusal, Reply};
+use super::answer::{Format, Outcome, Page, Refusal, Reply};
 use super::auth::Caller;
 use super::request::{Fields, Request};
 use crate::model::catalog::Catalog;
@@ -20,6 +20,8 @@ pub(super) struct Context<'c> {
     pub(super) caller: &'c Caller,
     /// The texts in place of the braces of the route's path.
     pub(super) ids: Vec<&'c str>,
+    /// What the answer is written in.
+    pub(super) format: Format,
     pub(super) now: UnixMillis,
 }
 
@@ -29,6 +31,8 @@ pub(super) struct Seen<'a> {
     pub(super) catalog: &'a Catalog,
     pub(super) records: &'a Records<'a>,
     pub(super) caller: &'a Caller,
+    /// What the answer is written in: what takes looking up need not be there in the other.
+    pub(super) format: Format,
 }
 
 /// A command being built.
@@ -36,6 +40,7 @@ pub(super) struct Edit<'e, 'd, 's> {
     pub(super) draft: &'e mut Draft<'d>,
     pub(super) records: &'e mut Records<'s>,
     pub(super) caller: &'e Caller,
+    pub(super) format: Format,
     /// In milliseconds since 1970 UTC.
     pub(super) now: u64,
 }
@@ -44,18 +49,29 @@ pub(super) struct Edit<'e, 'd, 's> {
 pub(super) struct Moment<'c> {
     view: View<'c>,
     caller: &'c Caller,
+    format: Format,
 }
 
 impl Moment<'_> {
     pub(super) fn seen(&self) -> Seen<'_> {
-        Seen { catalog: &self.view.catalog, records: &self.view.records, caller: self.caller }
+        Seen {
+            catalog: &self.view.catalog,
+            records: &self.view.records,
+            caller: self.caller,
+            format: self.format,
+        }
     }
 }
 
 impl Edit<'_, '_, '_> {
     /// What was drafted so far.
     pub(super) fn seen(&self) -> Seen<'_> {
-        Seen { catalog: self.draft.catalog(), records: self.records, caller: self.caller }
+        Seen {
+            catalog: self.draft.catalog(),
+            records: self.records,
+            caller: self.caller,
+            format: self.format,
+        }
     }
 
     /// The tenant for whom it is.
@@ -96,7 +112,7 @@ impl<'c> Context<'c> {
     /// # Errors
     /// They cannot be read.
     pub(super) fn look(&self) -> Result<Moment<'c>, Refusal> {
-        Ok(Moment { view: self.desk.look()?, caller: self.caller })
+        Ok(Moment { view: self.desk.look()?, caller: self.caller, format: self.format })
     }
 
     /// Carries out one command; a refusal changes nothing. The answer waits until it is on disk.
@@ -105,7 +121,7 @@ impl<'c> Context<'c> {
     /// What `build` says, or why the command cannot be carried out.
     pub(super) fn change(&self, build: impl FnOnce(&mut Edit<'_, '_, '_>) -> Outcome) -> Outcome {
         let built = self.desk.command(|draft, records| {
-            build(&mut Edit { draft, records, caller: self.caller, now: self.now.0 })
+            build(&mut Edit { draft, records, caller: self.caller, format: self.format, now: self.now.0 })
         });
         let (reply, ticket): (Reply, _) = built.map_err(Refusal::from)?;
         Ok(reply.once(ticket))

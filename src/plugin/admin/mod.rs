@@ -21,19 +21,38 @@
 //! | `names`, `check`, `times` | unique names; validations; times as texts |
 //! | `services`, `metrics`, ... | the areas: a file each |
 
+mod account_plans;
+mod accounts;
 mod answer;
+mod application_keys;
+mod application_states;
+mod applications;
 mod auth;
 mod check;
 mod context;
+mod credentials;
+mod extra;
+mod features;
+mod limits;
+mod messages;
 mod metrics;
+mod money;
 mod names;
+mod passwords;
 mod people;
+mod plans;
+mod pricing_rules;
 mod request;
 mod routes;
+mod service_plans;
 mod services;
+mod signup;
+mod subscriptions;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod times;
+mod users;
 mod xml;
 
 use std::sync::Arc;
@@ -102,8 +121,14 @@ impl Admin {
             Err(refusal) => return refusal.answer(usual),
         };
         let answered = caller.check(route.access, request.method).and_then(|()| {
-            let context =
-                Context { desk: &self.desk, request: &request, caller: &caller, ids, now: self.now() };
+            let context = Context {
+                desk: &self.desk,
+                request: &request,
+                caller: &caller,
+                ids,
+                format,
+                now: self.now(),
+            };
             (route.run)(&context)
         });
         let answer = answered.map_or_else(|refusal| refusal.answer(format), |reply| reply.into_answer(format));
@@ -152,6 +177,7 @@ impl Admin {
                 hash: auth::hash_of(token),
             };
             token.put(id, records)?;
+            account_plans::create_default(draft, records, tenant, now)?;
             Ok(true)
         })?;
         Ok(is_new.then_some(ticket))
