@@ -25,6 +25,7 @@ mod account_plans;
 mod accounts;
 mod answer;
 mod application_keys;
+mod application_lists;
 mod application_states;
 mod applications;
 mod auth;

@@ -11,7 +11,7 @@ use super::features;
 use super::pricing_rules;
 use super::routes::{DELETE, GET, POST, PUT, Route};
 use super::services::ServiceDetails;
-use super::terms::{self, PlanKind, Terms};
+use super::terms::{self, Terms};
 use crate::model::catalog::Change;
 use crate::model::id::{PlanId, ServiceId};
 use crate::model::record::{Plan, Service};

@@ -229,8 +229,8 @@ fn delete(context: &Context<'_>) -> Outcome {
         let seen = edit.seen();
         let found = subscription(seen, account, id)?;
         let applications = seen.catalog.applications_of(account).iter();
-        let mut applications = applications.filter_map(|id| seen.catalog.applications.get(id));
-        if applications.any(|it| it.service.0 == found.service) {
+        let applications = applications.filter_map(|id| seen.catalog.applications.get(id));
+        if applications.map(|it| it.service.0).any(|service| service == found.service) {
             let why = "Cannot unsubscribe: the account has applications of this service.";
             return Err(Refusal::Undeletable(Errors::of("base", why)));
         }

@@ -1,7 +1,7 @@
 //! Applications: what they are, and that each change binds the next decision.
 
 use super::*;
-use crate::engine::{AuthRequest, Call as Asked, Credentials, Usage};
+use crate::engine::request::{AuthRequest, Call as Asked, Credentials, Usage};
 use crate::model::decision::Denial;
 
 /// A service of this kind with a plan, an account, and the paths of these.
@@ -13,7 +13,7 @@ struct Set<'w> {
     root: String,
 }
 
-fn set(world: &World, backend_version: &str) -> Set<'_> {
+fn set<'w>(world: &'w World, backend_version: &str) -> Set<'w> {
     let service =
         world.made("services", json!({"name": "Called", "backend_version": backend_version}))["id"].clone();
     let plans = format!("services/{service}/application_plans");
@@ -203,12 +203,13 @@ fn a_customized_plan_is_one_applications_alone() {
     assert_eq!((status, &original["application_plan"]["id"]), (200, &set.plan));
     assert_eq!(world.get(&format!("{}/{}", set.plans, custom["id"])).0, 404);
     // It goes with its application, and with the account.
-    for gone in [own.as_str(), set.root.strip_suffix("/applications").unwrap()] {
+    for is_account in [false, true] {
         let made = set.application(json!({}));
         let of_made = format!("{}/{}", set.root, made["id"]);
         world.put(&format!("{of_made}/customize_plan"), json!({}));
         assert_eq!(world.get(&set.plans).1["plans"].as_array().unwrap().len(), 2);
-        let gone = if gone == own { &of_made } else { gone };
+        let gone =
+            if is_account { set.root.strip_suffix("/applications").unwrap() } else { of_made.as_str() };
         assert_eq!(world.delete(gone).0, 200);
         assert_eq!(world.get(&set.plans).1["plans"].as_array().unwrap().len(), 1);
     }
