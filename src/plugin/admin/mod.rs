@@ -18,7 +18,8 @@
 //! | `request`, `answer`, `xml` | reading a call, writing its answer |
 //! | `auth`, `people` | tokens, scopes, users, what members may do |
 //! | `routes`, `context` | the table of routes; what the areas work with |
-//! | `names`, `check`, `times` | unique names; validations; times as texts |
+//! | `names`, `check`, `times`, `money` | unique names; validations; times as texts; amounts |
+//! | `terms`, `extra`, `credentials`, `passwords` | what plans of all kinds have; fields that tenants define; keys and ids of applications; hashes |
 //! | `services`, `metrics`, ... | the areas: a file each |
 
 mod account_plans;
@@ -132,7 +133,8 @@ impl Admin {
             };
             (route.run)(&context)
         });
-        let answer = answered.map_or_else(|refusal| refusal.answer(format), |reply| reply.into_answer(format));
+        let answer =
+            answered.map_or_else(|refusal| refusal.answer(format), |reply| reply.into_answer(format));
         if request.method == Method::Get { dated(answer, call) } else { answer }
     }
 
@@ -179,6 +181,7 @@ impl Admin {
             };
             token.put(id, records)?;
             account_plans::create_default(draft, records, tenant, now)?;
+            service_plans::begin(draft, records, tenant, now)?;
             Ok(true)
         })?;
         Ok(is_new.then_some(ticket))

@@ -10,7 +10,8 @@ use super::services::ServiceDetails;
 use super::terms::{self, PlanKind, Terms};
 use super::{features, subscriptions};
 use crate::model::catalog::Change;
-use crate::model::id::ServiceId;
+use crate::model::draft::Draft;
+use crate::model::id::{ServiceId, TenantId};
 use crate::plugin::host::Accompanied;
 use crate::plugin::records::Records;
 use crate::store::ShelfError;
@@ -27,21 +28,46 @@ pub(super) const ROUTES: &[Route] = &[
     Route::new(PUT, "services/{service_id}/service_plans/{id}/default", ACCESS, set_default),
 ];
 
-/// Gives a new service the plan that it begins with.
-pub(super) fn create_default(edit: &mut Edit<'_, '_, '_>, service: ServiceId) -> Result<u64, Refusal> {
-    let id = edit.draft.take_id();
-    let terms = Terms {
+/// Gives a service the plan that it begins with.
+pub(super) fn create_default(
+    draft: &mut Draft<'_>,
+    records: &mut Records<'_>,
+    service: ServiceId,
+    now: u64,
+) -> Result<u64, ShelfError> {
+    let id = draft.take_id();
+    let mut terms = Terms {
         kind: PlanKind::Service,
         owner: service.0,
         name: "Default".to_owned(),
+        system_name: "default".to_owned(),
         is_published: true,
         ..Terms::default()
     };
-    terms.create(edit, id, "Default", None)?;
-    let mut details = edit.records.find::<ServiceDetails>(service.0)?.unwrap_or_default();
+    if !terms.place(records, id, now)? {
+        terms.system_name = format!("default_{id}");
+        terms.place(records, id, now)?;
+    }
+    let mut details = records.find::<ServiceDetails>(service.0)?.unwrap_or_default();
     details.default_service_plan = Some(id);
-    edit.records.save(service.0, &details)?;
+    records.save(service.0, &details)?;
     Ok(id)
+}
+
+/// Gives the services of a tenant that nobody administered so far the plans that services begin with.
+pub(super) fn begin(
+    draft: &mut Draft<'_>,
+    records: &mut Records<'_>,
+    tenant: TenantId,
+    now: u64,
+) -> Result<(), ShelfError> {
+    let services: Vec<_> = draft.catalog().services_of(tenant).iter().collect();
+    for id in services {
+        if Terms::of_owner(id, records)?.is_empty() {
+            create_default(draft, records, ServiceId(id), now)?;
+        }
+    }
+    Ok(())
 }
 
 /// The plan on which an account subscribes that asked for none: the default one, else the first. A service that came
@@ -53,7 +79,7 @@ pub(super) fn for_new_subscription(edit: &mut Edit<'_, '_, '_>, service: Service
     }
     match Terms::of_owner(service.0, edit.records)?.first() {
         Some((id, _)) => Ok(*id),
-        None => create_default(edit, service),
+        None => Ok(create_default(edit.draft, edit.records, service, edit.now)?),
     }
 }
 

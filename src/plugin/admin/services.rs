@@ -143,7 +143,7 @@ fn create(context: &Context<'_>) -> Outcome {
         edit.records.save(id.0, &details)?;
         apply(edit, id.0, &fields)?;
         metrics::create_hits(edit, id)?;
-        service_plans::create_default(edit, id)?;
+        service_plans::create_default(edit.draft, edit.records, id, edit.now)?;
         let seen = edit.seen();
         let entity = entity(seen, seen.service(id.0)?)?;
         Ok(Reply::created(entity).at(format!("/admin/api/services/{id}")))

@@ -28,8 +28,9 @@ fn a_signup_makes_an_account_a_user_and_what_they_begin_with() {
     let (_, applications) = world.get(&format!("{path}/applications"));
     let application = first_of(&applications, "applications", "application");
     assert_eq!((&application["name"], &application["plan_id"]), (&json!("API signup"), &plan["id"]));
+    // To the service that the tenant had at first, and to this.
     let subscriptions = world.get(&format!("{path}/service_subscriptions")).1;
-    let subscription = first_of(&subscriptions, "service_subscriptions", "service_subscription");
+    let subscription = &subscriptions["service_subscriptions"][1]["service_subscription"];
     assert_eq!((&subscription["service_id"], &subscription["state"]), (&service["id"], &json!("live")));
     // Whoever brings a password is there at once.
     let with_password =
