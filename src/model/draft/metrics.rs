@@ -192,6 +192,54 @@ impl Draft<'_> {
         self.stage(Change::PutPlan(record))
     }
 
+    /// Changes a limit; it keeps its identity.
+    ///
+    /// # Errors
+    /// The plan is unknown or has no such limit, or has another on the same metric over that period.
+    pub fn edit_limit(
+        &mut self,
+        plan: PlanId,
+        limit: LimitId,
+        period: Period,
+        max: u64,
+    ) -> Result<(), CommandError> {
+        let mut record = Plan::clone(self.plan(plan)?);
+        let found = record.limit(limit).copied();
+        let found = found.ok_or(CommandError::Unknown { what: "limit", id: limit.0 })?;
+        let is_other = |it: &&Limit| (it.metric, it.period) == (found.metric, period) && it.id != limit;
+        if let Some(other) = record.limits.iter().find(is_other) {
+            return Err(CommandError::Taken { what: "the period", by: other.id.0 });
+        }
+        for it in record.limits.iter_mut().filter(|it| it.id == limit) {
+            (it.period, it.max) = (period, max);
+        }
+        self.sort_limits(&mut record)?;
+        self.stage(Change::PutPlan(record))
+    }
+
+    /// Gives a plan the limits of another of the same service, in place of its own.
+    ///
+    /// # Errors
+    /// A plan is unknown, or they are of two services.
+    pub fn copy_limits(&mut self, from: PlanId, to: PlanId) -> Result<(), CommandError> {
+        let (mut limits, mut record) = (self.plan(from)?.limits.clone(), Plan::clone(self.plan(to)?));
+        if self.plan(from)?.service != record.service {
+            return Err(CommandError::Unknown { what: "plan", id: from.0 });
+        }
+        for limit in &mut limits {
+            limit.id = LimitId(self.take_id());
+        }
+        record.limits = limits;
+        self.stage(Change::PutPlan(record))
+    }
+
+    fn sort_limits(&self, plan: &mut Plan) -> Result<(), CommandError> {
+        let metrics = &self.service(plan.service)?.metrics;
+        let order = |limit: &Limit| (metrics.get(limit.slot).map(Metric::order), limit.period);
+        plan.limits.sort_by(|one, other| order(one).cmp(&order(other)));
+        Ok(())
+    }
+
     /// Removes a limit.
     ///
     /// # Errors

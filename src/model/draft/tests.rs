@@ -373,6 +373,32 @@ fn a_plan_is_edited_but_keeps_its_service_and_limits() {
 }
 
 #[test]
+fn a_limit_keeps_its_identity_over_another_period_and_a_copy_has_one_of_its_own() {
+    let (mut draft, _, service, plan) = draft();
+    let hits = draft.create_metric(service, "hits", None).unwrap();
+    let day = draft.set_limit(plan, hits, Period::Day, 5).unwrap();
+    let hour = draft.set_limit(plan, hits, Period::Hour, 1).unwrap();
+    let taken = draft.edit_limit(plan, hour, Period::Day, 1);
+    assert_eq!(taken, Err(CommandError::Taken { what: "the period", by: day.0 }));
+    draft.edit_limit(plan, hour, Period::Year, 9).unwrap();
+    let of = |draft: &Draft<'_>, plan: PlanId| -> Vec<_> {
+        let limits = &draft.catalog().plans.get(plan.0).unwrap().limits;
+        limits.iter().map(|limit| (limit.id, limit.period, limit.max)).collect()
+    };
+    // In the order of answers.
+    assert_eq!(of(&draft, plan), [(hour, Period::Year, 9), (day, Period::Day, 5)]);
+    let copy = draft.create_plan(service, None, "Copy").unwrap();
+    draft.copy_limits(plan, copy).unwrap();
+    let copied = of(&draft, copy);
+    assert_eq!(
+        copied.iter().map(|it| (it.1, it.2)).collect::<Vec<_>>(),
+        [(Period::Year, 9), (Period::Day, 5)]
+    );
+    assert!(copied.iter().all(|(id, ..)| *id != hour && *id != day));
+    assert_consistent(draft);
+}
+
+#[test]
 fn an_account_goes_with_its_applications_of_all_services() {
     let (mut draft, tenant, service, plan) = draft();
     let other = draft.create_service(&new_service(tenant, None)).unwrap();

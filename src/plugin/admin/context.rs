@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::answer::{Outcome, Page, Refusal, Reply};
+use super::answer::{Format, Outcome, Page, Refusal, Reply};
 use super::audit;
 use super::auth::Caller;
 use super::request::{Fields, Request};
@@ -23,6 +23,8 @@ pub(super) struct Context<'c> {
     pub(super) route: &'static Route,
     /// The texts in place of the braces of the route's path.
     pub(super) ids: Vec<&'c str>,
+    /// What the answer is written in.
+    pub(super) format: Format,
     pub(super) now: UnixMillis,
 }
 
@@ -32,6 +34,8 @@ pub(super) struct Seen<'a> {
     pub(super) catalog: &'a Catalog,
     pub(super) records: &'a Records<'a>,
     pub(super) caller: &'a Caller,
+    /// What the answer is written in: what takes looking up need not be there in the other.
+    pub(super) format: Format,
 }
 
 /// A command being built.
@@ -39,6 +43,7 @@ pub(super) struct Edit<'e, 'd, 's> {
     pub(super) draft: &'e mut Draft<'d>,
     pub(super) records: &'e mut Records<'s>,
     pub(super) caller: &'e Caller,
+    pub(super) format: Format,
     /// In milliseconds since 1970 UTC.
     pub(super) now: u64,
 }
@@ -47,18 +52,29 @@ pub(super) struct Edit<'e, 'd, 's> {
 pub(super) struct Moment<'c> {
     view: View<'c>,
     caller: &'c Caller,
+    format: Format,
 }
 
 impl Moment<'_> {
     pub(super) fn seen(&self) -> Seen<'_> {
-        Seen { catalog: &self.view.catalog, records: &self.view.records, caller: self.caller }
+        Seen {
+            catalog: &self.view.catalog,
+            records: &self.view.records,
+            caller: self.caller,
+            format: self.format,
+        }
     }
 }
 
 impl Edit<'_, '_, '_> {
     /// What was drafted so far.
     pub(super) fn seen(&self) -> Seen<'_> {
-        Seen { catalog: self.draft.catalog(), records: self.records, caller: self.caller }
+        Seen {
+            catalog: self.draft.catalog(),
+            records: self.records,
+            caller: self.caller,
+            format: self.format,
+        }
     }
 
     /// The tenant for whom it is.
@@ -99,7 +115,7 @@ impl<'c> Context<'c> {
     /// # Errors
     /// They cannot be read.
     pub(super) fn look(&self) -> Result<Moment<'c>, Refusal> {
-        Ok(Moment { view: self.desk.look()?, caller: self.caller })
+        Ok(Moment { view: self.desk.look()?, caller: self.caller, format: self.format })
     }
 
     /// Carries out one command; a refusal changes nothing. What it did is written into the audit log with it. The answer waits until it is on disk.
@@ -109,7 +125,8 @@ impl<'c> Context<'c> {
     pub(super) fn change(&self, build: impl FnOnce(&mut Edit<'_, '_, '_>) -> Outcome) -> Outcome {
         let built = self.desk.command(|draft, records| {
             let before = draft.catalog().clone();
-            let reply = build(&mut Edit { draft, records, caller: self.caller, now: self.now.0 })?;
+            let (caller, format, now) = (self.caller, self.format, self.now.0);
+            let reply = build(&mut Edit { draft, records, caller, format, now })?;
             audit::write(self, &before, draft, records)?;
             Ok(reply)
         });

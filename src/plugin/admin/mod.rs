@@ -18,28 +18,49 @@
 //! | `request`, `answer`, `xml` | reading a call, writing its answer |
 //! | `auth`, `people` | tokens, scopes, users, what members may do |
 //! | `routes`, `context` | the table of routes; what the areas work with |
-//! | `names`, `check`, `times` | unique names; validations; times as texts |
+//! | `names`, `check`, `times`, `money` | unique names; validations; times as texts; amounts |
+//! | `terms`, `extra`, `credentials`, `passwords` | what plans of all kinds have; fields that tenants define; keys and ids of applications; hashes |
 //! | `services`, `metrics`, ... | the areas: a file each |
 
+mod account_plans;
+mod accounts;
 mod answer;
+mod application_keys;
+mod application_lists;
+mod application_states;
+mod applications;
 mod audit;
 mod auth;
 mod check;
 mod context;
+mod credentials;
+mod extra;
+mod features;
 mod fields_definitions;
+mod limits;
+mod messages;
 mod metrics;
+mod money;
 mod names;
 mod notifications;
+mod passwords;
 mod people;
+mod plans;
+mod pricing_rules;
 mod provider;
 mod request;
 mod routes;
+mod service_plans;
 mod services;
 mod settings;
+mod signup;
+mod subscriptions;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod times;
 mod tokens;
+mod users;
 mod webhooks;
 mod xml;
 
@@ -110,11 +131,19 @@ impl Admin {
             Err(refusal) => return refusal.answer(usual),
         };
         let answered = caller.check(route.access, request.method).and_then(|()| {
-            let context =
-                Context { desk: &self.desk, request: &request, caller: &caller, route, ids, now: self.now() };
+            let context = Context {
+                desk: &self.desk,
+                request: &request,
+                caller: &caller,
+                route,
+                ids,
+                format,
+                now: self.now(),
+            };
             (route.run)(&context)
         });
-        let answer = answered.map_or_else(|refusal| refusal.answer(format), |reply| reply.into_answer(format));
+        let answer =
+            answered.map_or_else(|refusal| refusal.answer(format), |reply| reply.into_answer(format));
         if request.method == Method::Get { dated(answer, call) } else { answer }
     }
 
@@ -163,6 +192,8 @@ impl Admin {
                 hash: auth::hash_of(token),
             };
             token.put(id, records)?;
+            account_plans::create_default(draft, records, tenant, now)?;
+            service_plans::begin(draft, records, tenant, now)?;
             Ok(true)
         })?;
         Ok(is_new.then_some(ticket))

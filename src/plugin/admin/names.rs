@@ -31,6 +31,10 @@ pub(super) enum Kind {
     Policy = 9,
     /// Name of an account; the owner is the tenant.
     Account = 10,
+    /// Username of a developer, a user of an account; the owner is the tenant.
+    DeveloperUsername = 11,
+    /// E-mail address of a developer; the owner is the tenant.
+    DeveloperEmail = 12,
 }
 
 fn key(kind: Kind, owner: u64, name: &str) -> Vec<u8> {

@@ -82,6 +82,12 @@ impl Page {
 #[derive(Clone, Debug)]
 pub(super) struct Fields(Map<String, Value>);
 
+impl From<Map<String, Value>> for Fields {
+    fn from(fields: Map<String, Value>) -> Self {
+        Fields(fields)
+    }
+}
+
 /// A scalar as a text.
 pub(super) fn text_of(value: &Value) -> Option<String> {
     match value {

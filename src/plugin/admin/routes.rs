@@ -7,7 +7,9 @@ use super::auth::Access;
 use super::context::Context;
 use super::request::Request;
 use super::{
-    audit, fields_definitions, metrics, notifications, provider, services, settings, tokens, webhooks,
+    account_plans, accounts, application_keys, application_states, applications, audit, features,
+    fields_definitions, limits, metrics, notifications, plans, pricing_rules, provider, service_plans,
+    services, settings, signup, subscriptions, tokens, users, webhooks,
 };
 use crate::plugin::call::Method;
 use crate::plugin::host::Accompanied;
@@ -111,6 +113,19 @@ pub(super) fn nothing_follows(_: &Accompanied<'_>, _: &mut Records<'_>, _: u64) 
 pub(super) const AREAS: &[Area] = &[
     Area { routes: services::ROUTES, accompany: services::accompany },
     Area { routes: metrics::ROUTES, accompany: metrics::accompany },
+    Area { routes: plans::ROUTES, accompany: plans::accompany },
+    Area { routes: limits::ROUTES, accompany: limits::accompany },
+    Area { routes: pricing_rules::ROUTES, accompany: pricing_rules::accompany },
+    Area { routes: features::ROUTES, accompany: features::accompany },
+    Area { routes: service_plans::ROUTES, accompany: service_plans::accompany },
+    Area { routes: account_plans::ROUTES, accompany: account_plans::accompany },
+    Area { routes: accounts::ROUTES, accompany: accounts::accompany },
+    Area { routes: subscriptions::ROUTES, accompany: subscriptions::accompany },
+    Area { routes: users::ROUTES, accompany: nothing_follows },
+    Area { routes: signup::ROUTES, accompany: nothing_follows },
+    Area { routes: applications::ROUTES, accompany: applications::accompany },
+    Area { routes: application_keys::ROUTES, accompany: nothing_follows },
+    Area { routes: application_states::ROUTES, accompany: nothing_follows },
     Area { routes: tokens::ROUTES, accompany: nothing_follows },
     Area { routes: notifications::ROUTES, accompany: nothing_follows },
     Area { routes: provider::ROUTES, accompany: provider::accompany },

@@ -14,6 +14,7 @@ use super::metrics;
 use super::names::{self, Kind};
 use super::request::Fields;
 use super::routes::{DELETE, GET, POST, PUT, Route};
+use super::service_plans;
 use super::times;
 use super::xml::Element;
 use crate::model::catalog::Change;
@@ -142,6 +143,7 @@ fn create(context: &Context<'_>) -> Outcome {
         edit.records.save(id.0, &details)?;
         apply(edit, id.0, &fields)?;
         metrics::create_hits(edit, id)?;
+        service_plans::create_default(edit.draft, edit.records, id, edit.now)?;
         let seen = edit.seen();
         let entity = entity(seen, seen.service(id.0)?)?;
         Ok(Reply::created(entity).at(format!("/admin/api/services/{id}")))

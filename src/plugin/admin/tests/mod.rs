@@ -1,8 +1,11 @@
 //! The areas, called as clients call them: a method, a path, parameters. No sockets, but a real engine, journal and shelf.
 
+mod accounts;
+mod applications;
 mod audit;
 mod matrix;
 mod people;
+mod plans;
 mod services;
 
 use std::sync::Arc;

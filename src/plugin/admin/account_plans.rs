@@ -1,0 +1,180 @@
+//! Account plans: `/account_plans`. Each account is on one. A tenant begins with one, `Default`.
+
+use serde::{Deserialize, Serialize};
+
+use super::accounts;
+use super::answer::{Entity, Errors, Outcome, Refusal, Reply};
+use super::auth::{Access, Section};
+use super::context::{Context, Edit, Seen};
+use super::features;
+use super::routes::{DELETE, GET, POST, PUT, Route};
+use super::terms::{self, PlanKind, Terms};
+use crate::model::catalog::Change;
+use crate::model::draft::Draft;
+use crate::model::id::TenantId;
+use crate::plugin::host::Accompanied;
+use crate::plugin::records::{Record, Records};
+use crate::store::ShelfError;
+use crate::store::shelf::Table;
+
+const ACCESS: Access = Access::section(Section::Plans);
+
+pub(super) const ROUTES: &[Route] = &[
+    Route::new(GET, "account_plans", ACCESS, list),
+    Route::new(POST, "account_plans", ACCESS, create),
+    Route::new(GET, "account_plans/{id}", ACCESS, show),
+    Route::new(PUT, "account_plans/{id}", ACCESS, update),
+    Route::new(DELETE, "account_plans/{id}", ACCESS, delete),
+    Route::new(PUT, "account_plans/{id}/default", ACCESS, set_default),
+];
+
+/// The plan that accounts of a tenant are on if they ask for none; by the tenant's id.
+#[derive(Clone, Copy, Default, Serialize, Deserialize, Debug)]
+#[serde(default)]
+struct DefaultPlan {
+    plan: Option<u64>,
+}
+
+impl Record for DefaultPlan {
+    const TABLE: Table = Table("default_account_plans");
+}
+
+fn default_of(tenant: u64, records: &Records<'_>) -> Result<Option<u64>, ShelfError> {
+    Ok(records.find::<DefaultPlan>(tenant)?.and_then(|default| default.plan))
+}
+
+/// The plan for an account that asked for none: the default one, else the first. A tenant without any gets one.
+pub(super) fn for_new_account(edit: &mut Edit<'_, '_, '_>) -> Result<u64, Refusal> {
+    let tenant = edit.tenant().0;
+    if let Some(id) = default_of(tenant, edit.records)? {
+        return Ok(id);
+    }
+    if let Some((id, _)) = Terms::of_owner(tenant, edit.records)?.first() {
+        return Ok(*id);
+    }
+    Ok(create_default(edit.draft, edit.records, edit.caller.tenant, edit.now)?)
+}
+
+/// Gives a tenant the plan that it begins with.
+pub(super) fn create_default(
+    draft: &mut Draft<'_>,
+    records: &mut Records<'_>,
+    tenant: TenantId,
+    now: u64,
+) -> Result<u64, ShelfError> {
+    let id = draft.take_id();
+    let mut terms = Terms {
+        kind: PlanKind::Account,
+        owner: tenant.0,
+        name: "Default".to_owned(),
+        system_name: "default".to_owned(),
+        is_published: true,
+        ..Terms::default()
+    };
+    if !terms.place(records, id, now)? {
+        terms.system_name = format!("default_{id}");
+        terms.place(records, id, now)?;
+    }
+    records.save(tenant.0, &DefaultPlan { plan: Some(id) })?;
+    Ok(id)
+}
+
+/// An account plan of the tenant.
+pub(super) fn plan(seen: Seen<'_>, id: u64) -> Result<Terms, Refusal> {
+    let terms = Terms::other(PlanKind::Account, id, seen.records)?;
+    terms.filter(|terms| terms.owner == seen.caller.tenant.0).ok_or(Refusal::NotFound)
+}
+
+/// The plan as answers show it.
+pub(super) fn entity(seen: Seen<'_>, id: u64, terms: &Terms) -> Result<Entity, Refusal> {
+    let is_default = default_of(terms.owner, seen.records)? == Some(id);
+    Ok(terms.entity(id, &terms.name, is_default))
+}
+
+fn list(context: &Context<'_>) -> Outcome {
+    let moment = context.look()?;
+    let seen = moment.seen();
+    let plans = Terms::of_owner(context.caller.tenant.0, seen.records)?;
+    let shown = plans.iter().map(|(id, terms)| entity(seen, *id, terms)).collect::<Result<_, _>>()?;
+    Ok(Reply::list("plans", shown, None))
+}
+
+fn show(context: &Context<'_>) -> Outcome {
+    let moment = context.look()?;
+    let seen = moment.seen();
+    let id = context.id(0)?;
+    Ok(Reply::one(entity(seen, id, &plan(seen, id)?)?))
+}
+
+fn create(context: &Context<'_>) -> Outcome {
+    let fields = context.fields("account_plan")?;
+    context.change(|edit| {
+        let mut errors = Errors::default();
+        let name = terms::new_name(&fields, &mut errors);
+        let owner = edit.tenant().0;
+        let mut terms = Terms { kind: PlanKind::Account, owner, name: name.clone(), ..Terms::default() };
+        terms.apply(&fields, &mut errors);
+        errors.check()?;
+        let id = edit.draft.take_id();
+        terms.create(edit, id, &name, fields.filled("system_name"))?;
+        let entity = entity(edit.seen(), id, &plan(edit.seen(), id)?)?;
+        Ok(Reply::created(entity).at(format!("/admin/api/account_plans/{id}")))
+    })
+}
+
+fn update(context: &Context<'_>) -> Outcome {
+    let fields = context.fields("account_plan")?;
+    let id = context.id(0)?;
+    context.change(|edit| {
+        let mut terms = plan(edit.seen(), id)?;
+        let mut errors = Errors::default();
+        if let Some(name) = terms::changed_name(&fields, &mut errors) {
+            terms.name = name;
+        }
+        terms.apply(&fields, &mut errors);
+        errors.check()?;
+        terms.updated_at = edit.now;
+        edit.records.save(id, &terms)?;
+        Ok(Reply::one(entity(edit.seen(), id, &terms)?))
+    })
+}
+
+fn delete(context: &Context<'_>) -> Outcome {
+    let id = context.id(0)?;
+    context.change(|edit| {
+        let terms = plan(edit.seen(), id)?;
+        if accounts::are_on(edit.records, id)? {
+            let why = "This account plan cannot be deleted! At least one account depends on it.";
+            return Err(Refusal::Undeletable(Errors::of("base", why)));
+        }
+        terms.delete(id, edit.records)?;
+        features::forget_plan(edit.records, id)?;
+        if default_of(terms.owner, edit.records)? == Some(id) {
+            edit.records.remove::<DefaultPlan>(terms.owner);
+        }
+        Ok(Reply::gone())
+    })
+}
+
+fn set_default(context: &Context<'_>) -> Outcome {
+    let id = context.id(0)?;
+    context.change(|edit| {
+        let terms = plan(edit.seen(), id)?;
+        edit.records.save(terms.owner, &DefaultPlan { plan: Some(id) })?;
+        Ok(Reply::one(entity(edit.seen(), id, &terms)?))
+    })
+}
+
+/// What is said of a tenant goes with it.
+pub(super) fn accompany(
+    accompanied: &Accompanied<'_>,
+    records: &mut Records<'_>,
+    _: u64,
+) -> Result<(), ShelfError> {
+    for change in accompanied.changes {
+        if let Change::DeleteTenant(id) = change {
+            records.remove::<DefaultPlan>(id.0);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,411 @@
+//! Accounts, the organisations that own applications: `/accounts`. They come by [signup](super::signup).
+//!
+//! # States
+//! `created` until somebody decides, then `approved`, `rejected` or `pending`, as often as it is decided anew. What an account is allowed to call does
+//! not depend on it: its applications have states of their own.
+//!
+//! Deleting an account deletes its applications, users, subscriptions and messages in the same command.
+
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::answer::{Entity, Errors, Format, Outcome, Refusal, Reply, links};
+use super::auth::{Access, Section};
+use super::check;
+use super::context::{Context, Edit, Seen};
+use super::extra::{self, Target};
+use super::names::{self, Kind};
+use super::people::User;
+use super::request::Fields;
+use super::routes::{DELETE, GET, POST, PUT, Route};
+use super::terms::Terms;
+use super::xml::Element;
+use super::{account_plans, messages, money, plans, times, users};
+use crate::model::catalog::Change;
+use crate::model::id::{AccountId, PlanId};
+use crate::model::record::Account;
+use crate::plugin::host::Accompanied;
+use crate::plugin::records::{Record, Records, id_key, pair_key};
+use crate::store::ShelfError;
+use crate::store::shelf::{Scan, Table};
+
+const ACCESS: Access = Access::section(Section::Partners);
+
+pub(super) const ROUTES: &[Route] = &[
+    Route::new(GET, "accounts", ACCESS, list),
+    Route::new(GET, "accounts/find", ACCESS, find),
+    Route::new(GET, "accounts/{id}", ACCESS, show),
+    Route::new(PUT, "accounts/{id}", ACCESS, update),
+    Route::new(DELETE, "accounts/{id}", ACCESS, delete),
+    Route::new(PUT, "accounts/{id}/approve", ACCESS, approve),
+    Route::new(PUT, "accounts/{id}/reject", ACCESS, reject),
+    Route::new(PUT, "accounts/{id}/make_pending", ACCESS, make_pending),
+    Route::new(PUT, "accounts/{id}/change_plan", ACCESS, change_plan),
+    Route::new(GET, "accounts/{id}/plan", ACCESS, plan),
+    Route::new(POST, "accounts/{account_id}/messages", ACCESS, messages::create),
+];
+
+/// What was decided on an account.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, Debug)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub(super) enum AccountState {
+    Created,
+    Pending,
+    /// Also what stands for an account that came otherwise.
+    #[default]
+    Approved,
+    Rejected,
+}
+
+impl AccountState {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            AccountState::Created => "created",
+            AccountState::Pending => "pending",
+            AccountState::Approved => "approved",
+            AccountState::Rejected => "rejected",
+        }
+    }
+}
+
+/// What is known of an account beside the catalog.
+#[derive(Clone, Serialize, Deserialize, Debug)]
+#[serde(default)]
+pub(super) struct AccountDetails {
+    pub(super) state: AccountState,
+    /// Its account plan; none for an account that came otherwise.
+    pub(super) plan: Option<u64>,
+    /// What is still to be paid once; as the plan said when it began.
+    pub(super) setup_fee: Decimal,
+    /// In milliseconds since 1970 UTC, as all times here.
+    pub(super) trial_expires_at: Option<u64>,
+    pub(super) monthly_billing_enabled: bool,
+    pub(super) monthly_charging_enabled: bool,
+    /// In percent.
+    pub(super) vat_rate: Option<Decimal>,
+    /// Fields that the tenant has defined.
+    pub(super) extra: Map<String, Value>,
+    pub(super) annotations: Map<String, Value>,
+    pub(super) created_at: u64,
+    pub(super) updated_at: u64,
+}
+
+impl Default for AccountDetails {
+    fn default() -> Self {
+        AccountDetails {
+            state: AccountState::default(),
+            plan: None,
+            setup_fee: Decimal::ZERO,
+            trial_expires_at: None,
+            monthly_billing_enabled: true,
+            monthly_charging_enabled: true,
+            vat_rate: None,
+            extra: Map::new(),
+            annotations: Map::new(),
+            created_at: 0,
+            updated_at: 0,
+        }
+    }
+}
+
+impl Record for AccountDetails {
+    const TABLE: Table = Table("accounts");
+}
+
+/// Ids of accounts by account plan, as keys.
+const BY_PLAN: Table = Table("accounts_by_plan");
+
+/// The fields of an account that need no definition.
+const OWN: &[&str] = &["org_name", "id", "state", "created_at", "updated_at", "vat_rate"];
+
+impl AccountDetails {
+    /// Puts the details of an account on the shelf; `before` is the plan that it was on.
+    pub(super) fn put(
+        &self,
+        id: u64,
+        before: Option<u64>,
+        records: &mut Records<'_>,
+    ) -> Result<(), ShelfError> {
+        if let Some(plan) = before {
+            records.delete(BY_PLAN, &pair_key(plan, id));
+        }
+        if let Some(plan) = self.plan {
+            records.put(BY_PLAN, &pair_key(plan, id), Vec::new());
+        }
+        records.save(id, self)
+    }
+
+    /// Takes over what was sent.
+    pub(super) fn apply(
+        &mut self,
+        records: &Records<'_>,
+        tenant: u64,
+        fields: &Fields,
+        errors: &mut Errors,
+    ) -> Result<(), ShelfError> {
+        self.monthly_billing_enabled =
+            fields.flag("monthly_billing_enabled").unwrap_or(self.monthly_billing_enabled);
+        self.monthly_charging_enabled =
+            fields.flag("monthly_charging_enabled").unwrap_or(self.monthly_charging_enabled);
+        if let Some(rate) = fields.filled("vat_rate") {
+            self.vat_rate = money::amount(errors, "vat_rate", &rate);
+        }
+        if let Some(Value::Object(annotations)) = fields.value("annotations") {
+            self.annotations = annotations.clone();
+        }
+        extra::apply(&mut self.extra, records, tenant, Target::Account, fields, OWN)
+    }
+}
+
+/// Whether an account plan has accounts.
+pub(super) fn are_on(records: &Records<'_>, plan: u64) -> Result<bool, ShelfError> {
+    Ok(!records.rows(BY_PLAN, &Scan::first(&id_key(plan), 1))?.is_empty())
+}
+
+/// Whether an account's plan wants its accounts looked at by somebody.
+pub(super) fn needs_approval(records: &Records<'_>, details: &AccountDetails) -> Result<bool, ShelfError> {
+    let terms = details.plan.map(|plan| records.find::<Terms>(plan)).transpose()?.flatten();
+    Ok(terms.is_some_and(|terms| terms.approval_required))
+}
+
+fn list(context: &Context<'_>) -> Outcome {
+    let moment = context.look()?;
+    let seen = moment.seen();
+    let ids = seen.catalog.accounts_of(context.caller.tenant);
+    let (ids, page) = match context.request.parameters().filled("state") {
+        None => {
+            let page = context.page(ids.len());
+            (ids.iter().skip(page.skip()).take(page.per_page).collect(), page)
+        }
+        Some(state) => {
+            let mut matching = Vec::new();
+            for id in ids.iter() {
+                let details = seen.records.find::<AccountDetails>(id)?.unwrap_or_default();
+                matching.extend((details.state.name() == state).then_some(id));
+            }
+            let page = context.page(matching.len());
+            (page.cut(matching), page)
+        }
+    };
+    let accounts = ids.into_iter().filter_map(|id| seen.catalog.accounts.get(id));
+    let shown = accounts.map(|account| entity(seen, account)).collect::<Result<_, _>>()?;
+    Ok(Reply::list("accounts", shown, Some(page)))
+}
+
+/// By what one of its users is known: name, id or e-mail address, whichever was sent, in this order.
+fn find(context: &Context<'_>) -> Outcome {
+    let moment = context.look()?;
+    let seen = moment.seen();
+    let asked = context.request.parameters();
+    let tenant = context.caller.tenant.0;
+    let user = if let Some(name) = asked.filled("username") {
+        names::find(seen.records, Kind::DeveloperUsername, tenant, &name)?
+    } else if asked.has("user_id") {
+        asked.id("user_id")
+    } else {
+        match asked.filled("email") {
+            Some(email) => names::find(seen.records, Kind::DeveloperEmail, tenant, &email)?,
+            None => None,
+        }
+    };
+    let user = seen.records.find::<User>(user.ok_or(Refusal::NotFound)?)?;
+    let account = user.and_then(|user| user.account).ok_or(Refusal::NotFound)?;
+    Ok(Reply::one(entity(seen, seen.account(account)?)?))
+}
+
+fn show(context: &Context<'_>) -> Outcome {
+    let moment = context.look()?;
+    let seen = moment.seen();
+    Ok(Reply::one(entity(seen, seen.account(context.id(0)?)?)?))
+}
+
+fn update(context: &Context<'_>) -> Outcome {
+    let fields = context.fields("account")?;
+    let id = context.id(0)?;
+    context.change(|edit| {
+        edit.seen().account(id)?;
+        let mut errors = Errors::default();
+        let name = fields.text("org_name").map(|name| name.trim().to_owned());
+        if name.is_some() {
+            check::present(&mut errors, "org_name", name.as_deref());
+        }
+        let mut details = edit.records.find::<AccountDetails>(id)?.unwrap_or_default();
+        details.apply(edit.records, edit.caller.tenant.0, &fields, &mut errors)?;
+        errors.check()?;
+        details.updated_at = edit.now;
+        details.put(id, None, edit.records)?;
+        if let Some(name) = name {
+            edit.draft.edit_account(AccountId(id), |account| account.name = name)?;
+        }
+        answer(edit, id)
+    })
+}
+
+fn answer(edit: &Edit<'_, '_, '_>, id: u64) -> Outcome {
+    let seen = edit.seen();
+    Ok(Reply::one(entity(seen, seen.account(id)?)?))
+}
+
+fn delete(context: &Context<'_>) -> Outcome {
+    let id = context.id(0)?;
+    context.change(|edit| {
+        let seen = edit.seen();
+        seen.account(id)?;
+        let mut customs = Vec::new();
+        for application in seen.catalog.applications_of(id).iter() {
+            let plan = seen.catalog.applications.get(application).map(|it| it.plan);
+            let Some(plan) = plan.and_then(|id| seen.catalog.plans.get(id.0)) else { continue };
+            if plans::terms_of(seen.records, plan)?.original.is_some() {
+                customs.push(plan.id);
+            }
+        }
+        edit.draft.delete_account(AccountId(id))?;
+        for plan in customs {
+            delete_unused(edit, plan)?;
+        }
+        Ok(Reply::gone())
+    })
+}
+
+/// Deletes a plan that was made for an application which is on it no more.
+pub(super) fn delete_unused(edit: &mut Edit<'_, '_, '_>, plan: PlanId) -> Result<(), Refusal> {
+    if edit.draft.catalog().applications_of(plan.0).is_empty() && edit.seen().plan(plan.0).is_ok() {
+        edit.draft.delete_plan(plan)?;
+    }
+    Ok(())
+}
+
+fn approve(context: &Context<'_>) -> Outcome {
+    use AccountState::{Approved, Created, Pending, Rejected};
+    turn(context, "approve", &[Created, Pending, Rejected], Approved)
+}
+
+fn reject(context: &Context<'_>) -> Outcome {
+    use AccountState::{Approved, Created, Pending, Rejected};
+    turn(context, "reject", &[Created, Pending, Approved], Rejected)
+}
+
+fn make_pending(context: &Context<'_>) -> Outcome {
+    use AccountState::{Approved, Created, Pending, Rejected};
+    turn(context, "make_pending", &[Created, Approved, Rejected], Pending)
+}
+
+fn turn(context: &Context<'_>, event: &str, from: &[AccountState], to: AccountState) -> Outcome {
+    let id = context.id(0)?;
+    context.change(|edit| {
+        edit.seen().account(id)?;
+        let mut details = edit.records.find::<AccountDetails>(id)?.unwrap_or_default();
+        if !from.contains(&details.state) {
+            return Err(Errors::of("state", format!("cannot transition via \"{event}\"")).into());
+        }
+        (details.state, details.updated_at) = (to, edit.now);
+        details.put(id, None, edit.records)?;
+        answer(edit, id)
+    })
+}
+
+/// Answers the new plan, as the original does.
+fn change_plan(context: &Context<'_>) -> Outcome {
+    let fields = context.fields("account")?;
+    let id = context.id(0)?;
+    context.change(|edit| {
+        edit.seen().account(id)?;
+        let plan = fields.id("plan_id").ok_or(Refusal::NotFound)?;
+        let terms = account_plans::plan(edit.seen(), plan)?;
+        let mut details = edit.records.find::<AccountDetails>(id)?.unwrap_or_default();
+        let before = details.plan.replace(plan);
+        details.updated_at = edit.now;
+        details.put(id, before, edit.records)?;
+        Ok(Reply::one(account_plans::entity(edit.seen(), plan, &terms)?))
+    })
+}
+
+fn plan(context: &Context<'_>) -> Outcome {
+    let moment = context.look()?;
+    let seen = moment.seen();
+    let account = seen.account(context.id(0)?)?;
+    let details = seen.records.find::<AccountDetails>(account.id.0)?;
+    let id = details.and_then(|details| details.plan).ok_or(Refusal::NotFound)?;
+    Ok(Reply::one(account_plans::entity(seen, id, &account_plans::plan(seen, id)?)?))
+}
+
+/// The account as answers show it.
+pub(super) fn entity(seen: Seen<'_>, account: &Account) -> Result<Entity, Refusal> {
+    let id = account.id;
+    let details = seen.records.find::<AccountDetails>(id.0)?.unwrap_or_default();
+    let mut json = json!({
+        "id": id.0,
+        "created_at": times::text(details.created_at),
+        "updated_at": times::text(details.updated_at),
+        "credit_card_stored": false,
+        "monthly_billing_enabled": details.monthly_billing_enabled,
+        "monthly_charging_enabled": details.monthly_charging_enabled,
+        "state": details.state.name(),
+        "annotations": details.annotations,
+        "org_name": account.name,
+    });
+    extra::show(&details.extra, &mut json);
+    let own = format!("/admin/api/accounts/{id}");
+    json["links"] = links([("users", format!("{own}/users")), ("self", own)]);
+    let xml = match seen.format {
+        Format::Xml => xml(seen, account, &details)?,
+        Format::Json => Element::new("account"),
+    };
+    Ok(Entity { wrapper: "account", json, xml })
+}
+
+fn xml(seen: Seen<'_>, account: &Account, details: &AccountDetails) -> Result<Element, Refusal> {
+    let id = account.id;
+    let mut plans = Element::new("plans");
+    if let Some(plan) = details.plan
+        && let Some(terms) = seen.records.find::<Terms>(plan)?
+    {
+        plans.push(account_plans::entity(seen, plan, &terms)?.xml);
+    }
+    let mut people = Element::new("users");
+    for (user_id, user) in User::of_owner(id.0, seen.records)? {
+        people.push(users::entity(user_id, &user).xml);
+    }
+    let xml = Element::new("account")
+        .field("id", id)
+        .field("created_at", times::text(details.created_at))
+        .field("updated_at", times::text(details.updated_at))
+        .field("state", details.state.name())
+        .field("credit_card_stored", false)
+        .field("monthly_billing_enabled", details.monthly_billing_enabled)
+        .field("monthly_charging_enabled", details.monthly_charging_enabled)
+        .field("org_name", &account.name)
+        .with(extra::element(&details.extra));
+    Ok(xml.with(plans).with(people))
+}
+
+/// What is known of accounts that are gone goes with them; those that came otherwise are dated.
+pub(super) fn accompany(
+    accompanied: &Accompanied<'_>,
+    records: &mut Records<'_>,
+    now: u64,
+) -> Result<(), ShelfError> {
+    for change in accompanied.changes {
+        match change {
+            Change::PutAccount(account) if records.find::<AccountDetails>(account.id.0)?.is_none() => {
+                let details =
+                    AccountDetails { created_at: now, updated_at: now, ..AccountDetails::default() };
+                details.put(account.id.0, None, records)?;
+            }
+            Change::DeleteAccount(id) => {
+                if let Some(plan) = records.find::<AccountDetails>(id.0)?.and_then(|details| details.plan) {
+                    records.delete(BY_PLAN, &pair_key(plan, id.0));
+                }
+                records.remove::<AccountDetails>(id.0);
+                for (user_id, user) in User::of_owner(id.0, records)? {
+                    users::remove(records, user_id, &user)?;
+                }
+                messages::forget(records, id.0)?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}

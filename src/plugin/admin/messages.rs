@@ -1,0 +1,90 @@
+//! Messages to accounts: `/accounts/{id}/messages`.
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::answer::{Entity, Errors, Outcome, Reply};
+use super::check;
+use super::context::Context;
+use super::times;
+use super::xml::Element;
+use crate::plugin::records::{Record, Records, id_key, id_of, pair_key};
+use crate::store::ShelfError;
+use crate::store::shelf::Table;
+
+/// The longest message, in bytes: MySQL's text, in which the original keeps it.
+const BODY_LEN_MAX: usize = 65_535;
+/// The most messages that are kept of one account; the oldest go.
+const MESSAGES_MAX: usize = 500;
+
+/// A message to an account.
+#[derive(Clone, Serialize, Deserialize, Debug)]
+pub(super) struct Message {
+    pub(super) account: u64,
+    pub(super) subject: String,
+    pub(super) body: String,
+    /// In milliseconds since 1970 UTC.
+    pub(super) created_at: u64,
+}
+
+impl Record for Message {
+    const TABLE: Table = Table("messages");
+}
+
+/// Ids of messages by account, as keys.
+const BY_ACCOUNT: Table = Table("messages_by_account");
+
+/// Sends a message.
+pub(super) fn create(context: &Context<'_>) -> Outcome {
+    let fields = context.fields("message")?;
+    let account = context.id(0)?;
+    context.change(|edit| {
+        edit.seen().account(account)?;
+        let mut errors = Errors::default();
+        let subject = fields.text("subject").unwrap_or_default();
+        check::fitting(&mut errors, "subject", &subject, 255);
+        let body = fields.text("body").unwrap_or_default();
+        if body.trim().is_empty() {
+            errors.add("body", check::BLANK);
+        }
+        check::long(&mut errors, "body", &body, BODY_LEN_MAX);
+        errors.check()?;
+        let kept = edit.records.all_rows(BY_ACCOUNT, &id_key(account))?;
+        for (key, _) in kept.iter().take((kept.len() + 1).saturating_sub(MESSAGES_MAX)) {
+            edit.records.delete(BY_ACCOUNT, key);
+            edit.records.remove::<Message>(id_of(key).unwrap_or(0));
+        }
+        let id = edit.draft.take_id();
+        let message = Message { account, subject, body, created_at: edit.now };
+        edit.records.put(BY_ACCOUNT, &pair_key(account, id), Vec::new());
+        edit.records.save(id, &message)?;
+        Ok(Reply::created(entity(id, &message)))
+    })
+}
+
+fn entity(id: u64, message: &Message) -> Entity {
+    let created_at = times::text(message.created_at);
+    let json = json!({
+        "id": id,
+        "body": message.body,
+        "subject": message.subject,
+        "state": "sent",
+        "created_at": created_at,
+        "updated_at": created_at,
+    });
+    let xml = Element::new("message")
+        .field("id", id)
+        .field("body", &message.body)
+        .field("subject", &message.subject)
+        .field("state", "sent");
+    Entity { wrapper: "message", json, xml }
+}
+
+/// Takes the messages of an account away.
+pub(super) fn forget(records: &mut Records<'_>, account: u64) -> Result<(), ShelfError> {
+    for (key, _) in records.all_rows(BY_ACCOUNT, &id_key(account))? {
+        records.delete(BY_ACCOUNT, &key);
+        records.remove::<Message>(id_of(&key).unwrap_or(0));
+    }
+    Ok(())
+}

@@ -1,0 +1,97 @@
+//! Passwords: kept as argon2id, in the PHC form, so that whoever has the shelf has no passwords.
+//!
+//! A hash takes 19 MiB and some tens of milliseconds, by intent: at most two are made at once, whoever asks for more waits. None is made while a
+//! command is held up for it.
+
+use argon2::{Algorithm, Argon2, Params, Version};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use parking_lot::{Condvar, Mutex};
+
+use super::answer::{Errors, Refusal};
+
+/// What the original asks for at least.
+const PASSWORD_LEN_MIN: usize = 6;
+/// More is no better password, and takes longer to hash.
+const PASSWORD_LEN_MAX: usize = 255;
+
+/// How many hashes are made at once.
+const AT_ONCE_MAX: u32 = 2;
+static AT_WORK: Mutex<u32> = Mutex::new(0);
+static DONE: Condvar = Condvar::new();
+
+/// A place among those who hash.
+struct Place;
+
+impl Place {
+    fn wait_for() -> Place {
+        let mut at_work = AT_WORK.lock();
+        while *at_work >= AT_ONCE_MAX {
+            DONE.wait(&mut at_work);
+        }
+        *at_work += 1;
+        Place
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        *AT_WORK.lock() -= 1;
+        DONE.notify_one();
+    }
+}
+
+/// Whether a password is long enough, and not longer than needed.
+pub(super) fn check(errors: &mut Errors, password: &str) {
+    if password.chars().count() < PASSWORD_LEN_MIN {
+        errors.add("password", format!("is too short (minimum is {PASSWORD_LEN_MIN} characters)"));
+    }
+    if password.len() > PASSWORD_LEN_MAX {
+        errors.add("password", format!("is too long (maximum is {PASSWORD_LEN_MAX} characters)"));
+    }
+}
+
+/// The hash that a password is kept as, with a salt of its own.
+///
+/// # Errors
+/// The system gives no random bytes, or no memory.
+pub(super) fn hash(password: &str) -> Result<String, Refusal> {
+    let mut salt = [0; 16];
+    getrandom::fill(&mut salt).map_err(|_| Refusal::Failed)?;
+    let hash = hash_with(password, &salt).ok_or(Refusal::Failed)?;
+    let (m, t, p) = (Params::DEFAULT_M_COST, Params::DEFAULT_T_COST, Params::DEFAULT_P_COST);
+    let (salt, hash) = (STANDARD_NO_PAD.encode(salt), STANDARD_NO_PAD.encode(hash));
+    Ok(format!("$argon2id$v=19$m={m},t={t},p={p}${salt}${hash}"))
+}
+
+fn hash_with(password: &str, salt: &[u8]) -> Option<[u8; 32]> {
+    let _place = Place::wait_for();
+    let mut hash = [0; 32];
+    let argon = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::default());
+    argon.hash_password_into(password.as_bytes(), salt, &mut hash).ok()?;
+    Some(hash)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hash_tells_its_password_from_others_and_no_two_are_alike() {
+        let kept = hash("correct horse").ok().unwrap();
+        let parts: Vec<_> = kept.split('$').collect();
+        assert_eq!(parts[1..4], ["argon2id", "v=19", "m=19456,t=2,p=1"]);
+        let (salt, expected) =
+            (STANDARD_NO_PAD.decode(parts[4]).unwrap(), STANDARD_NO_PAD.decode(parts[5]).unwrap());
+        assert_eq!(hash_with("correct horse", &salt).unwrap()[..], expected);
+        assert_ne!(hash_with("correct horsf", &salt).unwrap()[..], expected);
+        assert_ne!(hash("correct horse").ok().unwrap(), kept);
+    }
+
+    #[test]
+    fn many_who_hash_at_once_all_come_to_it() {
+        let threads: Vec<_> = (0..6).map(|_| std::thread::spawn(|| hash("secret").is_ok())).collect();
+        assert!(threads.into_iter().all(|thread| thread.join().unwrap()));
+        assert_eq!(*AT_WORK.lock(), 0);
+    }
+}

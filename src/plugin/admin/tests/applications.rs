@@ -1,0 +1,282 @@
+//! Applications: what they are, and that each change binds the next decision.
+
+use super::*;
+use crate::engine::request::{AuthRequest, Call as Asked, Credentials, Usage};
+use crate::model::decision::Denial;
+
+/// A service of this kind with a plan, an account, and the paths of these.
+struct Set<'w> {
+    world: &'w World,
+    service: Value,
+    plan: Value,
+    plans: String,
+    root: String,
+}
+
+fn set<'w>(world: &'w World, backend_version: &str) -> Set<'w> {
+    let service =
+        world.made("services", json!({"name": "Called", "backend_version": backend_version}))["id"].clone();
+    let plans = format!("services/{service}/application_plans");
+    let plan = world.made(&plans, json!({"name": "Basic"}))["id"].clone();
+    let account = world.made("signup", json!({"org_name": "Acme", "username": "acme"}))["id"].clone();
+    Set { world, service, plan, plans, root: format!("accounts/{account}/applications") }
+}
+
+impl Set<'_> {
+    fn application(&self, mut fields: Value) -> Value {
+        fields["plan_id"] = self.plan.clone();
+        fields["name"] = "App".into();
+        self.world.made(&self.root, fields)
+    }
+
+    /// Why a call is denied, if it is.
+    fn denial(&self, application: &Value, key: Option<&str>) -> Option<&'static str> {
+        let service = self.service.to_string();
+        let (user_key, app_id) = (application["user_key"].as_str(), application["application_id"].as_str());
+        let request = AuthRequest {
+            call: Asked::Authrep,
+            oauth: false,
+            credentials: Credentials {
+                provider_key: Some("pkey"),
+                service_id: Some(&service),
+                ..Credentials::default()
+            },
+            app_id,
+            user_key,
+            app_key: key,
+            referrer: None,
+            redirect: None,
+            usage: Usage::Texts(&[("hits", Some("1"))]),
+            log_code: None,
+            flat_usage: false,
+            no_body: false,
+        };
+        let decided = self.world.engine.authorize(&request, UnixMillis(NOW), |answer| match answer.denial {
+            None => None,
+            Some(Denial::LimitsExceeded) => Some("limits"),
+            Some(Denial::ApplicationNotActive) => Some("state"),
+            Some(_) => Some("key"),
+        });
+        decided.unwrap_or(Some("unknown"))
+    }
+}
+
+#[test]
+fn an_application_is_made_found_changed_and_deleted() {
+    let world = World::new();
+    let set = set(&world, "1");
+    let made = set.application(json!({"description": "about it"}));
+    assert_eq!((&made["state"], &made["enabled"]), (&json!("live"), &json!(true)));
+    assert_eq!((&made["service_id"], &made["org_name"]), (&set.service, &json!("Acme")));
+    assert_eq!((&made["description"], &made["first_traffic_at"]), (&json!("about it"), &Value::Null));
+    let own = format!("{}/{}", set.root, made["id"]);
+    assert_eq!(set.denial(&made, None), None);
+    for asked in [json!({"user_key": made["user_key"]}), json!({"application_id": made["id"]})] {
+        let (status, found) = world.call(Method::Get, "applications/find", asked);
+        assert_eq!((status, &found["application"]["id"]), (200, &made["id"]));
+    }
+    assert_eq!(world.call(Method::Get, "applications/find", json!({"app_id": made["id"]})).0, 404);
+    // Keys of all lengths and kinds that clients send.
+    for key in ["k".repeat(255), "dGVzdC0uXw==".to_owned(), "a+/b".to_owned()] {
+        let mut sent = made.clone();
+        sent["user_key"] = key.as_str().into();
+        let (status, changed) = world.put(&own, sent);
+        assert_eq!((status, &changed["application"]["user_key"]), (200, &json!(key)));
+        assert_eq!(set.denial(&changed["application"], None), None);
+    }
+    assert_eq!(set.denial(&made, None), Some("unknown"));
+    assert_eq!(world.put(&own, json!({"user_key": "k".repeat(256)})).0, 422);
+    assert_eq!(world.put(&own, json!({"user_key": "a b"})).0, 422);
+    let other = set.application(json!({"user_key": "mine"}));
+    assert_eq!(
+        world.put(&own, json!({"user_key": "mine"})),
+        (422, json!({"errors": {"user_key": ["has already been taken"]}}))
+    );
+    let (_, all) = world.call(Method::Get, "applications", json!({"page": 2, "per_page": 1}));
+    assert_eq!(all["applications"][0]["application"]["id"], other["id"]);
+    assert_eq!(all["metadata"]["total_entries"], 2);
+    let count =
+        |asked| world.call(Method::Get, "applications", asked).1["applications"].as_array().unwrap().len();
+    assert_eq!((count(json!({"plan_type": "free"})), count(json!({"plan_type": "paid"}))), (2, 0));
+    assert_eq!((count(json!({"service_id": set.service})), count(json!({"service_id": 1}))), (2, 0));
+    assert_eq!(count(json!({"page": 9})), 0);
+    assert_eq!(world.delete(&format!("{}/{}", set.plans, set.plan)).0, 403);
+    assert_eq!((world.delete(&own).0, world.get(&own).0), (200, 404));
+    let (_, xml) = world.xml(Method::Get, &format!("{}/{}", set.root, other["id"]), json!({}));
+    assert!(xml.contains("<user_key>mine</user_key><plan custom=\"false\""), "{xml}");
+}
+
+#[test]
+fn what_is_wrong_with_an_application_is_said() {
+    let world = World::new();
+    let set = set(&world, "2");
+    let refused = |fields: Value| {
+        let (status, body) = world.post(&set.root, fields);
+        (
+            status,
+            body["errors"].as_object().map(|it| it.keys().cloned().collect::<Vec<_>>()).unwrap_or_default(),
+        )
+    };
+    let plan = &set.plan;
+    assert_eq!(refused(json!({"name": "A"})).0, 404);
+    assert_eq!(refused(json!({"plan_id": plan})), (422, vec!["name".to_owned()]));
+    for (field, value) in [
+        ("application_id", json!("abc")),
+        ("application_id", json!("a".repeat(256))),
+        ("application_id", json!("with blank")),
+        ("application_keys", json!(null)),
+    ] {
+        let mut fields = json!({"plan_id": plan, "name": "A"});
+        if value.is_null() {
+            fields["application_key"] = "abcd".into();
+        } else {
+            fields[field] = value;
+        }
+        assert_eq!(refused(fields.clone()), (422, vec![field.to_owned()]), "{fields}");
+    }
+    assert_eq!(world.get("applications").1["applications"], json!([]));
+}
+
+#[test]
+fn each_change_binds_the_next_decision() {
+    let world = World::new();
+    let set = set(&world, "1");
+    let made = set.application(json!({}));
+    let own = format!("{}/{}", set.root, made["id"]);
+    let hits =
+        world.get(&format!("services/{}/metrics", set.service)).1["metrics"][0]["metric"]["id"].clone();
+    assert_eq!(set.denial(&made, None), None);
+    assert_eq!(world.put(&format!("{own}/suspend"), json!({})).1["application"]["state"], "suspended");
+    assert_eq!(set.denial(&made, None), Some("state"));
+    assert_eq!(
+        world.put(&format!("{own}/suspend"), json!({})),
+        (422, json!({"errors": {"state": ["cannot transition via \"suspend\""]}}))
+    );
+    assert_eq!(world.put(&format!("{own}/resume"), json!({})).1["application"]["state"], "live");
+    assert_eq!(set.denial(&made, None), None);
+    // Two were counted: a limit holds for them, and its maximum can be changed.
+    let limits = format!("application_plans/{}/metrics/{hits}/limits", set.plan);
+    let limit = world.made(&limits, json!({"period": "day", "value": 2}));
+    assert_eq!(set.denial(&made, None), Some("limits"));
+    let limit = format!("{limits}/{}", limit["id"]);
+    world.put(&limit, json!({"value": 3}));
+    assert_eq!((set.denial(&made, None), set.denial(&made, None)), (None, Some("limits")));
+    // Another plan has none.
+    let other = world.made(&set.plans, json!({"name": "Other"}));
+    let (status, moved) = world.put(&format!("{own}/change_plan"), json!({"plan_id": other["id"]}));
+    assert_eq!((status, &moved["application_plan"]["id"]), (200, &other["id"]));
+    assert_eq!(set.denial(&made, None), None);
+    world.put(&format!("{own}/change_plan"), json!({"plan_id": set.plan}));
+    assert_eq!(set.denial(&made, None), Some("limits"));
+    world.delete(&limit);
+    assert_eq!(set.denial(&made, None), None);
+    world.delete(&own);
+    assert_eq!(set.denial(&made, None), Some("unknown"));
+}
+
+#[test]
+fn an_application_that_needs_approval_waits_for_it() {
+    let world = World::new();
+    let set = set(&world, "1");
+    world.put(&format!("{}/{}", set.plans, set.plan), json!({"approval_required": true}));
+    let made = set.application(json!({}));
+    assert_eq!((&made["state"], set.denial(&made, None)), (&json!("pending"), Some("state")));
+    let own = format!("{}/{}", set.root, made["id"]);
+    assert_eq!(world.put(&format!("{own}/resume"), json!({})).0, 422);
+    assert_eq!(world.put(&format!("{own}/accept"), json!({})).1["application"]["state"], "live");
+    assert_eq!(set.denial(&made, None), None);
+}
+
+#[test]
+fn a_customized_plan_is_one_applications_alone() {
+    let world = World::new();
+    let set = set(&world, "1");
+    let made = set.application(json!({}));
+    let own = format!("{}/{}", set.root, made["id"]);
+    let (status, custom) = world.put(&format!("{own}/customize_plan"), json!({}));
+    let custom = &custom["application_plan"];
+    assert_eq!((status, &custom["name"], &custom["custom"]), (200, &json!("Basic (custom)"), &json!(true)));
+    let again = world.put(&format!("{own}/customize_plan"), json!({})).1;
+    assert_eq!(again["application_plan"]["id"], custom["id"]);
+    assert_eq!(world.get(&own).1["application"]["plan_id"], custom["id"]);
+    let (status, original) = world.put(&format!("{own}/decustomize_plan"), json!({}));
+    assert_eq!((status, &original["application_plan"]["id"]), (200, &set.plan));
+    assert_eq!(world.get(&format!("{}/{}", set.plans, custom["id"])).0, 404);
+    // It goes with its application, and with the account.
+    for is_account in [false, true] {
+        let made = set.application(json!({}));
+        let of_made = format!("{}/{}", set.root, made["id"]);
+        world.put(&format!("{of_made}/customize_plan"), json!({}));
+        assert_eq!(world.get(&set.plans).1["plans"].as_array().unwrap().len(), 2);
+        let gone =
+            if is_account { set.root.strip_suffix("/applications").unwrap() } else { of_made.as_str() };
+        assert_eq!(world.delete(gone).0, 200);
+        assert_eq!(world.get(&set.plans).1["plans"].as_array().unwrap().len(), 1);
+    }
+}
+
+#[test]
+fn keys_of_an_application_let_it_in_as_long_as_they_are_there() {
+    let world = World::new();
+    let set = set(&world, "2");
+    let made = set.application(json!({"application_id": "the-app-id", "application_key": "first-key"}));
+    assert_eq!(made["application_id"], "the-app-id");
+    assert_eq!((set.denial(&made, Some("first-key")), set.denial(&made, Some("other"))), (None, Some("key")));
+    let root = format!("{}/{}/keys", set.root, made["id"]);
+    // All that can be typed, 255 of it; in paths it is encoded, and has a suffix of its own.
+    let key: String = (0x21_u8..=0x7E).cycle().take(250).map(char::from).chain(".json".chars()).collect();
+    world.now.store(NOW + 1000, Ordering::Relaxed);
+    let (status, answered) = world.post(&root, json!({"key": key}));
+    assert_eq!((status, &answered["application"]["id"]), (201, &made["id"]));
+    let keys = world.get(&root).1["keys"].clone();
+    assert_eq!(
+        (&keys[1]["key"]["value"], &keys[1]["key"]["created_at"]),
+        (&json!(key), &json!("2026-11-22T13:45:31Z"))
+    );
+    assert_eq!(keys[0]["key"]["created_at"], "2026-11-22T13:45:30Z");
+    assert_eq!(set.denial(&made, Some(&key)), None);
+    for bad in ["four", "with blank", "FIRST-KEY", &"k".repeat(256)] {
+        assert_eq!(world.post(&root, json!({"key": bad})).0, 422, "{bad}");
+    }
+    let encoded: String = key.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    assert_eq!(world.get(&format!("{root}/{encoded}")).0, 404);
+    let (status, answered) = world.delete(&format!("{root}/{encoded}"));
+    assert_eq!((status, &answered["application"]["id"]), (200, &made["id"]));
+    assert_eq!(set.denial(&made, Some(&key)), Some("key"));
+    assert_eq!(world.delete(&format!("{root}/{encoded}")).0, 404);
+    for number in 0..4 {
+        assert_eq!(world.post(&root, json!({"key": format!("another-{number}")})).0, 201);
+    }
+    assert_eq!(world.post(&root, json!({})), (422, json!({"errors": {"base": ["Limit reached"]}})));
+    let (_, xml) = world.xml(Method::Get, &format!("{}/{}", set.root, made["id"]), json!({}));
+    assert!(xml.contains("<keys><key>first-key</key>"), "{xml}");
+}
+
+#[test]
+fn referrer_filters_have_ids() {
+    let world = World::new();
+    let set = set(&world, "1");
+    let made = set.application(json!({}));
+    let root = format!("{}/{}/referrer_filters", set.root, made["id"]);
+    assert_eq!(world.post(&root, json!({"referrer_filter": "*.example.org"})).0, 201);
+    let filter = world.get(&root).1["referrer_filters"][0]["referrer_filter"].clone();
+    assert_eq!(filter["value"], "*.example.org");
+    assert_eq!(world.post(&root, json!({"referrer_filter": "*.example.org"})).0, 422);
+    assert_eq!(world.post(&root, json!({"referrer_filter": "a/b"})).0, 422);
+    assert_eq!(world.delete(&format!("{root}/1")).0, 404);
+    assert_eq!(world.delete(&format!("{root}/{}", filter["id"])).0, 200);
+    assert_eq!(world.get(&root), (200, json!({"referrer_filters": []})));
+}
+
+#[test]
+fn accounts_and_applications_are_there_after_a_restart() {
+    let world = World::new();
+    let (path, before) = {
+        let set = set(&world, "2");
+        let made = set.application(json!({"description": "lasting"}));
+        (format!("{}/{}", set.root, made["id"]), made)
+    };
+    let world = world.reopen();
+    assert_eq!(world.get(&path), (200, json!({"application": before})));
+    assert_eq!(world.get("accounts").1["accounts"].as_array().unwrap().len(), 1);
+}
