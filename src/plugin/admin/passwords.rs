@@ -91,7 +91,11 @@ mod tests {
     #[test]
     fn many_who_hash_at_once_all_come_to_it() {
         let threads: Vec<_> = (0..6).map(|_| std::thread::spawn(|| hash("secret").is_ok())).collect();
+        // Other tests hash at the same time.
+        while threads.iter().any(|thread| !thread.is_finished()) {
+            assert!(*AT_WORK.lock() <= AT_ONCE_MAX);
+            std::thread::yield_now();
+        }
         assert!(threads.into_iter().all(|thread| thread.join().unwrap()));
-        assert_eq!(*AT_WORK.lock(), 0);
     }
 }
