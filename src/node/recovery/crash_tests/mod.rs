@@ -88,7 +88,8 @@ fn disk() -> MemoryDisk {
 /// well; the first that there ever was has none beside it.
 fn check_the_one_beside(disk: &MemoryDisk, opened: &Opened, found: &State, what: &str) -> bool {
     let checkpoint = open_checkpoint(disk, opened.generation.as_slice());
-    let Some(checkpoint) = checkpoint.unwrap_or_else(|error| panic!("{what}, the one beside: {error}")) else {
+    let Some(checkpoint) = checkpoint.unwrap_or_else(|error| panic!("{what}, the one beside: {error}"))
+    else {
         return false;
     };
     let other = open_from(disk, Some(checkpoint));
@@ -199,7 +200,8 @@ fn a_disk_that_fills_at_any_step_and_empties_loses_nothing() {
         let mut dice = Dice(seed);
         let ops = workload(seed, &mut dice);
         let (mut at, mut pruned) = (0, 0);
-        while with_fault(&ops, Fault::Full(at, at + 1 + dice.below(30)), at % 2 == 0, &mut dice, &mut pruned) {
+        while with_fault(&ops, Fault::Full(at, at + 1 + dice.below(30)), at % 2 == 0, &mut dice, &mut pruned)
+        {
             at += 1;
         }
         assert!(pruned > 0 || !surely_prunes(seed), "no segment went");

@@ -63,8 +63,7 @@ pub(super) fn ops(dice: &mut Dice) -> Vec<Op> {
 }
 
 /// At the end of a workload: checkpoints, each of more journal than a segment holds.
-pub(super) const CHECKPOINTS: [Op; 5] =
-    [Op::Create, Op::Report(2), Op::Create, Op::Flush, Op::Checkpoint];
+pub(super) const CHECKPOINTS: [Op; 5] = [Op::Create, Op::Report(2), Op::Create, Op::Flush, Op::Checkpoint];
 
 /// A node on a disk, and what it went through.
 pub(super) struct Run {
@@ -94,7 +93,18 @@ impl Run {
         let created = ids.get(3..).unwrap_or_default().to_vec();
         let number = catalog.next_id;
         let now_ms = engine.now(UnixMillis(BEGIN_MS)).0;
-        Ok(Run { disk: disk.clone(), engine, whole, history, now_ms, place, created, number, open, pruned: 0 })
+        Ok(Run {
+            disk: disk.clone(),
+            engine,
+            whole,
+            history,
+            now_ms,
+            place,
+            created,
+            number,
+            open,
+            pruned: 0,
+        })
     }
 
     fn now(&self) -> UnixMillis {
