@@ -93,9 +93,9 @@ const WEEK: Plan = Plan {
 const PIECES: Plan = Plan {
     applications: 300_000,
     until: Until::Pieces(1_000_000),
-    touched_of: 16,
-    per_checkpoint: 2,
-    checkpoint_bytes: 256 << 10,
+    touched_of: 4,
+    per_checkpoint: 4,
+    checkpoint_bytes: 2 << 20,
 };
 const SHORT: Plan = Plan {
     applications: 4_000,
@@ -336,7 +336,14 @@ fn plan() -> Plan {
     if !words.iter().any(|word| word == "--bench") {
         SHORT
     } else if words.iter().any(|word| word == "--pieces") {
-        Plan { until: number.map_or(PIECES.until, Until::Pieces), ..PIECES }
+        let e = |n: &str, d: u64| std::env::var(n).ok().map_or(d, |t| t.parse().unwrap());
+        Plan {
+            until: number.map_or(PIECES.until, Until::Pieces),
+            applications: e("APPS", 300_000) as usize,
+            touched_of: e("TOUCH", 4) as usize,
+            per_checkpoint: e("PER", 4),
+            checkpoint_bytes: e("CKB", 2 << 20),
+        }
     } else {
         Plan { until: number.map_or(WEEK.until, Until::Minutes), ..WEEK }
     }
