@@ -67,6 +67,8 @@ fn serve_node() {
         listeners: Listeners::default(),
         drain_deadline: std::time::Duration::from_secs(1),
         checkpoint_bytes: 1 << 30,
+        disk_low_bytes: 0,
+        disk_critical_bytes: 0,
         idempotency_ids_max: 1_000_000,
         accept_clock: false,
         admin_token: None,

@@ -33,6 +33,7 @@ pub fn run(bytes: &[u8]) {
             assert!((1..=1_000_000).contains(&config.connections_max));
             assert!(config.admin.is_some() || config.http.ip().to_canonical().is_loopback());
             assert!(config.checkpoint_bytes >= 1 << 20 && config.drain_deadline.as_secs() >= 1);
+            assert!(config.disk_critical_bytes <= config.disk_low_bytes);
         }
         Err(errors) => {
             assert!(!errors.0.is_empty());

@@ -40,6 +40,10 @@ pub struct Config {
     pub drain_deadline: Duration,
     /// Journal bytes after which a checkpoint is made: bounds what a restart has to replay.
     pub checkpoint_bytes: u64,
+    /// Free bytes of the disk below which plugins put off their writes, unless a tenth of the disk is less.
+    pub disk_low_bytes: u64,
+    /// Free bytes of the disk below which durable requests are refused, unless a twentieth of the disk is less.
+    pub disk_critical_bytes: u64,
     /// The most idempotency ids that are remembered; they take about 2 bytes of memory and 45 of disk each.
     pub idempotency_ids_max: u64,
     /// Go on although the clock is behind the data by more than an hour.
@@ -54,6 +58,13 @@ pub struct Config {
 
 /// A day of 500 requests a second and more.
 const IDEMPOTENCY_IDS_MAX_DEFAULT: u64 = 50_000_000;
+
+/// Room for what a few checkpoints leave lying, and time to do something about it.
+const DISK_LOW_MIB_DEFAULT: u64 = 2048;
+/// Room for the journal of decisions, and for a checkpoint of a million applications.
+const DISK_CRITICAL_MIB_DEFAULT: u64 = 512;
+/// More is a misprint: the least of this and a part of the disk counts.
+const DISK_MIB_MAX: u64 = 1 << 20;
 
 /// What is logged, on standard error.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -153,6 +164,8 @@ impl Config {
             idle_timeout_s: Some(self.listeners.idle_timeout.as_secs()),
             drain_s: Some(self.drain_deadline.as_secs()),
             checkpoint_mib: Some(self.checkpoint_bytes >> 20),
+            disk_low_mib: Some(self.disk_low_bytes >> 20),
+            disk_critical_mib: Some(self.disk_critical_bytes >> 20),
             idempotency_ids_max: Some(self.idempotency_ids_max),
             accept_clock: Some(self.accept_clock),
             log: Some(self.log.level.clone()),
@@ -167,6 +180,19 @@ impl Config {
 }
 
 impl Settings {
+    /// The bytes of free disk below which plugins' writes are put off, and durable requests refused.
+    fn disk(&self, problems: &mut Vec<String>) -> (u64, u64) {
+        let low_mib = self.disk_low_mib.unwrap_or(DISK_LOW_MIB_DEFAULT);
+        let critical_mib = self.disk_critical_mib.unwrap_or(DISK_CRITICAL_MIB_DEFAULT.min(low_mib));
+        if low_mib > DISK_MIB_MAX {
+            problems.push(format!("disk_low_mib: {low_mib} is more than {DISK_MIB_MAX}"));
+        }
+        if critical_mib > low_mib {
+            problems.push(format!("disk_critical_mib: {critical_mib} is more than disk_low_mib, {low_mib}"));
+        }
+        (low_mib.saturating_mul(1 << 20), critical_mib.saturating_mul(1 << 20))
+    }
+
     fn resolve(mut self, problems: &mut Vec<String>) -> Config {
         let connections_max = self.connections_max.unwrap_or(1024);
         if !(1..=1_000_000).contains(&connections_max) {
@@ -182,6 +208,7 @@ impl Settings {
         if !(1..=65_536).contains(&checkpoint_mib) {
             problems.push(format!("checkpoint_mib: {checkpoint_mib} is not between 1 and 65536"));
         }
+        let (disk_low_bytes, disk_critical_bytes) = self.disk(problems);
         let idempotency_ids_max = self.idempotency_ids_max.unwrap_or(IDEMPOTENCY_IDS_MAX_DEFAULT);
         if !(1_000..=1_000_000_000).contains(&idempotency_ids_max) {
             problems.push(format!(
@@ -222,6 +249,8 @@ impl Settings {
             listeners,
             drain_deadline: Duration::from_secs(drain_s),
             checkpoint_bytes: checkpoint_mib << 20,
+            disk_low_bytes,
+            disk_critical_bytes,
             idempotency_ids_max,
             accept_clock: self.accept_clock.unwrap_or(false),
             admin_token: self.admin_token.filter(|token| !token.expose().is_empty()),
@@ -278,6 +307,21 @@ mod tests {
         {
             assert!(text.contains(part), "{part} not in:\n{text}");
         }
+    }
+
+    #[test]
+    fn durable_requests_are_not_refused_before_plugins_are_put_off() {
+        let bytes = |low: Option<u64>, critical: Option<u64>| {
+            let flags = Settings { disk_low_mib: low, disk_critical_mib: critical, ..Settings::default() };
+            load(flags, &[]).map(|config| (config.disk_low_bytes >> 20, config.disk_critical_bytes >> 20))
+        };
+        assert_eq!(bytes(None, None), Ok((2048, 512)));
+        assert_eq!(bytes(Some(0), None), Ok((0, 0)));
+        assert_eq!(bytes(Some(100), None), Ok((100, 100)));
+        assert_eq!(bytes(Some(100), Some(100)), Ok((100, 100)));
+        let problem = "disk_critical_mib: 101 is more than disk_low_mib, 100".to_owned();
+        assert_eq!(bytes(Some(100), Some(101)), Err(vec![problem]));
+        assert!(bytes(Some(1 << 20), None).is_ok() && bytes(Some((1 << 20) + 1), None).is_err());
     }
 
     #[test]

@@ -121,11 +121,21 @@ pub struct Settings {
     #[arg(long, value_name = "MIB")]
     pub checkpoint_mib: Option<u64>,
 
+    /// Free disk below which plugins put off their writes, or a tenth of the disk if that is less; 0: never [default: 2048]
+    #[arg(long, value_name = "MIB")]
+    pub disk_low_mib: Option<u64>,
+
+    /// Free disk below which durable requests are refused while decisions go on, or a twentieth of the disk if that is less;
+    /// 0: only when it is full [default: 512]
+    #[arg(long, value_name = "MIB")]
+    pub disk_critical_mib: Option<u64>,
+
     /// The most ids of requests that are remembered, each for 24 hours; new ones beyond are refused [default: 50000000]
     #[arg(long, value_name = "N")]
     pub idempotency_ids_max: Option<u64>,
 
-    /// Start although the clock is more than an hour behind the data
+    /// Start although the clock is more than an hour behind the data (one that is ahead is taken as it is: the node may have
+    /// been switched off for so long)
     #[arg(long, num_args = 0..=1, default_missing_value = "true")]
     pub accept_clock: Option<bool>,
 
@@ -192,6 +202,8 @@ impl Settings {
             idle_timeout_s: self.idle_timeout_s.or(other.idle_timeout_s),
             drain_s: self.drain_s.or(other.drain_s),
             checkpoint_mib: self.checkpoint_mib.or(other.checkpoint_mib),
+            disk_low_mib: self.disk_low_mib.or(other.disk_low_mib),
+            disk_critical_mib: self.disk_critical_mib.or(other.disk_critical_mib),
             idempotency_ids_max: self.idempotency_ids_max.or(other.idempotency_ids_max),
             accept_clock: self.accept_clock.or(other.accept_clock),
             admin_token: self.admin_token.or(other.admin_token),
@@ -249,6 +261,8 @@ pub(super) fn from_variables(
             "IDLE_TIMEOUT_S" => settings.idle_timeout_s = number(&name, &value, problems),
             "DRAIN_S" => settings.drain_s = number(&name, &value, problems),
             "IDEMPOTENCY_IDS_MAX" => settings.idempotency_ids_max = number(&name, &value, problems),
+            "DISK_LOW_MIB" => settings.disk_low_mib = number(&name, &value, problems),
+            "DISK_CRITICAL_MIB" => settings.disk_critical_mib = number(&name, &value, problems),
             "CHECKPOINT_MIB" => settings.checkpoint_mib = number(&name, &value, problems),
             // Of the load generator, which may well be started from the same shell.
             "LOAD_TOKEN" => {}

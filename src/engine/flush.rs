@@ -1,12 +1,12 @@
 //! The flusher: what was counted reaches the disk every 50 ms, or at once when somebody waits for it.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
 
-use super::Engine;
+use super::{Engine, Space};
 use crate::journal::{JournalError, Sequence};
 use crate::model::time::UnixMillis;
 
@@ -54,6 +54,8 @@ pub(super) struct FlushState {
     opened: Instant,
     /// When the last successful flush began, in milliseconds after `opened`.
     flushed_at_ms: AtomicU64,
+    /// A [`Space`].
+    pub(super) space: AtomicU8,
 }
 
 #[derive(Default)]
@@ -71,6 +73,7 @@ impl FlushState {
             failing: AtomicBool::new(false),
             opened: Instant::now(),
             flushed_at_ms: AtomicU64::new(0),
+            space: AtomicU8::new(Space::Enough as u8),
         }
     }
 
@@ -244,10 +247,10 @@ impl Engine {
         self.flush.failing.load(Ordering::Relaxed)
     }
 
-    /// Whether durable answers are refused: the disk takes no writes, or hangs.
+    /// Whether durable answers are refused: the disk takes no writes, hangs, or is to take no more of them.
     pub(super) fn is_stalled(&self) -> bool {
         let health = self.flush_health();
-        health.failing || health.unflushed_age > STALLED_AFTER
+        health.failing || health.unflushed_age > STALLED_AFTER || self.space() == Space::Critical
     }
 
     fn want(&self, ticket: Ticket) {

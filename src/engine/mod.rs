@@ -82,6 +82,7 @@ mod reset;
 mod resolve;
 #[cfg(test)]
 mod shadow_tests;
+mod space;
 mod standing;
 #[cfg(test)]
 mod tests;
@@ -107,6 +108,7 @@ pub use handle::{Handle, Scope};
 pub use moment::{Moment, Whom};
 pub use promise::Reported;
 pub use recover::{RecoverError, Recovery};
+pub use space::Space;
 
 pub use crate::counter::WARM_MAX;
 use crate::counter::snapshot::SubjectImage;

@@ -41,8 +41,8 @@ impl Default for Options {
     }
 }
 
-/// A shorter segment would be mostly header.
-const SEGMENT_BYTES_MIN: u64 = 4096;
+/// A shorter segment would be mostly header; tests want many, not long ones.
+const SEGMENT_BYTES_MIN: u64 = if cfg!(test) { 256 } else { 4096 };
 /// A group's length has to fit 32 bits, with room for one entry of the longest kind.
 const GROUP_BYTES_MAX: usize = 1 << 30;
 

@@ -8,6 +8,7 @@ mod checkpointer;
 mod control;
 pub mod counters;
 mod data_dir;
+mod disk;
 pub mod explain;
 mod front;
 pub mod hand_over;
@@ -45,6 +46,7 @@ use crate::store::ShelfError;
 use control::server as control_server;
 use data_dir::DataDir;
 pub use data_dir::DataDirError;
+use disk::Look;
 use front::{Front, Sockets};
 pub use hand_over::{HandOver, Successor};
 use listeners::Shown;
@@ -140,11 +142,16 @@ impl Node {
     /// # Errors
     /// [`NodeError`]; nothing is left running.
     pub async fn start(config: &Config, clock: Clock) -> Result<Node, NodeError> {
+        Node::start_on(config, clock, disk::look_at(&config.data_dir)).await
+    }
+
+    /// As [`Node::start`], on a disk of which `look` says how much is free.
+    async fn start_on(config: &Config, clock: Clock, look: Look) -> Result<Node, NodeError> {
         let shown = Shown::load(&config.listeners)?;
         let data_dir = DataDir::open(&config.data_dir)?;
         // Before recovery, which may take a while: a busy address should not.
         let sockets = Sockets::open(config, Vec::new())?;
-        Node::run(config, clock, data_dir, sockets, shown)
+        Node::run(config, (clock, look), data_dir, sockets, shown)
     }
 
     /// Starts a node with the listening sockets of the one that runs on the same directory, which ends; no client
@@ -160,7 +167,7 @@ impl Node {
             return Node::start(config, clock).await;
         };
         let data_dir = DataDir::open_within(&config.data_dir, ENDING)?;
-        Node::run(config, clock, data_dir, sockets, shown)
+        Node::run(config, (clock, disk::look_at(&config.data_dir)), data_dir, sockets, shown)
     }
 
     /// The engine, for plugins and tests.

@@ -90,6 +90,11 @@ pub(super) struct Recovered {
 const CLOCK_BEHIND_MAX_MS: u64 = 3_600_000;
 
 /// A clock this far ahead of the data is worth a line: a node is seldom stopped for so long.
+///
+/// More than a line it cannot be. A node that was switched off for a day finds just what a clock set a day ahead would show
+/// it; the times of files come from the same clock, and the time since the system's start tells nothing after a restart of
+/// it, or on another machine. To ask for `--accept-clock` after each longer stop would teach everybody to set it for good, and so to
+/// lose what it is for: a clock that went back, which nothing but a wrong clock explains.
 const CLOCK_AHEAD_NOTE_MS: u64 = 30 * 86_400_000;
 
 /// Shorter segments would be made faster than they are filled.

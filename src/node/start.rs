@@ -13,6 +13,7 @@ use super::backup::hold::{self, Holder, StandStill};
 use super::checkpointer::{self, Followed, Last};
 use super::control::server::{self as control_server, Control};
 use super::data_dir::DataDir;
+use super::disk::{Disk, Look};
 use super::front::{self, Front, Role, Socket, Sockets};
 use super::hand_over::Successor;
 use super::listeners::{Shown, http_limits, limits, promise, tcp_limits};
@@ -20,7 +21,7 @@ use super::plugins::Plugins;
 use super::writers::Writers;
 use super::{Node, NodeError, ids, recovery, sample, secret, telemetry};
 use crate::config::{Config, Password};
-use crate::engine::{Engine, NotDurable};
+use crate::engine::{Engine, NotDurable, Space};
 use crate::http::bodies::Bodies;
 use crate::http::internal::{InternalApi, Logins};
 use crate::http::{self, Dialect, Health, PluginRoutes, Routes};
@@ -33,7 +34,7 @@ use crate::tcp::{self, Secrets};
 impl Node {
     pub(super) fn run(
         config: &Config,
-        clock: Clock,
+        (clock, look): (Clock, Look),
         data_dir: DataDir,
         sockets: Sockets,
         shown: Shown,
@@ -63,10 +64,12 @@ impl Node {
         let (admin, tcp) = (address(&sockets.admin), address(&sockets.tcp));
         let http = sockets.http.address().unwrap_or(config.http);
         let unix = sockets.unix.as_ref().and_then(Socket::path).map(Path::to_owned);
+        let disk = Disk::new(&engine, look, config);
         let parts = Parts {
             config,
             clock,
             engine,
+            disk,
             plugins,
             still,
             metrics,
@@ -134,6 +137,7 @@ struct Parts<'c> {
     config: &'c Config,
     clock: Clock,
     engine: Arc<Engine>,
+    disk: Arc<Disk>,
     plugins: Plugins,
     /// Held while a backup is made.
     still: StandStill,
@@ -157,21 +161,20 @@ impl Parts<'_> {
         let dialect = Dialect::new(engine, clock, layer, self.config.listeners.body_timeout)
             .with_budgets(Arc::clone(&bodies), Arc::clone(&guesses))
             .promising(promise(self.config.listeners.http_promise));
-        let health = Health::new(telemetry::readiness(Arc::clone(&self.engine), self.shutdown.clone()));
+        let health = Health::new(telemetry::readiness(
+            Arc::clone(&self.engine),
+            Arc::clone(&self.disk),
+            self.shutdown.clone(),
+        ));
         let with_metrics = health.clone().with_metrics(self.metrics.clone(), Arc::clone(&self.layer));
         let health_of_data = if has_admin { health } else { with_metrics.clone() };
         let mut data = Routes::data(dialect, health_of_data).noting(Arc::clone(&self.plugins.errors));
         let mut administration = Routes::admin(with_metrics);
-        self.tasks.spawn(Arc::clone(&self.plugins.errors).run(self.shutdown.clone()));
-        let listeners = &self.config.listeners;
-        let is_encrypted =
-            if has_admin { listeners.admin_tls.is_some() } else { listeners.http_tls.is_some() };
-        let (host, engine) = (Arc::clone(self.plugins.host()), Arc::clone(&self.engine));
-        let (rooms, attempts) = (Arc::clone(&bodies), Arc::clone(&guesses));
-        let plugins =
-            PluginRoutes::new(host, engine, listeners.body_timeout, rooms, attempts).encrypted(is_encrypted);
-        let owner = if has_admin { &mut administration } else { &mut data };
-        owner.extend(Box::new(plugins));
+        let engine = Arc::clone(&self.engine);
+        let is_put_off = move || engine.space() >= Space::Low;
+        self.tasks.spawn(Arc::clone(&self.plugins.errors).run(is_put_off, self.shutdown.clone()));
+        let plugins = self.plugin_routes(has_admin, (&bodies, &guesses));
+        if has_admin { &mut administration } else { &mut data }.extend(Box::new(plugins));
         let internal = self.internal_api().with_budgets(bodies, guesses);
         self.tasks.spawn(internal.background(self.shutdown.clone()));
         if internal.is_on() {
@@ -181,6 +184,15 @@ impl Parts<'_> {
             tracing::info!("the internal API is off: it has no user and password");
         }
         (data, administration)
+    }
+
+    /// The routes of plugins, on the admin listener if there is one.
+    fn plugin_routes(&self, has_admin: bool, (bodies, guesses): (&Arc<Bodies>, &Arc<Guesses>)) -> PluginRoutes {
+        let listeners = &self.config.listeners;
+        let tls = if has_admin { &listeners.admin_tls } else { &listeners.http_tls };
+        let (host, engine) = (Arc::clone(self.plugins.host()), Arc::clone(&self.engine));
+        let (bodies, guesses) = (Arc::clone(bodies), Arc::clone(guesses));
+        PluginRoutes::new(host, engine, listeners.body_timeout, bodies, guesses).encrypted(tls.is_some())
     }
 
     fn internal_api(&self) -> InternalApi {
@@ -267,7 +279,7 @@ impl Parts<'_> {
         successors
     }
 
-    /// Watches certificates and the node secret, and publishes telemetry. Whoever notifies what is returned has them
+    /// Watches certificates, the node secret and the disk, and publishes telemetry. Whoever notifies what is returned has them
     /// read again.
     fn attend(
         &self,
@@ -279,6 +291,7 @@ impl Parts<'_> {
         self.tasks.spawn(tls::watch(shown.all(), Arc::clone(&reload[0]), self.shutdown.clone()));
         let (dir, asked) = (Arc::from(data_dir.path()), Arc::clone(&reload[1]));
         self.tasks.spawn(secret::watch(dir, self.secrets.clone(), asked, self.shutdown.clone()));
+        self.tasks.spawn(Arc::clone(&self.disk).watch(self.shutdown.clone()));
         let (engine, layers) = (Arc::clone(&self.engine), (Arc::clone(&self.layer), binary_layer));
         self.tasks.spawn(telemetry::publish(engine, self.metrics.clone(), layers, self.shutdown.clone()));
         reload

@@ -7,6 +7,7 @@ use metrics::{Counter, Gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio_util::sync::CancellationToken;
 
+use super::disk::Disk;
 use crate::engine::Engine;
 use crate::engine::dedup::IdNumbers;
 use crate::http::{self, Readiness};
@@ -59,6 +60,15 @@ fn describe() {
         "Age of the oldest usage in memory only"
     );
     describe_gauge!("tollgate_degraded", "1 while usage stays in memory longer than promised (200 ms)");
+    describe_gauge!(
+        "tollgate_disk_free_bytes",
+        Unit::Bytes,
+        "What is free for the node on the disk of its data directory"
+    );
+    describe_gauge!(
+        "tollgate_disk_level",
+        "0 room enough, 1 plugins put off writing, 2 durable requests are refused, too"
+    );
     describe_gauge!("tollgate_journal_synced_sequence", "Last journal entry that is on disk");
     describe_gauge!("tollgate_idempotency_ids", "Idempotency ids that are remembered");
     describe_gauge!("tollgate_idempotency_ids_max", "The most that may be; new ones beyond are refused");
@@ -179,12 +189,17 @@ impl IdGauges {
 }
 
 /// Whether the node should get traffic.
-pub(super) fn readiness(engine: Arc<Engine>, shutdown: CancellationToken) -> Arc<dyn Readiness> {
-    Arc::new(NodeReadiness { engine, shutdown })
+pub(super) fn readiness(
+    engine: Arc<Engine>,
+    disk: Arc<Disk>,
+    shutdown: CancellationToken,
+) -> Arc<dyn Readiness> {
+    Arc::new(NodeReadiness { engine, disk, shutdown })
 }
 
 struct NodeReadiness {
     engine: Arc<Engine>,
+    disk: Arc<Disk>,
     shutdown: CancellationToken,
 }
 
@@ -198,6 +213,7 @@ impl Readiness for NodeReadiness {
         if health.failing {
             reasons.push("the journal cannot be written: reports are refused, decisions go on".to_owned());
         }
+        reasons.extend(self.disk.reason());
         if health.unflushed_age > UNFLUSHED_AGE_READY_MAX {
             let age_s = health.unflushed_age.as_secs();
             reasons.push(format!("the disk hangs: nothing has been written for {age_s} s"));
@@ -209,7 +225,7 @@ impl Readiness for NodeReadiness {
         let numbers = self.engine.id_numbers();
         let is_full = numbers.held >= numbers.max;
         let note = || format!("{} ids of requests are remembered: new ones are refused", numbers.held);
-        is_full.then(note).into_iter().collect()
+        is_full.then(note).into_iter().chain(self.disk.note()).collect()
     }
 }
 

@@ -164,13 +164,20 @@ impl IntegrationErrors {
         })
     }
 
-    /// Writes what waits every second, until `shutdown` and once more then.
-    pub async fn run(self: Arc<Self>, shutdown: CancellationToken) {
+    /// Writes what waits every second, unless that `is_put_off`, until `shutdown` and once more then.
+    pub async fn run(
+        self: Arc<Self>,
+        is_put_off: impl Fn() -> bool + Send + 'static,
+        shutdown: CancellationToken,
+    ) {
         loop {
             let stopping = tokio::select! {
                 () = shutdown.cancelled() => true,
                 () = tokio::time::sleep(INTERVAL) => false,
             };
+            if is_put_off() && !stopping {
+                continue;
+            }
             let errors = Arc::clone(&self);
             match tokio::task::spawn_blocking(move || errors.settle()).await {
                 Ok(Ok(())) => {}

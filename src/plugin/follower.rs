@@ -6,6 +6,9 @@
 //!
 //! Segments that a follower still needs are kept for it, up to [`LAG_BYTES_MAX`]: then it is detached, says so, and
 //! goes on where the journal begins.
+//!
+//! While the disk has little room ([`Space::Low`]) it takes nothing in and writes nothing: it falls behind, within the same cap,
+//! and whoever asks for what it has not taken in is told so at once. When there is room again it goes on where it was.
 
 #[cfg(test)]
 mod tests;
@@ -18,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::engine::{Engine, NotDurable};
+use crate::engine::{Engine, NotDurable, Space};
 use crate::journal::entry::{Entry, Kind};
 use crate::journal::{FollowError, Follower, Sequence};
 use crate::model::time::UnixMillis;
@@ -75,6 +78,12 @@ pub enum Behind {
     /// It still reads.
     #[error("{entries} entries of the journal are not read yet")]
     Lagging {
+        /// How many.
+        entries: u64,
+    },
+    /// It reads and writes nothing while the disk has little room.
+    #[error("the disk is nearly full: {entries} entries of the journal are read later")]
+    PutOff {
         /// How many.
         entries: u64,
     },
@@ -167,7 +176,7 @@ impl Following {
     /// runtime.
     ///
     /// # Errors
-    /// It takes longer than half a second.
+    /// It takes longer than half a second, or is put off.
     pub fn catch_up(&self) -> Result<(), Behind> {
         let deadline = Instant::now() + CATCH_UP_MAX;
         self.engine.durable_until(self.engine.ticket(), deadline)?;
@@ -176,11 +185,18 @@ impl Following {
         self.wake.notify_all();
         let mut position = self.position.lock();
         while *position < target {
+            if self.is_put_off() {
+                return Err(Behind::PutOff { entries: target.0.saturating_sub(position.0) });
+            }
             if self.moved.wait_until(&mut position, deadline).timed_out() {
                 return Err(Behind::Lagging { entries: target.0.saturating_sub(position.0) });
             }
         }
         Ok(())
+    }
+
+    fn is_put_off(&self) -> bool {
+        self.engine.space() >= Space::Low
     }
 
     fn run(&self, mut derive: impl Derive, position: Sequence) {
@@ -227,6 +243,9 @@ impl Following {
         put_down: &mut Instant,
         stopping: bool,
     ) -> Result<bool, StepError> {
+        if self.is_put_off() {
+            return Ok(true);
+        }
         let take = |_, time, entry| derive.entry(time, entry);
         let read = self.engine.journal().read_on(follower, BYTES_AT_ONCE, D::wants, take);
         let position = follower.position();

@@ -102,7 +102,7 @@ impl World {
     fn check(&self, image: &MemoryDisk, steps: u64) -> Option<u64> {
         let root = Path::new(ROOT);
         let reading = root.join("reading");
-        let opened = open_latest_on(Arc::new(image.clone()), root, &reading)
+        let opened = open_latest_on(Arc::new(image.clone()), root, &reading, &[])
             .unwrap_or_else(|error| panic!("after step {steps}: {error}"));
         let last = self.finished.iter().rev().find(|finished| finished.steps <= steps);
         let generation = opened.map(|checkpoint| {

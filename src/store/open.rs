@@ -78,14 +78,15 @@ pub fn open_latest_without(
     open_on(Arc::new(FileSystem), root, reading, without)
 }
 
-/// As [`open_latest_in`], on any [`Tree`].
+/// As [`open_latest_without`], on any [`Tree`].
 #[cfg(test)]
 pub(crate) fn open_latest_on(
     tree: Arc<dyn Tree>,
     root: &Path,
     reading: &Path,
+    without: &[u64],
 ) -> Result<Option<Checkpoint>, StoreError> {
-    open_on(tree, root, reading, &[])
+    open_on(tree, root, reading, without)
 }
 
 fn open_on(

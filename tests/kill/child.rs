@@ -28,6 +28,9 @@ pub(crate) fn config(dir: &Path) -> Config {
         internal_api: vec![login],
         // 200 kills send more than a million.
         idempotency_ids_max: 50_000_000,
+        // Parts of the small disk; of any other one nothing.
+        disk_low_bytes: 4 << 20,
+        disk_critical_bytes: 2 << 20,
         ..support::config(dir)
     }
 }

@@ -23,6 +23,9 @@ pub(crate) fn config(data_dir: &Path) -> Config {
         listeners: Listeners::default(),
         drain_deadline: Duration::from_secs(5),
         checkpoint_bytes: 64 << 20,
+        // What else is on the machine's disk is no matter.
+        disk_low_bytes: 0,
+        disk_critical_bytes: 0,
         idempotency_ids_max: 1_000_000,
         accept_clock: false,
         admin_token: None,

@@ -116,6 +116,37 @@ fn what_was_changed_before_is_taken_in_once_also_by_the_next_who_follows() {
     thread.join().unwrap();
 }
 
+#[test]
+fn while_the_disk_has_little_room_nothing_is_taken_in_and_afterwards_all_of_it_once() {
+    let world = World::new();
+    let (following, thread) = world.follow(Count::default());
+    world.change("t1");
+    following.catch_up().unwrap();
+    world.engine.set_space(Space::Low);
+    // What was taken in before can be read.
+    assert_eq!(following.catch_up(), Ok(()));
+    world.change("t2");
+    assert_eq!(following.catch_up(), Err(Behind::PutOff { entries: 1 }));
+    std::thread::sleep(3 * INTERVAL);
+    assert_eq!((world.seen(), following.lag(), following.needs()), (1, 1, Sequence(2)));
+    world.engine.set_space(Space::Enough);
+    following.catch_up().unwrap();
+    assert_eq!((world.seen(), following.lag()), (2, 0));
+    // A stop does not wait for room; whoever follows next has the rest.
+    world.engine.set_space(Space::Low);
+    world.change("t3");
+    world.engine.durable_blocking(world.engine.ticket()).unwrap();
+    following.stop();
+    thread.join().unwrap();
+    assert_eq!(world.seen(), 2);
+    world.engine.set_space(Space::Enough);
+    let (following, thread) = world.follow(Count::default());
+    following.catch_up().unwrap();
+    assert_eq!(world.seen(), 3);
+    following.stop();
+    thread.join().unwrap();
+}
+
 /// Wants nothing of the journal.
 struct Idle;
 

@@ -62,6 +62,9 @@ pub(super) fn ops(dice: &mut Dice) -> Vec<Op> {
     (0..len).map(|_| op(dice)).collect()
 }
 
+/// At the end of a workload: checkpoints, each of more journal than a segment holds.
+pub(super) const CHECKPOINTS: [Op; 5] = [Op::Create, Op::Report(2), Op::Create, Op::Flush, Op::Checkpoint];
+
 /// A node on a disk, and what it went through.
 pub(super) struct Run {
     disk: MemoryDisk,
@@ -73,6 +76,8 @@ pub(super) struct Run {
     created: Vec<ApplicationId>,
     number: u64,
     open: Vec<ReservationId>,
+    /// How many segments checkpoints have made go.
+    pub(super) pruned: usize,
 }
 
 impl Run {
@@ -88,7 +93,18 @@ impl Run {
         let created = ids.get(3..).unwrap_or_default().to_vec();
         let number = catalog.next_id;
         let now_ms = engine.now(UnixMillis(BEGIN_MS)).0;
-        Ok(Run { disk: disk.clone(), engine, whole, history, now_ms, place, created, number, open })
+        Ok(Run {
+            disk: disk.clone(),
+            engine,
+            whole,
+            history,
+            now_ms,
+            place,
+            created,
+            number,
+            open,
+            pruned: 0,
+        })
     }
 
     fn now(&self) -> UnixMillis {
@@ -162,7 +178,10 @@ impl Run {
             acknowledged = flushed.is_ok().then(|| self.disk.steps());
             flushed.map(|_| self.engine.ids_sealed(ids.through)).map_err(CheckpointError::from)
         };
+        let segments = self.segments();
         let made = checkpoint_into(writer, &self.engine, &clock, &needed, settle, || false);
+        let left = self.segments();
+        self.pruned += segments.iter().filter(|name| !left.contains(name)).count();
         let last = self.history.states.len() - 1;
         self.history.acknowledged.extend(acknowledged.map(|steps| (steps, last)));
         match made {
@@ -175,10 +194,8 @@ impl Run {
         }
     }
 
-    /// Whether checkpoints have made any of the journal needless.
-    pub(super) fn has_pruned(&self) -> bool {
-        let names = segment_names(&self.disk.at("data/journal")).unwrap();
-        names.iter().all(|name| !name.ends_with(&format!("-{:016x}.journal", 1)))
+    fn segments(&self) -> Vec<String> {
+        segment_names(&self.disk.at("data/journal")).unwrap()
     }
 
     fn change<R>(
