@@ -275,7 +275,7 @@ pub(super) enum Refusal {
     /// The record cannot go.
     Undeletable(Errors),
     /// The record is in a state that has no such event.
-    Transition { from: String, event: &'static str, error: String, object: Value },
+    Transition { from: String, event: &'static str, error: String, object: Box<Value> },
     /// A parameter is missing that nothing can be said without.
     Missing(&'static str),
     /// What should be a record is something else.

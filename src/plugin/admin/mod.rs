@@ -20,6 +20,7 @@
 //! | `routes`, `context` | the table of routes; what the areas work with |
 //! | `names`, `check`, `times`, `money` | unique names; validations; times as texts; amounts |
 //! | `terms`, `extra`, `credentials`, `passwords` | what plans of all kinds have; fields that tenants define; keys and ids of applications; hashes |
+//! | `audit` | what each command did, by whom, and what was before; written by `context` with the command |
 //! | `services`, `metrics`, ... | the areas: a file each |
 
 mod account_plans;
@@ -31,12 +32,14 @@ mod application_states;
 mod applications;
 mod audit;
 mod auth;
+mod bulk;
 mod check;
 mod context;
 mod credentials;
 mod extra;
 mod features;
 mod fields_definitions;
+mod invitations;
 mod limits;
 mod messages;
 mod metrics;
@@ -48,8 +51,10 @@ mod people;
 mod plans;
 mod pricing_rules;
 mod provider;
+mod provider_users;
 mod request;
 mod routes;
+mod search;
 mod service_plans;
 mod services;
 mod settings;

@@ -7,9 +7,10 @@ use super::auth::Access;
 use super::context::Context;
 use super::request::Request;
 use super::{
-    account_plans, accounts, application_keys, application_states, applications, audit, features,
-    fields_definitions, limits, metrics, notifications, plans, pricing_rules, provider, service_plans,
-    services, settings, signup, subscriptions, tokens, users, webhooks,
+    account_plans, accounts, application_keys, application_states, applications, audit, bulk, features,
+    fields_definitions, invitations, limits, metrics, notifications, plans, pricing_rules, provider,
+    provider_users, search, service_plans, services, settings, signup, subscriptions, tokens, users,
+    webhooks,
 };
 use crate::plugin::call::Method;
 use crate::plugin::host::Accompanied;
@@ -113,6 +114,17 @@ pub(super) fn nothing_follows(_: &Accompanied<'_>, _: &mut Records<'_>, _: u64) 
 pub(super) const AREAS: &[Area] = &[
     Area { routes: services::ROUTES, accompany: services::accompany },
     Area { routes: metrics::ROUTES, accompany: metrics::accompany },
+    Area { routes: tokens::ROUTES, accompany: nothing_follows },
+    Area { routes: notifications::ROUTES, accompany: nothing_follows },
+    Area { routes: provider::ROUTES, accompany: provider::accompany },
+    Area { routes: settings::ROUTES, accompany: settings::accompany },
+    Area { routes: webhooks::ROUTES, accompany: webhooks::accompany },
+    Area { routes: fields_definitions::ROUTES, accompany: fields_definitions::accompany },
+    Area { routes: audit::ROUTES, accompany: audit::accompany },
+    Area { routes: provider_users::ROUTES, accompany: provider_users::accompany },
+    Area { routes: invitations::ROUTES, accompany: invitations::accompany },
+    Area { routes: bulk::ROUTES, accompany: nothing_follows },
+    Area { routes: search::ROUTES, accompany: nothing_follows },
     Area { routes: plans::ROUTES, accompany: plans::accompany },
     Area { routes: limits::ROUTES, accompany: limits::accompany },
     Area { routes: pricing_rules::ROUTES, accompany: pricing_rules::accompany },
@@ -126,13 +138,6 @@ pub(super) const AREAS: &[Area] = &[
     Area { routes: applications::ROUTES, accompany: applications::accompany },
     Area { routes: application_keys::ROUTES, accompany: nothing_follows },
     Area { routes: application_states::ROUTES, accompany: nothing_follows },
-    Area { routes: tokens::ROUTES, accompany: nothing_follows },
-    Area { routes: notifications::ROUTES, accompany: nothing_follows },
-    Area { routes: provider::ROUTES, accompany: provider::accompany },
-    Area { routes: settings::ROUTES, accompany: settings::accompany },
-    Area { routes: webhooks::ROUTES, accompany: webhooks::accompany },
-    Area { routes: fields_definitions::ROUTES, accompany: fields_definitions::accompany },
-    Area { routes: audit::ROUTES, accompany: audit::accompany },
 ];
 
 /// The route that a request is for, and the texts in place of its braces.

@@ -269,7 +269,7 @@ fn delete(context: &Context<'_>) -> Outcome {
                 from: "incomplete".into(),
                 event: "mark_as_deleted",
                 error,
-                object,
+                object: Box::new(object),
             });
         }
         edit.draft.retire_service(ServiceId(id))?;

@@ -309,7 +309,7 @@ fn impossible(id: u64, user: &User, event: &'static str) -> Refusal {
         from: from.to_owned(),
         event,
         error,
-        object: json!({"user": entity(id, user).json}),
+        object: Box::new(json!({"user": entity(id, user).json})),
     }
 }
 

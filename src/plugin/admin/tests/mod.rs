@@ -3,9 +3,11 @@
 mod accounts;
 mod applications;
 mod audit;
+mod many;
 mod matrix;
 mod people;
 mod plans;
+mod provider_users;
 mod services;
 
 use std::sync::Arc;
