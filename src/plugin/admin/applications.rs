@@ -194,7 +194,8 @@ fn apply(
 fn redirect_url(fields: &Fields, errors: &mut Errors) -> Option<Option<Box<str>>> {
     let text = fields.text("redirect_url")?;
     check::fitting(errors, "redirect_url", text.trim(), REDIRECT_URL_LEN_MAX);
-    Some(Some(text.trim().into()).filter(|url: &Box<str>| !url.is_empty()))
+    let url = text.trim();
+    Some((!url.is_empty()).then(|| url.into()))
 }
 
 fn update(context: &Context<'_>) -> Outcome {
