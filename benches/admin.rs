@@ -58,7 +58,8 @@ fn fill(engine: &Engine, applications: usize) -> (u64, Vec<(u64, u64)>) {
     let begin = |draft: &mut Draft<'_>| {
         let tenant = draft.create_tenant("Provider", "pkey")?;
         let backend_version = BackendVersion::UserKey;
-        let service = draft.create_service(&NewService { tenant, external_id: None, name: "API", backend_version })?;
+        let service =
+            draft.create_service(&NewService { tenant, external_id: None, name: "API", backend_version })?;
         draft.create_metric(service, "hits", None)?;
         let plan = draft.create_plan(service, None, "Basic")?;
         Ok((tenant, service, plan))
@@ -73,7 +74,8 @@ fn fill(engine: &Engine, applications: usize) -> (u64, Vec<(u64, u64)>) {
                 let name = format!("application {number}");
                 let account = draft.create_account(tenant, &name)?;
                 let app_id = format!("app{number}");
-                let new = NewApplication { service, account: Some(account), app_id: &app_id, name: &name, plan };
+                let new =
+                    NewApplication { service, account: Some(account), app_id: &app_id, name: &name, plan };
                 let id = draft.create_application(&new)?;
                 draft.edit_application(id, |it| it.user_keys.push(Secret::new(&format!("key{number}"))))?;
                 made.push((account.0, id.0));
@@ -101,7 +103,8 @@ fn measure(what: &str, aim: Duration, mut run: impl FnMut(usize)) {
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     let given = arguments.iter().position(|it| it == "--applications").and_then(|at| arguments.get(at + 1));
-    let applications: usize = given.map_or(100_000, |text| text.parse().expect("--applications takes a number"));
+    let applications: usize =
+        given.map_or(100_000, |text| text.parse().expect("--applications takes a number"));
     let dir = tempfile::tempdir().unwrap();
     let nothing = |_, _, _| Ok::<(), std::convert::Infallible>(());
     let (journal, _) =
@@ -124,18 +127,24 @@ fn main() {
     let pages = applications.div_ceil(500).max(1);
     measure("a page of 500 of all applications", read, |round| {
         let page = 1 + round * 7919 % pages;
-        let (status, body) = call(&admin, Method::Get, "applications", fields(json!({"page": page, "per_page": 500})));
+        let (status, body) =
+            call(&admin, Method::Get, "applications", fields(json!({"page": page, "per_page": 500})));
         assert!(status == 200 && !body["applications"].as_array().unwrap().is_empty(), "{body}");
     });
     measure("the last page of 20", read, |_| {
         let page = applications.div_ceil(20);
-        let (status, body) = call(&admin, Method::Get, "applications", fields(json!({"page": page, "per_page": 20})));
+        let (status, body) =
+            call(&admin, Method::Get, "applications", fields(json!({"page": page, "per_page": 20})));
         assert!(status == 200 && !body["applications"].as_array().unwrap().is_empty(), "{body}");
     });
     measure("finding one by its user key", read, |round| {
         let number = round * 7919 % applications;
-        let (status, body) =
-            call(&admin, Method::Get, "applications/find", fields(json!({"user_key": format!("key{number}")})));
+        let (status, body) = call(
+            &admin,
+            Method::Get,
+            "applications/find",
+            fields(json!({"user_key": format!("key{number}")})),
+        );
         assert!(status == 200 && body["application"]["id"] == made[number].1, "{body}");
     });
     measure("creating one", write, |round| {

@@ -187,7 +187,11 @@ impl Parts<'_> {
     }
 
     /// The routes of plugins, on the admin listener if there is one.
-    fn plugin_routes(&self, has_admin: bool, (bodies, guesses): (&Arc<Bodies>, &Arc<Guesses>)) -> PluginRoutes {
+    fn plugin_routes(
+        &self,
+        has_admin: bool,
+        (bodies, guesses): (&Arc<Bodies>, &Arc<Guesses>),
+    ) -> PluginRoutes {
         let listeners = &self.config.listeners;
         let tls = if has_admin { &listeners.admin_tls } else { &listeners.http_tls };
         let (host, engine) = (Arc::clone(self.plugins.host()), Arc::clone(&self.engine));

@@ -272,6 +272,8 @@ pub(super) enum Refusal {
     NotFound,
     /// The record would not be valid.
     Invalid(Errors),
+    /// The record would not be valid: it is shown as it was sent, with what is wrong in it, in JSON.
+    Shown(Value),
     /// The record cannot go.
     Undeletable(Errors),
     /// The record is in a state that has no such event.
@@ -351,6 +353,7 @@ impl Refusal {
             Refusal::Closed => Answer::new(403, None, ""),
             Refusal::NotFound => status(404, "Not found", format),
             Refusal::Invalid(errors) => written(422, errors, format),
+            Refusal::Shown(record) => Answer::json(422, record),
             Refusal::Undeletable(errors) => written(403, errors, format),
             Refusal::Transition { from, event, error: said, object } => match format {
                 Format::Json => {

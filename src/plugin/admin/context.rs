@@ -26,6 +26,8 @@ pub(super) struct Context<'c> {
     /// What the answer is written in.
     pub(super) format: Format,
     pub(super) now: UnixMillis,
+    /// Where gateways call this node, if that is known.
+    pub(super) backend_endpoint: Option<&'c str>,
 }
 
 /// Catalog and records, of one moment or as a command has them so far, seen by a caller.
@@ -103,6 +105,13 @@ impl<'c> Context<'c> {
     /// As there.
     pub(super) fn fields(&self, wrapper: &str) -> Result<Fields, Refusal> {
         self.request.fields(wrapper)
+    }
+
+    /// Where gateways call this node for decisions: as the operator says, or else where this call came.
+    pub(super) fn gateway_endpoint(&self) -> String {
+        let call = self.request.call;
+        let host = call.host.as_deref().unwrap_or("localhost");
+        self.backend_endpoint.map_or_else(|| format!("{}://{host}", call.scheme), str::to_owned)
     }
 
     /// See [`Request::page`].

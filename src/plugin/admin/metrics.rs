@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::answer::{Entity, Errors, Outcome, Refusal, Reply};
 use super::auth::{Access, Section};
+use super::backends;
 use super::check;
 use super::context::{Context, Edit, Seen};
 use super::names;
@@ -60,7 +61,50 @@ impl Record for MetricDetails {
     const TABLE: Table = Table("metrics");
 }
 
+/// What a new metric or method is, as a client sent it.
+pub(super) struct NewMetric {
+    pub(super) details: MetricDetails,
+    pub(super) system_name: String,
+}
+
+/// The names of a metric, with which those of others of its owner must not clash.
+pub(super) struct Other {
+    pub(super) id: MetricId,
+    pub(super) system_name: String,
+    pub(super) friendly_name: String,
+}
+
+pub(super) const NOT_BELOW_HITS: &str = "You can only create methods under 'hits'";
+pub(super) const HITS_STAYS: &str = "The Hits metric cannot be deleted";
+
 impl MetricDetails {
+    /// Of the metric that services and backend APIs begin with.
+    pub(super) fn of_hits(now: u64) -> MetricDetails {
+        MetricDetails {
+            friendly_name: "Hits".to_owned(),
+            unit: "hit".to_owned(),
+            description: "Number of API hits".to_owned(),
+            created_at: now,
+            updated_at: now,
+        }
+    }
+
+    /// Changes what was sent. A method counts in its metric's unit.
+    pub(super) fn change(&mut self, fields: &Fields, is_method: bool, errors: &mut Errors) {
+        if let Some(name) = fields.text("friendly_name") {
+            self.friendly_name = name.trim().to_owned();
+            check::present(errors, "friendly_name", Some(&name));
+        }
+        if let Some(unit) = fields.text("unit").filter(|_| !is_method) {
+            self.unit = unit.trim().to_owned();
+            check::present(errors, "unit", Some(&unit));
+        }
+        if let Some(description) = fields.text("description") {
+            check::long(errors, "description", &description, DESCRIPTION_LEN_MAX);
+            self.description = description;
+        }
+    }
+
     /// Of a metric; one without a record is called by its system name.
     pub(super) fn of(records: &Records<'_>, metric: &Metric) -> Result<MetricDetails, ShelfError> {
         let found = records.find::<MetricDetails>(metric.id.0)?;
@@ -72,24 +116,34 @@ impl MetricDetails {
     }
 }
 
+/// Whether a metric of a service is the service's own, and not there because the service uses a backend API.
+pub(super) fn is_own(records: &Records<'_>, metric: &Metric) -> Result<bool, ShelfError> {
+    Ok(!backends::owns(records, metric)?)
+}
+
+/// The metrics of a service that are its own.
+pub(super) fn own<'s>(records: &Records<'_>, service: &'s Service) -> Result<Vec<&'s Metric>, ShelfError> {
+    let mut own = Vec::new();
+    for metric in service.metrics.iter() {
+        if is_own(records, metric)? {
+            own.push(metric);
+        }
+    }
+    Ok(own)
+}
+
 /// Gives a new service the metric that it begins with.
 pub(super) fn create_hits(edit: &mut Edit<'_, '_, '_>, service: ServiceId) -> Result<(), Refusal> {
     let id = edit.draft.create_metric(service, HITS, None)?;
-    let details = MetricDetails {
-        friendly_name: "Hits".to_owned(),
-        unit: "hit".to_owned(),
-        description: "Number of API hits".to_owned(),
-        created_at: edit.now,
-        updated_at: edit.now,
-    };
-    Ok(edit.records.save(id.0, &details)?)
+    Ok(edit.records.save(id.0, &MetricDetails::of_hits(edit.now))?)
 }
 
 fn list(context: &Context<'_>) -> Outcome {
     let moment = context.look()?;
     let seen = moment.seen();
     let service = seen.service(context.id(0)?)?;
-    let shown = service.metrics.iter().map(|it| entity(seen, service, it)).collect::<Result<_, _>>()?;
+    let own = own(seen.records, service)?;
+    let shown = own.into_iter().map(|it| entity(seen, service, it)).collect::<Result<_, _>>()?;
     Ok(Reply::list("metrics", shown, None))
 }
 
@@ -97,35 +151,37 @@ fn list_methods(context: &Context<'_>) -> Outcome {
     let moment = context.look()?;
     let seen = moment.seen();
     let service = seen.service(context.id(0)?)?;
-    let parent = metric(service, context.id(1)?)?;
+    let parent = metric(seen, service, context.id(1)?)?;
     let below = service.metrics.iter().filter(|it| it.parent == Some(parent.slot));
     let shown = below.map(|it| entity(seen, service, it)).collect::<Result<_, _>>()?;
     Ok(Reply::list("methods", shown, None))
 }
 
-/// A metric or method of a service.
-pub(super) fn metric(service: &Service, id: u64) -> Result<&Metric, Refusal> {
-    service.metrics.by_id(MetricId(id)).ok_or(Refusal::NotFound)
+/// A metric or method of a service: of its own.
+pub(super) fn metric<'s>(seen: Seen<'_>, service: &'s Service, id: u64) -> Result<&'s Metric, Refusal> {
+    let metric = service.metrics.by_id(MetricId(id)).ok_or(Refusal::NotFound)?;
+    if is_own(seen.records, metric)? { Ok(metric) } else { Err(Refusal::NotFound) }
 }
 
 /// A method below a metric.
-fn method(service: &Service, parent: u64, id: u64) -> Result<&Metric, Refusal> {
-    let parent = metric(service, parent)?.slot;
-    service.metrics.by_id(MetricId(id)).filter(|it| it.parent == Some(parent)).ok_or(Refusal::NotFound)
+fn method<'s>(seen: Seen<'_>, service: &'s Service, parent: u64, id: u64) -> Result<&'s Metric, Refusal> {
+    let parent = metric(seen, service, parent)?.slot;
+    let method = metric(seen, service, id)?;
+    if method.parent == Some(parent) { Ok(method) } else { Err(Refusal::NotFound) }
 }
 
 fn show(context: &Context<'_>) -> Outcome {
     let moment = context.look()?;
     let seen = moment.seen();
     let service = seen.service(context.id(0)?)?;
-    Ok(Reply::one(entity(seen, service, metric(service, context.id(1)?)?)?))
+    Ok(Reply::one(entity(seen, service, metric(seen, service, context.id(1)?)?)?))
 }
 
 fn show_method(context: &Context<'_>) -> Outcome {
     let moment = context.look()?;
     let seen = moment.seen();
     let service = seen.service(context.id(0)?)?;
-    Ok(Reply::one(entity(seen, service, method(service, context.id(1)?, context.id(2)?)?)?))
+    Ok(Reply::one(entity(seen, service, method(seen, service, context.id(1)?, context.id(2)?)?)?))
 }
 
 fn create(context: &Context<'_>) -> Outcome {
@@ -141,115 +197,109 @@ fn create_method(context: &Context<'_>) -> Outcome {
 fn create_below(context: &Context<'_>, fields: &Fields, parent: Option<u64>) -> Outcome {
     let service_id = context.id(0)?;
     context.change(|edit| {
-        let service = edit.seen().service(service_id)?;
-        let mut errors = Errors::default();
-        let parent = parent.map(|id| metric(service, id)).transpose()?;
-        if parent.is_some_and(|parent| parent.name != HITS) {
-            errors.add("parent_id", "You can only create methods under 'hits'");
-        }
-        let friendly_name = fields.text("friendly_name").unwrap_or_default().trim().to_owned();
-        check::present(&mut errors, "friendly_name", Some(&friendly_name));
-        let unit = match parent {
-            Some(_) => "hit".to_owned(),
-            None => fields.text("unit").unwrap_or_default().trim().to_owned(),
-        };
-        check::present(&mut errors, "unit", Some(&unit));
-        let given = fields.filled("system_name").or_else(|| fields.filled("name"));
-        let system_name = given.clone().unwrap_or_else(|| names::system_name_of(&friendly_name));
-        check_names(edit.seen(), service, (&friendly_name, &system_name), &mut errors)?;
-        let description = description_of(fields, &mut errors);
-        errors.check()?;
-        let parent = parent.map(|it| it.id);
-        let id = edit.draft.create_metric(ServiceId(service_id), &system_name, parent)?;
-        let (created_at, updated_at) = (edit.now, edit.now);
-        let description = description.unwrap_or_default();
-        let details = MetricDetails { friendly_name, unit, description, created_at, updated_at };
-        edit.records.save(id.0, &details)?;
         let seen = edit.seen();
         let service = seen.service(service_id)?;
-        let entity = entity(seen, service, metric(service, id.0)?)?;
+        let mut errors = Errors::default();
+        let parent = parent.map(|id| metric(seen, service, id)).transpose()?;
+        if parent.is_some_and(|parent| parent.name != HITS) {
+            errors.add("parent_id", NOT_BELOW_HITS);
+        }
+        let new = read_new(fields, parent.is_some(), edit.now, &mut errors);
+        check_new_names(&others(seen, service)?, &new.system_name, &new.details, &mut errors);
+        errors.check()?;
+        let parent = parent.map(|it| it.id);
+        let id = edit.draft.create_metric(ServiceId(service_id), &new.system_name, parent)?;
+        edit.records.save(id.0, &new.details)?;
+        let seen = edit.seen();
+        let service = seen.service(service_id)?;
+        let entity = entity(seen, service, metric(seen, service, id.0)?)?;
         let place = entity.json["links"][1]["href"].as_str().unwrap_or_default().to_owned();
         Ok(Reply::created(entity).at(place))
     })
 }
 
-/// A new metric's names are not those of another of the service.
-fn check_names(
-    seen: Seen<'_>,
-    service: &Service,
-    (friendly_name, system_name): (&str, &str),
+/// A new metric or method as it was sent.
+pub(super) fn read_new(fields: &Fields, is_method: bool, now: u64, errors: &mut Errors) -> NewMetric {
+    let mut details = MetricDetails { created_at: now, updated_at: now, ..MetricDetails::default() };
+    details.change(fields, is_method, errors);
+    if is_method {
+        details.unit = "hit".to_owned();
+    }
+    // What was sent and is blank is said already.
+    for (field, text) in [("friendly_name", &details.friendly_name), ("unit", &details.unit)] {
+        if text.is_empty() && fields.text(field).is_none() {
+            errors.add(field, check::BLANK);
+        }
+    }
+    let given = fields.filled("system_name").or_else(|| fields.filled("name"));
+    let system_name = given.unwrap_or_else(|| names::system_name_of(&details.friendly_name));
+    NewMetric { details, system_name }
+}
+
+/// The names of all metrics of a service's own.
+fn others(seen: Seen<'_>, service: &Service) -> Result<Vec<Other>, Refusal> {
+    let mut others = Vec::new();
+    for metric in own(seen.records, service)? {
+        let friendly_name = MetricDetails::of(seen.records, metric)?.friendly_name;
+        others.push(Other { id: metric.id, system_name: metric.name.clone(), friendly_name });
+    }
+    Ok(others)
+}
+
+/// A new metric's names are not those of another of its owner.
+pub(super) fn check_new_names(
+    others: &[Other],
+    system_name: &str,
+    details: &MetricDetails,
     errors: &mut Errors,
-) -> Result<(), Refusal> {
-    if friendly_name.is_empty() {
-        return Ok(());
+) {
+    if details.friendly_name.is_empty() {
+        return;
     }
     if !names::is_system_name(system_name) {
         errors.add("system_name", check::INVALID);
-    } else if service.metrics.find(system_name).is_some() {
+    } else if others.iter().any(|other| other.system_name == system_name) {
         errors.add("system_name", check::TAKEN);
     }
-    check_friendly_name(seen, service, None, friendly_name, errors)
+    check_friendly_name(others, None, &details.friendly_name, errors);
 }
 
-fn check_friendly_name(
-    seen: Seen<'_>,
-    service: &Service,
+pub(super) fn check_friendly_name(
+    others: &[Other],
     own: Option<MetricId>,
     friendly_name: &str,
     errors: &mut Errors,
-) -> Result<(), Refusal> {
-    for other in service.metrics.iter().filter(|other| Some(other.id) != own) {
-        if MetricDetails::of(seen.records, other)?.friendly_name.eq_ignore_ascii_case(friendly_name) {
-            errors.add("friendly_name", check::TAKEN);
-            break;
-        }
+) {
+    let mut others = others.iter().filter(|other| Some(other.id) != own);
+    if others.any(|other| other.friendly_name.eq_ignore_ascii_case(friendly_name)) {
+        errors.add("friendly_name", check::TAKEN);
     }
-    Ok(())
-}
-
-fn description_of(fields: &Fields, errors: &mut Errors) -> Option<String> {
-    let description = fields.text("description");
-    if let Some(text) = &description {
-        check::long(errors, "description", text, DESCRIPTION_LEN_MAX);
-    }
-    description
 }
 
 fn update(context: &Context<'_>) -> Outcome {
     let fields = context.fields("metric")?;
-    edit_one(context, &fields, |service| Ok(metric(service, context.id(1)?)?.id))
+    edit_one(context, &fields, |seen, service| Ok(metric(seen, service, context.id(1)?)?.id))
 }
 
 fn update_method(context: &Context<'_>) -> Outcome {
     let fields = context.fields("method")?;
-    edit_one(context, &fields, |service| Ok(method(service, context.id(1)?, context.id(2)?)?.id))
+    edit_one(context, &fields, |seen, service| Ok(method(seen, service, context.id(1)?, context.id(2)?)?.id))
 }
 
 fn edit_one(
     context: &Context<'_>,
     fields: &Fields,
-    which: impl Fn(&Service) -> Result<MetricId, Refusal>,
+    which: impl Fn(Seen<'_>, &Service) -> Result<MetricId, Refusal>,
 ) -> Outcome {
     let service_id = context.id(0)?;
     context.change(|edit| {
         let service = edit.seen().service(service_id)?.clone();
-        let id = which(&service)?;
-        let metric = metric(&service, id.0)?;
+        let id = which(edit.seen(), &service)?;
+        let metric = metric(edit.seen(), &service, id.0)?;
         let mut details = MetricDetails::of(edit.records, metric)?;
         let mut errors = Errors::default();
-        if let Some(name) = fields.text("friendly_name") {
-            details.friendly_name = name.trim().to_owned();
-            check::present(&mut errors, "friendly_name", Some(&name));
-            check_friendly_name(edit.seen(), &service, Some(id), &details.friendly_name, &mut errors)?;
-        }
-        // A method counts in its metric's unit.
-        if let Some(unit) = fields.text("unit").filter(|_| metric.parent.is_none()) {
-            details.unit = unit.trim().to_owned();
-            check::present(&mut errors, "unit", Some(&unit));
-        }
-        if let Some(description) = description_of(fields, &mut errors) {
-            details.description = description;
-        }
+        details.change(fields, metric.parent.is_some(), &mut errors);
+        check_friendly_name(&others(edit.seen(), &service)?, Some(id), &details.friendly_name, &mut errors);
         errors.check()?;
         details.updated_at = edit.now;
         edit.records.save(id.0, &details)?;
@@ -258,24 +308,25 @@ fn edit_one(
 }
 
 fn delete(context: &Context<'_>) -> Outcome {
-    delete_one(context, |service| metric(service, context.id(1)?))
+    delete_one(context, |seen, service| Ok(metric(seen, service, context.id(1)?)?.id))
 }
 
 fn delete_method(context: &Context<'_>) -> Outcome {
-    delete_one(context, |service| method(service, context.id(1)?, context.id(2)?))
+    delete_one(context, |seen, service| Ok(method(seen, service, context.id(1)?, context.id(2)?)?.id))
 }
 
 /// Methods below the metric go with it.
-fn delete_one<'c>(
-    context: &'c Context<'_>,
-    which: impl Fn(&Service) -> Result<&Metric, Refusal> + 'c,
+fn delete_one(
+    context: &Context<'_>,
+    which: impl Fn(Seen<'_>, &Service) -> Result<MetricId, Refusal>,
 ) -> Outcome {
     let service_id = context.id(0)?;
     context.change(|edit| {
         let service = edit.seen().service(service_id)?.clone();
-        let metric = which(&service)?;
+        let id = which(edit.seen(), &service)?;
+        let metric = metric(edit.seen(), &service, id.0)?;
         if metric.name == HITS {
-            return Err(Refusal::Undeletable(Errors::of("base", "The Hits metric cannot be deleted")));
+            return Err(Refusal::Undeletable(Errors::of("base", HITS_STAYS)));
         }
         for below in service.metrics.iter().filter(|it| it.parent == Some(metric.slot)) {
             edit.draft.delete_metric(service.id, below.id)?;
@@ -327,6 +378,16 @@ pub(super) fn entity(seen: Seen<'_>, service: &Service, metric: &Metric) -> Resu
     Ok(Entity { wrapper, json, xml })
 }
 
+fn ids(service: Option<&Service>) -> HashSet<MetricId> {
+    service.into_iter().flat_map(|it| it.metrics.iter()).map(|metric| metric.id).collect()
+}
+
+/// The metrics that a service had before a command, and has not after it.
+pub(super) fn gone(before: Option<&Service>, after: Option<&Service>) -> Vec<MetricId> {
+    let after = ids(after);
+    ids(before).difference(&after).copied().collect()
+}
+
 /// What is said of metrics that are gone goes too; those that somebody else made are dated.
 pub(super) fn accompany(
     accompanied: &Accompanied<'_>,
@@ -342,17 +403,14 @@ pub(super) fn accompany(
             _ => continue,
         };
         let before = accompanied.before.services.get(id.0);
-        let ids = |service: Option<&Service>| {
-            service
-                .into_iter()
-                .flat_map(|it| it.metrics.iter())
-                .map(|metric| metric.id)
-                .collect::<HashSet<_>>()
-        };
-        let (old, new) = (ids(before.map(|it| &**it)), ids(after));
-        for id in old.difference(&new) {
-            records.remove::<MetricDetails>(id.0);
+        let before = before.map(|it| &**it);
+        for id in gone(before, after) {
+            // A backend API has its metrics whether or not a service uses it.
+            if !backends::knows_metric(records, id)? {
+                records.remove::<MetricDetails>(id.0);
+            }
         }
+        let old = ids(before);
         for metric in after.iter().flat_map(|service| service.metrics.iter()) {
             if !old.contains(&metric.id) && records.find::<MetricDetails>(metric.id.0)?.is_none() {
                 let details = MetricDetails::of(records, metric)?;

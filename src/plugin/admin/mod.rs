@@ -22,9 +22,15 @@
 //! | `terms`, `extra`, `credentials`, `passwords` | what plans of all kinds have; fields that tenants define; keys and ids of applications; hashes |
 //! | `audit` | what each command did, by whom, and what was before; written by `context` with the command |
 //! | `services`, `metrics`, ... | the areas: a file each |
+//! | `proxy`, `proxy_fields`, `proxy_configs`, `proxy_content` | how a gateway stands before a service, and what it boots from |
+//! | `mapping_rules`, `patterns`, `policies`, `policy_registry`, `service_tokens` | what a gateway does, and by what leave |
+//! | `backends`, `backend_metrics`, `backend_usages` | backend APIs, and services that consist of them |
+//! | `active_docs`, `objects`, `authentication_providers` | descriptions of APIs; whether something is still there; with whom people log in |
+//! | `owned`, `endpoints` | records listed by owner; URLs |
 
 mod account_plans;
 mod accounts;
+mod active_docs;
 mod answer;
 mod application_keys;
 mod application_lists;
@@ -32,30 +38,46 @@ mod application_states;
 mod applications;
 mod audit;
 mod auth;
+mod authentication_providers;
+mod backend_metrics;
+mod backend_usages;
+mod backends;
 mod bulk;
 mod check;
 mod context;
 mod credentials;
+mod endpoints;
 mod extra;
 mod features;
 mod fields_definitions;
 mod invitations;
 mod limits;
+mod mapping_rules;
 mod messages;
 mod metrics;
 mod money;
 mod names;
 mod notifications;
+mod objects;
+mod owned;
 mod passwords;
+mod patterns;
 mod people;
 mod plans;
+mod policies;
+mod policy_registry;
 mod pricing_rules;
 mod provider;
 mod provider_users;
+mod proxy;
+mod proxy_configs;
+mod proxy_content;
+mod proxy_fields;
 mod request;
 mod routes;
 mod search;
 mod service_plans;
+mod service_tokens;
 mod services;
 mod settings;
 mod signup;
@@ -102,13 +124,20 @@ pub type Clock = Arc<dyn Fn() -> UnixMillis + Send + Sync>;
 pub struct Admin {
     desk: Arc<Desk>,
     clock: Clock,
+    backend_endpoint: Option<String>,
 }
 
 impl Admin {
     /// The API, with records at `desk`.
     #[must_use]
     pub fn new(desk: Arc<Desk>, clock: Clock) -> Admin {
-        Admin { desk, clock }
+        Admin { desk, clock, backend_endpoint: None }
+    }
+
+    /// The API, telling gateways to call this node for decisions at `endpoint` (a URL), and not where the API itself is called.
+    #[must_use]
+    pub fn with_backend_endpoint(self, endpoint: Option<String>) -> Admin {
+        Admin { backend_endpoint: endpoint, ..self }
     }
 
     fn now(&self) -> UnixMillis {
@@ -144,6 +173,7 @@ impl Admin {
                 ids,
                 format,
                 now: self.now(),
+                backend_endpoint: self.backend_endpoint.as_deref(),
             };
             (route.run)(&context)
         });

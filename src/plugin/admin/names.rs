@@ -72,6 +72,22 @@ pub(super) fn claim(
     }
 }
 
+/// Gives a record the name that was asked for; or, unless it must be exactly that, one like it that is free. None, if there is none.
+pub(super) fn claim_like(
+    records: &mut Records<'_>,
+    (kind, owner): (Kind, u64),
+    (wanted, exactly): (&str, bool),
+    id: u64,
+) -> Result<Option<String>, ShelfError> {
+    if is_system_name(wanted) && claim(records, kind, owner, wanted, id)? {
+        return Ok(Some(wanted.to_owned()));
+    }
+    // Ids are never given twice, so this is free unless somebody named another so.
+    let base = if wanted.is_empty() { "unnamed" } else { wanted };
+    let other = format!("{}-{id}", base.get(..200).unwrap_or(base));
+    Ok((!exactly && claim(records, kind, owner, &other, id)?).then_some(other))
+}
+
 /// Frees a name, if this record has it.
 pub(super) fn release(
     records: &mut Records<'_>,

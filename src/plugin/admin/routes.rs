@@ -7,10 +7,11 @@ use super::auth::Access;
 use super::context::Context;
 use super::request::Request;
 use super::{
-    account_plans, accounts, application_keys, application_states, applications, audit, bulk, features,
-    fields_definitions, invitations, limits, metrics, notifications, plans, pricing_rules, provider,
-    provider_users, search, service_plans, services, settings, signup, subscriptions, tokens, users,
-    webhooks,
+    account_plans, accounts, active_docs, application_keys, application_states, applications, audit,
+    authentication_providers, backend_metrics, backend_usages, backends, bulk, features, fields_definitions,
+    invitations, limits, mapping_rules, metrics, notifications, objects, plans, policies, policy_registry,
+    pricing_rules, provider, provider_users, proxy, proxy_configs, search, service_plans, service_tokens,
+    services, settings, signup, subscriptions, tokens, users, webhooks,
 };
 use crate::plugin::call::Method;
 use crate::plugin::host::Accompanied;
@@ -138,6 +139,18 @@ pub(super) const AREAS: &[Area] = &[
     Area { routes: applications::ROUTES, accompany: applications::accompany },
     Area { routes: application_keys::ROUTES, accompany: nothing_follows },
     Area { routes: application_states::ROUTES, accompany: nothing_follows },
+    Area { routes: proxy::ROUTES, accompany: proxy::accompany },
+    Area { routes: proxy_configs::ROUTES, accompany: nothing_follows },
+    Area { routes: mapping_rules::ROUTES, accompany: mapping_rules::accompany },
+    Area { routes: policies::ROUTES, accompany: nothing_follows },
+    Area { routes: policy_registry::ROUTES, accompany: nothing_follows },
+    Area { routes: service_tokens::ROUTES, accompany: nothing_follows },
+    Area { routes: backends::ROUTES, accompany: nothing_follows },
+    Area { routes: backend_metrics::ROUTES, accompany: nothing_follows },
+    Area { routes: backend_usages::ROUTES, accompany: backend_usages::accompany },
+    Area { routes: active_docs::ROUTES, accompany: active_docs::accompany },
+    Area { routes: objects::ROUTES, accompany: nothing_follows },
+    Area { routes: authentication_providers::ROUTES, accompany: nothing_follows },
 ];
 
 /// The route that a request is for, and the texts in place of its braces.

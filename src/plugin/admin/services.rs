@@ -1,7 +1,9 @@
 //! Services (products): `/services`.
 //!
-//! Making one makes the metric `hits`. Deleting one takes it from callers at once; what it owned is taken away in the
+//! Making one makes the metric `hits`, a proxy with a rule that counts each `GET`, and a service token. Deleting one takes it from callers at once; what it owned is taken away in the
 //! background. The tenant's default service, and its last one, stay.
+
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -10,16 +12,19 @@ use super::answer::{Entity, Errors, Outcome, Refusal, Reply};
 use super::auth::{Access, Section};
 use super::check;
 use super::context::{Context, Edit, Seen};
+use super::mapping_rules;
 use super::metrics;
 use super::names::{self, Kind};
+use super::proxy;
 use super::request::Fields;
 use super::routes::{DELETE, GET, POST, PUT, Route};
 use super::service_plans;
+use super::service_tokens;
 use super::times;
 use super::xml::Element;
-use crate::model::catalog::Change;
+use crate::model::catalog::{Catalog, Change};
 use crate::model::draft::NewService;
-use crate::model::id::ServiceId;
+use crate::model::id::{ServiceId, TenantId};
 use crate::model::record::{BackendVersion, Service, ServiceState};
 use crate::plugin::host::Accompanied;
 use crate::plugin::records::{Record, Records};
@@ -96,16 +101,17 @@ impl Record for ServiceDetails {
 /// The ways in which a gateway can stand before a service.
 const DEPLOYMENT_OPTIONS: [&str; 4] = ["hosted", "self_managed", "service_mesh_istio", "plugin_rest"];
 
+/// A tenant's services, by ascending id.
+pub(super) fn of_tenant(catalog: &Catalog, tenant: TenantId) -> impl Iterator<Item = &Arc<Service>> {
+    let services = catalog.services_of(tenant).iter().filter_map(|id| catalog.services.get(id));
+    services.filter(|service| service.state != ServiceState::Retired)
+}
+
 fn list(context: &Context<'_>) -> Outcome {
     let moment = context.look()?;
     let seen = moment.seen();
-    let tenant = context.caller.tenant;
-    let mine = |service: &Service| {
-        service.tenant == tenant
-            && service.state != ServiceState::Retired
-            && context.caller.may_see(service.id)
-    };
-    let services: Vec<_> = seen.catalog.services.iter().map(|(_, it)| it).filter(|it| mine(it)).collect();
+    let all = of_tenant(seen.catalog, context.caller.tenant);
+    let services: Vec<_> = all.filter(|service| context.caller.may_see(service.id)).collect();
     let page = context.page(services.len());
     let shown = page.cut(services).into_iter().map(|it| entity(seen, it)).collect::<Result<_, _>>()?;
     Ok(Reply::list("services", shown, Some(page)))
@@ -144,6 +150,9 @@ fn create(context: &Context<'_>) -> Outcome {
         apply(edit, id.0, &fields)?;
         metrics::create_hits(edit, id)?;
         service_plans::create_default(edit.draft, edit.records, id, edit.now)?;
+        service_tokens::ensure(edit, id.0)?;
+        proxy::create(edit, id)?;
+        mapping_rules::create_default(edit.draft, edit.records, id, edit.now)?;
         let seen = edit.seen();
         let entity = entity(seen, seen.service(id.0)?)?;
         Ok(Reply::created(entity).at(format!("/admin/api/services/{id}")))
@@ -294,7 +303,7 @@ pub(super) fn entity(seen: Seen<'_>, service: &Service) -> Result<Entity, Refusa
     let json = json!({
         "id": id.0,
         "name": service.name,
-        "state": if service.state == ServiceState::Suspended { "offline" } else { "incomplete" },
+        "state": shown_state(service),
         "system_name": shown_system_name(&details, service),
         "backend_version": backend_version,
         "deployment_option": details.deployment_option,
@@ -316,7 +325,8 @@ pub(super) fn entity(seen: Seen<'_>, service: &Service) -> Result<Entity, Refusa
         "links": links,
     });
     let mut all_metrics = Element::new("metrics");
-    for metric in service.metrics.iter().filter(|metric| metric.parent.is_none()) {
+    let own = metrics::own(seen.records, service)?;
+    for metric in own.into_iter().filter(|metric| metric.parent.is_none()) {
         all_metrics.push(metrics::entity(seen, service, metric)?.xml);
     }
     let xml = Element::new("service")
@@ -344,7 +354,13 @@ pub(super) fn entity(seen: Seen<'_>, service: &Service) -> Result<Entity, Refusa
     Ok(Entity { wrapper: "service", json, xml })
 }
 
-fn shown_system_name(details: &ServiceDetails, service: &Service) -> String {
+/// The state as the original calls it: whether a service is shown to developers is nothing to a node.
+pub(super) fn shown_state(service: &Service) -> &'static str {
+    if service.state == ServiceState::Suspended { "offline" } else { "incomplete" }
+}
+
+/// The system name, of a service that somebody else made too.
+pub(super) fn shown_system_name(details: &ServiceDetails, service: &Service) -> String {
     if details.system_name.is_empty() {
         names::system_name_of(&service.name)
     } else {

@@ -1,13 +1,16 @@
 //! The areas, called as clients call them: a method, a path, parameters. No sockets, but a real engine, journal and shelf.
 
 mod accounts;
+mod active_docs;
 mod applications;
 mod audit;
+mod backends;
 mod many;
 mod matrix;
 mod people;
 mod plans;
 mod provider_users;
+mod proxy;
 mod services;
 
 use std::sync::Arc;

@@ -107,7 +107,16 @@ fn who_has_what_is_shown_is_told_so() {
     let again = |etag: Option<String>| {
         let parameters = json!({"access_token": TOKEN}).as_object().cloned().unwrap();
         let path = "/admin/api/services.json".to_owned();
-        let call = Call { method: Method::Get, path, parameters, basic: None, accept: None, etag, host: None, scheme: "http" };
+        let call = Call {
+            method: Method::Get,
+            path,
+            parameters,
+            basic: None,
+            accept: None,
+            etag,
+            host: None,
+            scheme: "http",
+        };
         let answer = world.admin.answer(&call);
         (answer.status, answer.body.len(), answer.etag)
     };

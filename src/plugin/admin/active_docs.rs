@@ -1,0 +1,250 @@
+//! ActiveDocs: descriptions of APIs in OpenAPI, for developers. `/active_docs`.
+//!
+//! The text is kept as it was sent. It must be a JSON object that says which OpenAPI it is, unless the client asks not to look.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::answer::{Entity, Errors, Outcome, Refusal, Reply};
+use super::auth::{Access, Section};
+use super::check;
+use super::context::{Context, Seen};
+use super::names::{self, Kind};
+use super::owned::Owned;
+use super::request::Fields;
+use super::routes::{DELETE, GET, POST, PUT, Route};
+use super::services::DESCRIPTION_LEN_MAX;
+use super::times;
+use super::xml::Element;
+use crate::model::catalog::Change;
+use crate::model::record::ServiceState;
+use crate::plugin::host::Accompanied;
+use crate::plugin::records::{Record, Records};
+use crate::store::ShelfError;
+use crate::store::shelf::Table;
+
+const ACCESS: Access = Access::section(Section::Plans);
+
+pub(super) const ROUTES: &[Route] = &[
+    Route::new(GET, "active_docs", ACCESS, list),
+    Route::new(POST, "active_docs", ACCESS, create),
+    Route::new(GET, "active_docs/{id}", ACCESS, show),
+    Route::new(PUT, "active_docs/{id}", ACCESS, update),
+    Route::new(DELETE, "active_docs/{id}", ACCESS, delete),
+];
+
+/// The most descriptions of a tenant: a list has the whole text of each.
+pub(super) const DOCS_MAX: usize = 500;
+
+/// A description of an API.
+#[derive(Clone, Serialize, Deserialize, Debug)]
+pub(super) struct ActiveDoc {
+    pub(super) tenant: u64,
+    /// The service that it describes; none if it stands for itself.
+    pub(super) service: Option<u64>,
+    pub(super) name: String,
+    pub(super) system_name: String,
+    pub(super) description: String,
+    pub(super) body: String,
+    pub(super) published: bool,
+    pub(super) skip_swagger_validations: bool,
+    /// In milliseconds since 1970 UTC.
+    pub(super) created_at: u64,
+    pub(super) updated_at: u64,
+}
+
+impl Record for ActiveDoc {
+    const TABLE: Table = Table("active_docs");
+}
+
+impl Owned for ActiveDoc {
+    const BY_OWNER: Table = Table("active_docs_by_tenant");
+
+    fn owners(&self) -> Vec<u64> {
+        vec![self.tenant]
+    }
+}
+
+/// One that the caller may see: of the tenant, and of no service or one that the caller is shown.
+fn is_shown(seen: Seen<'_>, doc: &ActiveDoc) -> bool {
+    doc.tenant == seen.caller.tenant.0 && doc.service.is_none_or(|service| seen.service(service).is_ok())
+}
+
+fn find(seen: Seen<'_>, id: u64) -> Result<ActiveDoc, Refusal> {
+    let doc = seen.records.find::<ActiveDoc>(id)?;
+    doc.filter(|doc| is_shown(seen, doc)).ok_or(Refusal::NotFound)
+}
+
+fn list(context: &Context<'_>) -> Outcome {
+    let moment = context.look()?;
+    let seen = moment.seen();
+    let docs = ActiveDoc::of(context.caller.tenant.0, seen.records)?;
+    let shown = docs.iter().filter(|(_, doc)| is_shown(seen, doc));
+    Ok(Reply::list("api_docs", shown.map(|(id, doc)| entity(*id, doc)).collect(), None))
+}
+
+fn show(context: &Context<'_>) -> Outcome {
+    let moment = context.look()?;
+    let id = context.id(0)?;
+    Ok(Reply::one(entity(id, &find(moment.seen(), id)?)))
+}
+
+fn create(context: &Context<'_>) -> Outcome {
+    let fields = context.fields("api_docs_service")?;
+    context.change(|edit| {
+        let tenant = edit.tenant().0;
+        let mut doc = ActiveDoc {
+            tenant,
+            service: None,
+            name: String::new(),
+            system_name: String::new(),
+            description: String::new(),
+            body: String::new(),
+            published: false,
+            skip_swagger_validations: false,
+            created_at: edit.now,
+            updated_at: edit.now,
+        };
+        let mut errors = Errors::default();
+        apply(edit.seen(), &mut doc, &fields, true, &mut errors);
+        let given = fields.filled("system_name");
+        if given.as_ref().is_some_and(|name| !names::is_system_name(name)) {
+            errors.add("system_name", check::INVALID);
+        }
+        if ActiveDoc::of(tenant, edit.records)?.len() >= DOCS_MAX {
+            errors.add("base", format!("There can be at most {DOCS_MAX} ActiveDocs"));
+        }
+        errors.check()?;
+        let id = edit.draft.take_id();
+        let wanted = given.clone().unwrap_or_else(|| names::system_name_of(&doc.name));
+        doc.system_name =
+            names::claim_like(edit.records, (Kind::ActiveDocs, tenant), (&wanted, given.is_some()), id)?
+                .ok_or_else(|| Errors::of("system_name", check::TAKEN))?;
+        doc.put(id, edit.records)?;
+        Ok(Reply::created(entity(id, &doc)).at(format!("/admin/api/active_docs/{id}")))
+    })
+}
+
+fn update(context: &Context<'_>) -> Outcome {
+    let fields = context.fields("api_docs_service")?;
+    let id = context.id(0)?;
+    context.change(|edit| {
+        let mut doc = find(edit.seen(), id)?;
+        let mut errors = Errors::default();
+        apply(edit.seen(), &mut doc, &fields, false, &mut errors);
+        errors.check()?;
+        doc.updated_at = edit.now;
+        edit.records.save(id, &doc)?;
+        Ok(Reply::one(entity(id, &doc)))
+    })
+}
+
+fn delete(context: &Context<'_>) -> Outcome {
+    let id = context.id(0)?;
+    context.change(|edit| {
+        take_away(id, &find(edit.seen(), id)?, edit.records)?;
+        Ok(Reply::gone())
+    })
+}
+
+fn take_away(id: u64, doc: &ActiveDoc, records: &mut Records<'_>) -> Result<(), ShelfError> {
+    names::release(records, Kind::ActiveDocs, doc.tenant, &doc.system_name, id)?;
+    doc.delete(id, records);
+    Ok(())
+}
+
+/// Changes what was sent of a description.
+fn apply(seen: Seen<'_>, doc: &mut ActiveDoc, fields: &Fields, is_new: bool, errors: &mut Errors) {
+    if is_new || fields.has("name") {
+        doc.name = fields.text("name").unwrap_or_default().trim().to_owned();
+        check::present(errors, "name", Some(&doc.name));
+    }
+    if let Some(description) = fields.text("description") {
+        check::long(errors, "description", &description, DESCRIPTION_LEN_MAX);
+        doc.description = description;
+    }
+    doc.published = fields.flag("published").unwrap_or(doc.published);
+    doc.skip_swagger_validations =
+        fields.flag("skip_swagger_validations").unwrap_or(doc.skip_swagger_validations);
+    if fields.has("service_id") {
+        match fields.id("service_id") {
+            _ if fields.filled("service_id").is_none() => doc.service = None,
+            Some(id) if seen.service(id).is_ok() => doc.service = Some(id),
+            _ => errors.add("service", "not found"),
+        }
+    }
+    if !is_new && !fields.has("body") {
+        return;
+    }
+    doc.body = match fields.value("body") {
+        // Some clients send the document itself.
+        Some(object @ Value::Object(_)) => object.to_string(),
+        _ => fields.text("body").unwrap_or_default(),
+    };
+    if doc.body.trim().is_empty() {
+        errors.add("body", check::BLANK);
+    } else if !doc.skip_swagger_validations {
+        check_body(&doc.body, errors);
+    }
+}
+
+fn check_body(body: &str, errors: &mut Errors) {
+    match serde_json::from_str::<Value>(body) {
+        Ok(Value::Object(document)) => {
+            let versions = ["swagger", "openapi", "swaggerVersion"];
+            if !versions.iter().any(|version| document.contains_key(*version)) {
+                errors.add("body", "JSON Spec is invalid");
+            }
+        }
+        _ => errors.add("body", "Invalid JSON"),
+    }
+}
+
+fn entity(id: u64, doc: &ActiveDoc) -> Entity {
+    let json = json!({
+        "id": id,
+        "system_name": doc.system_name,
+        "name": doc.name,
+        "description": doc.description,
+        "published": doc.published,
+        "skip_swagger_validations": doc.skip_swagger_validations,
+        "body": doc.body,
+        "service_id": doc.service,
+        "created_at": times::text(doc.created_at),
+        "updated_at": times::text(doc.updated_at),
+    });
+    let xml = Element::new("api_doc")
+        .field("id", id)
+        .field("system_name", &doc.system_name)
+        .field("name", &doc.name)
+        .field("description", &doc.description)
+        .field("published", doc.published)
+        .field("skip_swagger_validations", doc.skip_swagger_validations)
+        .field("body", &doc.body)
+        .optional("service_id", doc.service)
+        .field("created_at", times::text(doc.created_at))
+        .field("updated_at", times::text(doc.updated_at));
+    Entity { wrapper: "api_doc", json, xml }
+}
+
+/// What describes a service goes with it.
+pub(super) fn accompany(
+    accompanied: &Accompanied<'_>,
+    records: &mut Records<'_>,
+    _: u64,
+) -> Result<(), ShelfError> {
+    for change in accompanied.changes {
+        let id = match change {
+            Change::PutService(service) if service.state == ServiceState::Retired => service.id,
+            Change::DeleteService(id) => *id,
+            _ => continue,
+        };
+        let Some(service) = accompanied.before.services.get(id.0) else { continue };
+        for (doc_id, doc) in ActiveDoc::of(service.tenant.0, records)? {
+            if doc.service == Some(id.0) {
+                take_away(doc_id, &doc, records)?;
+            }
+        }
+    }
+    Ok(())
+}
