@@ -151,22 +151,27 @@ fn list_methods(context: &Context<'_>) -> Outcome {
     let moment = context.look()?;
     let seen = moment.seen();
     let service = seen.service(context.id(0)?)?;
-    let parent = metric(seen, service, context.id(1)?)?;
+    let parent = own_metric(seen, service, context.id(1)?)?;
     let below = service.metrics.iter().filter(|it| it.parent == Some(parent.slot));
     let shown = below.map(|it| entity(seen, service, it)).collect::<Result<_, _>>()?;
     Ok(Reply::list("methods", shown, None))
 }
 
-/// A metric or method of a service: of its own.
-pub(super) fn metric<'s>(seen: Seen<'_>, service: &'s Service, id: u64) -> Result<&'s Metric, Refusal> {
-    let metric = service.metrics.by_id(MetricId(id)).ok_or(Refusal::NotFound)?;
+/// A metric or method that a service counts: its own, or that of a backend API that it uses.
+pub(super) fn metric(service: &Service, id: u64) -> Result<&Metric, Refusal> {
+    service.metrics.by_id(MetricId(id)).ok_or(Refusal::NotFound)
+}
+
+/// A metric or method of a service's own.
+fn own_metric<'s>(seen: Seen<'_>, service: &'s Service, id: u64) -> Result<&'s Metric, Refusal> {
+    let metric = metric(service, id)?;
     if is_own(seen.records, metric)? { Ok(metric) } else { Err(Refusal::NotFound) }
 }
 
 /// A method below a metric.
 fn method<'s>(seen: Seen<'_>, service: &'s Service, parent: u64, id: u64) -> Result<&'s Metric, Refusal> {
-    let parent = metric(seen, service, parent)?.slot;
-    let method = metric(seen, service, id)?;
+    let parent = own_metric(seen, service, parent)?.slot;
+    let method = own_metric(seen, service, id)?;
     if method.parent == Some(parent) { Ok(method) } else { Err(Refusal::NotFound) }
 }
 
@@ -174,7 +179,7 @@ fn show(context: &Context<'_>) -> Outcome {
     let moment = context.look()?;
     let seen = moment.seen();
     let service = seen.service(context.id(0)?)?;
-    Ok(Reply::one(entity(seen, service, metric(seen, service, context.id(1)?)?)?))
+    Ok(Reply::one(entity(seen, service, own_metric(seen, service, context.id(1)?)?)?))
 }
 
 fn show_method(context: &Context<'_>) -> Outcome {
@@ -200,7 +205,7 @@ fn create_below(context: &Context<'_>, fields: &Fields, parent: Option<u64>) -> 
         let seen = edit.seen();
         let service = seen.service(service_id)?;
         let mut errors = Errors::default();
-        let parent = parent.map(|id| metric(seen, service, id)).transpose()?;
+        let parent = parent.map(|id| own_metric(seen, service, id)).transpose()?;
         if parent.is_some_and(|parent| parent.name != HITS) {
             errors.add("parent_id", NOT_BELOW_HITS);
         }
@@ -212,7 +217,7 @@ fn create_below(context: &Context<'_>, fields: &Fields, parent: Option<u64>) -> 
         edit.records.save(id.0, &new.details)?;
         let seen = edit.seen();
         let service = seen.service(service_id)?;
-        let entity = entity(seen, service, metric(seen, service, id.0)?)?;
+        let entity = entity(seen, service, own_metric(seen, service, id.0)?)?;
         let place = entity.json["links"][1]["href"].as_str().unwrap_or_default().to_owned();
         Ok(Reply::created(entity).at(place))
     })
@@ -278,7 +283,7 @@ pub(super) fn check_friendly_name(
 
 fn update(context: &Context<'_>) -> Outcome {
     let fields = context.fields("metric")?;
-    edit_one(context, &fields, |seen, service| Ok(metric(seen, service, context.id(1)?)?.id))
+    edit_one(context, &fields, |seen, service| Ok(own_metric(seen, service, context.id(1)?)?.id))
 }
 
 fn update_method(context: &Context<'_>) -> Outcome {
@@ -295,7 +300,7 @@ fn edit_one(
     context.change(|edit| {
         let service = edit.seen().service(service_id)?.clone();
         let id = which(edit.seen(), &service)?;
-        let metric = metric(edit.seen(), &service, id.0)?;
+        let metric = own_metric(edit.seen(), &service, id.0)?;
         let mut details = MetricDetails::of(edit.records, metric)?;
         let mut errors = Errors::default();
         details.change(fields, metric.parent.is_some(), &mut errors);
@@ -308,7 +313,7 @@ fn edit_one(
 }
 
 fn delete(context: &Context<'_>) -> Outcome {
-    delete_one(context, |seen, service| Ok(metric(seen, service, context.id(1)?)?.id))
+    delete_one(context, |seen, service| Ok(own_metric(seen, service, context.id(1)?)?.id))
 }
 
 fn delete_method(context: &Context<'_>) -> Outcome {
@@ -324,7 +329,7 @@ fn delete_one(
     context.change(|edit| {
         let service = edit.seen().service(service_id)?.clone();
         let id = which(edit.seen(), &service)?;
-        let metric = metric(edit.seen(), &service, id.0)?;
+        let metric = own_metric(edit.seen(), &service, id.0)?;
         if metric.name == HITS {
             return Err(Refusal::Undeletable(Errors::of("base", HITS_STAYS)));
         }
