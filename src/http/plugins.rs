@@ -32,13 +32,13 @@ use crate::plugin::call::{Answer, Call, Method};
 use crate::plugin::host::Host;
 
 /// The calls that are carried out at a time. Bounds what parsed bodies take, and leaves threads that block to others.
-pub const CALLS_AT_ONCE: usize = 8;
+const CALLS_AT_ONCE: usize = 8;
 
 /// The calls that wait for others to end: a page of a dashboard makes a dozen.
-pub const CALLS_WAITING: usize = 256;
+const CALLS_WAITING: usize = 256;
 
 /// The most bytes of a body: an OpenAPI document is the largest thing that is sent.
-pub const BODY_BYTES_MAX: usize = 4 << 20;
+const BODY_BYTES_MAX: usize = 4 << 20;
 
 /// How long a change waits for the disk.
 const DURABLE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -148,7 +148,8 @@ impl PluginRoutes {
         );
         let answering =
             tokio::task::spawn_blocking(move || answer(&host, &guesses, peer, &head, &body, scheme));
-        let answer = answering.await.map_err(|_| plain(StatusCode::INTERNAL_SERVER_ERROR, "failed\n"))??;
+        let answered = answering.await.map_err(|_| plain(StatusCode::INTERNAL_SERVER_ERROR, "failed\n"))?;
+        let answer = answered.map_err(|refused| *refused)?;
         drop((permit, waiting));
         if let Some(ticket) = answer.durable {
             let durable = tokio::time::timeout(DURABLE_TIMEOUT, self.engine.durable(ticket)).await;
@@ -170,7 +171,7 @@ fn answer(
     head: &Parts,
     body: &[u8],
     scheme: &'static str,
-) -> Result<Answer, Response> {
+) -> Result<Answer, Box<Response>> {
     let call = call_of(head, body, scheme)?;
     let credential = credential(&call);
     let attempt = Attempt { peer, target: Target::Admin, credential: credential.as_bytes() };
@@ -180,9 +181,9 @@ fn answer(
     if credential.is_empty() {
         ask();
     } else if let Err(wait) = guesses.check(&attempt, &mut ask) {
-        return Err(super::answer::wait(wait));
+        return Err(Box::new(super::answer::wait(wait)));
     }
-    answer.flatten().ok_or_else(|| plain(StatusCode::NOT_FOUND, "not found\n"))
+    answer.flatten().ok_or_else(|| Box::new(plain(StatusCode::NOT_FOUND, "not found\n")))
 }
 
 /// What may be a guess.
@@ -193,18 +194,18 @@ fn credential(call: &Call) -> String {
     given.or_else(basic).unwrap_or_default()
 }
 
-fn call_of(head: &Parts, body: &[u8], scheme: &'static str) -> Result<Call, Response> {
+fn call_of(head: &Parts, body: &[u8], scheme: &'static str) -> Result<Call, Box<Response>> {
     let method = match head.method {
         hyper::Method::GET | hyper::Method::HEAD => Method::Get,
         hyper::Method::POST => Method::Post,
         hyper::Method::PUT => Method::Put,
         hyper::Method::PATCH => Method::Patch,
         hyper::Method::DELETE => Method::Delete,
-        _ => return Err(plain(StatusCode::METHOD_NOT_ALLOWED, "this method is not known here\n")),
+        _ => return Err(Box::new(plain(StatusCode::METHOD_NOT_ALLOWED, "this method is not known here\n"))),
     };
     let parameters = params(head, body).map_err(|error| {
         let body = serde_json::json!({"error": error.to_string()});
-        response_of(Answer::json(400, &body))
+        Box::new(response_of(Answer::json(400, &body)))
     })?;
     Ok(Call {
         method,

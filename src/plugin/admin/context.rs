@@ -9,7 +9,7 @@ use super::request::{Fields, Request};
 use super::routes::Route;
 use crate::model::catalog::Catalog;
 use crate::model::draft::Draft;
-use crate::model::id::{AccountId, ApplicationId, PlanId, ServiceId, TenantId};
+use crate::model::id::TenantId;
 use crate::model::record::{Account, Application, Plan, Service, ServiceState};
 use crate::model::time::UnixMillis;
 use crate::plugin::host::{Desk, View};
@@ -183,9 +183,4 @@ impl<'a> Seen<'a> {
         self.service(application.service.0)?;
         Ok(application)
     }
-}
-
-/// The ids of records, by their names in the model.
-pub(super) fn ids_of(application: &Application) -> (ApplicationId, ServiceId, PlanId, Option<AccountId>) {
-    (application.id, application.service, application.plan, application.account)
 }

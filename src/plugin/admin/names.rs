@@ -29,8 +29,6 @@ pub(super) enum Kind {
     Field = 8,
     /// Name and version of a policy; the owner is the tenant.
     Policy = 9,
-    /// Name of an account; the owner is the tenant.
-    Account = 10,
     /// Username of a developer, a user of an account; the owner is the tenant.
     DeveloperUsername = 11,
     /// E-mail address of a developer; the owner is the tenant.

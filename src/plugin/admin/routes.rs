@@ -157,10 +157,7 @@ pub(super) const AREAS: &[Area] = &[
 ///
 /// # Errors
 /// There is none.
-pub(super) fn find<'p>(
-    method: Method,
-    path: &'p [String],
-) -> Result<(&'static Route, Vec<&'p str>), Refusal> {
+pub(super) fn find(method: Method, path: &[String]) -> Result<(&'static Route, Vec<&str>), Refusal> {
     let all = AREAS.iter().flat_map(|area| area.routes);
     let found = all
         .filter(|route| route.methods.contains(&method))

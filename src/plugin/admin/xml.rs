@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 /// An element.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Element {
+pub(super) struct Element {
     name: String,
     attributes: Vec<(&'static str, String)>,
     content: Content,
@@ -19,44 +19,44 @@ enum Content {
 impl Element {
     /// An element of elements, none so far.
     #[must_use]
-    pub fn new(name: &str) -> Element {
+    pub(super) fn new(name: &str) -> Element {
         Element { name: name.to_owned(), attributes: Vec::new(), content: Content::Elements(Vec::new()) }
     }
 
     /// An element with a text; an empty one without any.
     #[must_use]
-    pub fn text(name: &str, text: impl ToString) -> Element {
+    pub(super) fn text(name: &str, text: impl ToString) -> Element {
         Element { content: Content::Text(text.to_string()), ..Element::new(name) }
     }
 
     /// The same with an attribute.
     #[must_use]
-    pub fn attribute(mut self, name: &'static str, value: impl ToString) -> Element {
+    pub(super) fn attribute(mut self, name: &'static str, value: impl ToString) -> Element {
         self.attributes.push((name, value.to_string()));
         self
     }
 
     /// The same with an element more.
     #[must_use]
-    pub fn with(mut self, element: Element) -> Element {
+    pub(super) fn with(mut self, element: Element) -> Element {
         self.push(element);
         self
     }
 
     /// The same with an element more that has a text.
     #[must_use]
-    pub fn field(self, name: &str, text: impl ToString) -> Element {
+    pub(super) fn field(self, name: &str, text: impl ToString) -> Element {
         self.with(Element::text(name, text))
     }
 
     /// As [`Element::field`]; nothing is an empty element.
     #[must_use]
-    pub fn optional(self, name: &str, text: Option<impl ToString>) -> Element {
+    pub(super) fn optional(self, name: &str, text: Option<impl ToString>) -> Element {
         self.field(name, text.map(|text| text.to_string()).unwrap_or_default())
     }
 
     /// Adds an element. One that has a text loses it.
-    pub fn push(&mut self, element: Element) {
+    pub(super) fn push(&mut self, element: Element) {
         match &mut self.content {
             Content::Elements(elements) => elements.push(element),
             Content::Text(_) => self.content = Content::Elements(vec![element]),
@@ -65,7 +65,7 @@ impl Element {
 
     /// A document with this element.
     #[must_use]
-    pub fn document(&self) -> String {
+    pub(super) fn document(&self) -> String {
         let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
         self.write(&mut out);
         out.push('\n');
