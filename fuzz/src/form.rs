@@ -9,7 +9,7 @@ fn measure(entries: Entries<'_>) -> (usize, usize) {
         let (bytes, depth) = match value {
             Value::Text(text) => (text.len(), 0),
             Value::Hash(entries) => measure(entries),
-            Value::Nil | Value::List => (0, 0),
+            Value::Nil | Value::List(_) => (0, 0),
         };
         total = (total.0 + name.len() + bytes, total.1.max(depth + 1));
     }
@@ -22,7 +22,7 @@ pub(crate) fn render(entries: Entries<'_>, out: &mut String) {
         *out += &format!("{name:?}");
         match value {
             Value::Nil => *out += ";",
-            Value::List => *out += "[];",
+            Value::List(_) => *out += "[];",
             Value::Text(text) => *out += &format!("={text:?};"),
             Value::Hash(entries) => {
                 *out += "{";

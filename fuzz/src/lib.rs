@@ -14,6 +14,7 @@ pub mod frame;
 pub mod internal_json;
 pub mod manifest;
 pub mod options;
+pub mod params;
 pub mod piece;
 pub mod segment;
 pub mod session;
@@ -26,7 +27,7 @@ pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
 #[allow(dead_code, reason = "libFuzzer calls each by its own name")]
-pub const TARGETS: [Target; 16] = [
+pub const TARGETS: [Target; 17] = [
     ("body", body::run),
     ("catalog", catalog::run),
     ("config", config::run),
@@ -37,6 +38,7 @@ pub const TARGETS: [Target; 16] = [
     ("internal_json", internal_json::run),
     ("manifest", manifest::run),
     ("options", options::run),
+    ("params", params::run),
     ("piece", piece::run),
     ("segment", segment::run),
     ("session", session::run),

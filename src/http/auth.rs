@@ -132,7 +132,7 @@ pub(super) fn with_request<'f, R>(
     let usage = match fields.usage {
         Value::Hash(entries) => entries.map(|(name, value)| (name, value.text())).collect(),
         Value::Nil => SmallVec::<[UsageParameter<'f>; 8]>::new(),
-        Value::Text(_) | Value::List => return None,
+        Value::Text(_) | Value::List(_) => return None,
     };
     if fields.user_id().is_some() {
         return None;

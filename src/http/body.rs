@@ -58,7 +58,7 @@ pub enum Kind {
 pub fn kind(headers: &HeaderMap) -> Result<Kind, String> {
     let Some(header) = headers.get(CONTENT_TYPE) else { return Ok(Kind::Form) };
     let text = String::from_utf8_lossy(header.as_bytes());
-    let media_type = text.split([';', ',']).next().unwrap_or_default().trim();
+    let media_type = media_type(&text);
     if media_type.is_empty() || media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
         Ok(Kind::Form)
     } else if media_type.eq_ignore_ascii_case("multipart/form-data") {
@@ -66,6 +66,11 @@ pub fn kind(headers: &HeaderMap) -> Result<Kind, String> {
     } else {
         Err(text.into_owned())
     }
+}
+
+/// What a `Content-Type` says before its parameters.
+pub(super) fn media_type(content_type: &str) -> &str {
+    content_type.split([';', ',']).next().unwrap_or_default().trim()
 }
 
 /// Reads and parses a body, which must arrive within `timeout` and find room.
@@ -88,7 +93,8 @@ where
         Kind::Multipart => {
             let content_type =
                 headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-            parse_multipart(content_type, bytes.into()).await
+            let form = Builder::new(bytes.len());
+            parse_multipart(content_type, bytes.into(), form).await
         }
     }
 }
@@ -225,9 +231,12 @@ impl Write for Bounded<'_> {
 }
 
 /// Reads `multipart/form-data`. Parts without a name and files are passed over, but counted.
-async fn parse_multipart(content_type: &str, bytes: Bytes) -> Result<Form, BodyError> {
+pub(super) async fn parse_multipart(
+    content_type: &str,
+    bytes: Bytes,
+    mut form: Builder,
+) -> Result<Form, BodyError> {
     let boundary = multer::parse_boundary(content_type).map_err(|_| BodyError::Broken)?;
-    let mut form = Builder::new(bytes.len());
     let mut parts = multer::Multipart::new(BodyDataStream::new(Full::new(bytes)), boundary);
     let mut count = 0;
     while let Some(part) = parts.next_field().await.map_err(|_| BodyError::Broken)? {
@@ -346,7 +355,7 @@ mod tests {
 
     fn multipart(parts: &str) -> Result<Form, BodyError> {
         let body = format!("{parts}--X--\r\n");
-        run(parse_multipart("multipart/form-data; boundary=X", Bytes::from(body)))
+        run(parse_multipart("multipart/form-data; boundary=X", Bytes::from(body), Builder::new(0)))
     }
 
     fn part(name: &str, value: &str) -> String {
@@ -395,13 +404,13 @@ mod tests {
         #[test]
         fn any_multipart_body_is_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             let body = [b"--X\r\nContent-Disposition: form-data; name=a\r\n".as_slice(), &bytes].concat();
-            let _ = run(parse_multipart("multipart/form-data; boundary=X", Bytes::from(body)));
+            let _ = run(parse_multipart("multipart/form-data; boundary=X", Bytes::from(body), Builder::new(0)));
         }
 
         #[test]
         fn any_multipart_header_is_read_or_refused(header in ".{0,60}", head in "[ -~\r\n]{0,80}") {
             let content_type = format!("multipart/form-data; {header}");
-            let _ = run(parse_multipart(&content_type, Bytes::from(format!("--X\r\n{head}\r\n\r\n1\r\n--X--"))));
+            let _ = run(parse_multipart(&content_type, Bytes::from(format!("--X\r\n{head}\r\n\r\n1\r\n--X--")), Builder::new(0)));
         }
 
         #[test]

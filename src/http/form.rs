@@ -6,7 +6,9 @@
 //! - pairs are split at `&` (and spaces after it); `;` is an ordinary character; empty pairs are skipped;
 //! - a key without `=` has no value ([`Value::Nil`]); of duplicates the last wins, in the place of the first;
 //! - a text may replace anything, but a hash or list never replaces a text: that is a [`FormError::Shape`];
-//! - elements of lists (`a[]=1`) are dropped, since no call of ours takes a list.
+//! - elements of lists (`a[]=1`) are dropped, since no call of the dialect takes a list, unless the builder is told to
+//!   keep them: `a[]=1` adds a text, and `a[][b]=1` says something of the last element, or begins the next if the last
+//!   is no hash or has a `b` already.
 
 mod builder;
 
@@ -58,8 +60,8 @@ pub enum Value<'a> {
     Nil,
     /// A text, possibly empty.
     Text(&'a str),
-    /// A list, whose elements are not kept.
-    List,
+    /// A list: elements without names. None, unless the builder [keeps](Builder::keeping_lists) them.
+    List(Entries<'a>),
     /// Named values.
     Hash(Entries<'a>),
 }
@@ -87,7 +89,7 @@ impl<'a> Iterator for Entries<'a> {
         self.next = node.next;
         let value = match &node.content {
             Content::Nil => Value::Nil,
-            Content::List => Value::List,
+            Content::List(children) => Value::List(Entries { form: self.form, next: children.first }),
             Content::Text(span) => Value::Text(self.form.slice(*span)),
             Content::Hash(children) => Value::Hash(Entries { form: self.form, next: children.first }),
         };
@@ -177,7 +179,7 @@ struct Node {
 enum Content {
     Nil,
     Text(Span),
-    List,
+    List(Children),
     Hash(Children),
 }
 

@@ -6,6 +6,7 @@
 //! | `routes`, `health` | which path belongs to whom; `/healthz`, `/readyz`, `/metrics`; plugin routes |
 //! | `dialect`, `auth`, `report` | the calls of 3scale's API, each in the order of its checks |
 //! | `form`, `fields`, `body` | parameters: nested forms, the names that calls know, bodies (gzip, multipart) |
+//! | `params`, `json` | all parameters of a request as one tree, for plugins; JSON objects within bounds |
 //! | `bodies` | what all bodies together may take |
 //! | `internal` | 3scale's internal API, by which another system pushes its configuration |
 //! | `options`, `timestamp` | the `3scale-options` header; the dates that reports carry |
@@ -30,7 +31,9 @@ pub mod form;
 mod health;
 mod idempotency;
 pub mod internal;
+mod json;
 pub mod options;
+pub mod params;
 mod ratelimit;
 mod report;
 mod routes;

@@ -52,7 +52,7 @@ impl Options {
                     Value::Nil => options.set(name.as_bytes(), None),
                     Value::Text(text) => options.set(name.as_bytes(), Some(text.as_bytes())),
                     // Neither is `1`, but for `no_body` any value counts.
-                    Value::List | Value::Hash(_) => options.set(name.as_bytes(), Some(b"-")),
+                    Value::List(_) | Value::Hash(_) => options.set(name.as_bytes(), Some(b"-")),
                 }
             }
         }

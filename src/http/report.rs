@@ -162,7 +162,7 @@ fn well_formed(transactions: Value<'_>) -> Result<Entries<'_>, Refusal<'static>>
     let entries = match transactions {
         Value::Nil => return Err(Refusal::TransactionsBlank),
         Value::Text(text) if not_blank(Some(text)).is_none() => return Err(Refusal::TransactionsBlank),
-        Value::Text(_) | Value::List => return Err(Refusal::TransactionsFormatInvalid),
+        Value::Text(_) | Value::List(_) => return Err(Refusal::TransactionsFormatInvalid),
         Value::Hash(entries) => entries,
     };
     if entries.into_iter().any(|(_, transaction)| matches!(transaction, Value::Nil)) {
@@ -173,7 +173,7 @@ fn well_formed(transactions: Value<'_>) -> Result<Entries<'_>, Refusal<'static>>
         let Value::Hash(transaction) = transaction else { return Err(Refusal::TransactionsFormatInvalid) };
         for (name, value) in transaction {
             match (name, value) {
-                ("usage", Value::Text(_) | Value::List) => return Err(Refusal::TransactionsFormatInvalid),
+                ("usage", Value::Text(_) | Value::List(_)) => return Err(Refusal::TransactionsFormatInvalid),
                 ("user_id", value) => end_users |= not_blank(value.text()).is_some(),
                 _ => {}
             }

@@ -28,6 +28,7 @@ pub(crate) fn of(name: &str) -> Vec<Vec<u8>> {
         "body" => bodies(),
         "form" => texts(FORMS),
         "internal_json" => texts(JSONS),
+        "params" => params(),
         "options" => {
             texts(&["no_body=1&limit_headers=1", "rejection_reason_header=1", "hierarchy=1&flat_usage=0"])
         }
@@ -85,6 +86,18 @@ pub(crate) fn words(name: &str) -> &'static [&'static str] {
             "\\ud800",
             "\\u0041",
             "18446744073709551616",
+        ],
+        "params" => &[
+            "[]=",
+            "[][",
+            "]=1",
+            "&a[][b]=",
+            "&a[b][]=",
+            "%5B%5D",
+            "{\"a\":",
+            "[null]",
+            "},",
+            "--X\r\nContent-Disposition: form-data; name=\"a[]\"\r\n\r\n1\r\n",
         ],
         "options" => &["no_body", "limit_headers", "=1", "&", "%3D", "[x]="],
         "timestamp" => &["T", "Z", "+00:00", "-2359", ":60", "24:00:00", "02-29", "99999", " "],
@@ -177,6 +190,24 @@ fn tars() -> Vec<Vec<u8>> {
     let manifest = MANIFESTS[0].as_bytes();
     let files: [(&str, &[u8]); 3] = [("BACKUP", manifest), ("journal/x", &[7; 700]), ("shelves/alerts", b"")];
     vec![tar(&files), tar(&[]), tar(&files[1..2])]
+}
+
+/// Queries with bodies of each type.
+fn params() -> Vec<Vec<u8>> {
+    let multipart = "--X\r\nContent-Disposition: form-data; name=\"cms[name]\"\r\n\r\nx\r\n--X--\r\n";
+    let json = r#"{"service":{"name":"API","annotations":{"a":[1,null,{"b":2}]}},"page":1}"#;
+    let form =
+        "plan[limits][][period]=day&plan[limits][][value]=1&plan[limits][][period]=year&ids[]=1&ids[]=2";
+    let input = |kind: u8, query: &str, body: &str| {
+        [&[kind, u8::try_from(query.len()).unwrap()], query.as_bytes(), body.as_bytes()].concat()
+    };
+    vec![
+        input(0, form, ""),
+        input(0, "access_token=t&service[name]=A", "service[state]=published&service[tags][]=a"),
+        input(1, "access_token=t&service[state]=hidden", json),
+        input(2, "a[b]=1", multipart),
+        input(3, "a=1", ""),
+    ]
 }
 
 const FORMS: &[&str] = &[

@@ -25,6 +25,7 @@ pub struct Builder {
     root: Children,
     parameters: usize,
     index: Option<Index>,
+    keeps_lists: bool,
 }
 
 /// Leads from the hash of (parent, name) to a node; whoever finds a node compares the names.
@@ -34,13 +35,28 @@ struct Index {
     nodes: HashMap<u64, u32>,
 }
 
+/// Where a name has led to so far.
+#[derive(Clone, Copy)]
+struct Place {
+    node: u32,
+    /// What is made of the rest of the name takes this node's place, even if that is nothing.
+    takes_over: bool,
+}
+
 impl Builder {
     /// An empty form whose parameters will take about `capacity` bytes.
     #[must_use]
     pub fn new(capacity: usize) -> Builder {
         // One byte more per name and value than it has: both are set off by a separator.
         let bytes = Vec::with_capacity(capacity.min(BYTES_MAX) + 2);
-        Builder { bytes, nodes: Nodes::new(), root: NO_CHILDREN, parameters: 0, index: None }
+        let (nodes, root) = (Nodes::new(), NO_CHILDREN);
+        Builder { bytes, nodes, root, parameters: 0, index: None, keeps_lists: false }
+    }
+
+    /// The same, keeping the elements of lists.
+    #[must_use]
+    pub fn keeping_lists(capacity: usize) -> Builder {
+        Builder { keeps_lists: true, ..Builder::new(capacity) }
     }
 
     /// Adds all pairs of an encoded string.
@@ -133,30 +149,52 @@ impl Builder {
     /// Puts a value where its name says.
     fn assign(&mut self, name: Span, value: Option<Span>) -> Result<(), FormError> {
         let content = value.map_or(Content::Nil, Content::Text);
-        let mut parent = NONE;
+        let mut at = Place { node: NONE, takes_over: true };
         let mut rest = name;
         for _ in 0..DEPTH_MAX {
             let (key, after) = split_name(&self.bytes[rest.range()]);
             let (key, after) = (rest.part(key.start, key.end), rest.part(after, usize::MAX));
             if key.start == key.end {
-                // Rack's odd way to say that there is no such place: `usage[[]]=1` leaves no usage at all.
-                if let Some(parent) = self.nodes.get_mut(parent as usize) {
-                    parent.content = Content::Nil;
-                }
+                self.assign_nowhere(at, rest, value);
                 return Ok(());
             }
             match &self.bytes[after.range()] {
                 b"" | b"[" => {
                     let whole = if after.start == after.end { key } else { rest };
-                    self.set(parent, whole, content);
+                    self.set(at.node, whole, content);
                     return Ok(());
                 }
-                [b'[', b']', ..] => return self.set_list(parent, key),
-                _ => parent = self.set_hash(parent, key)?,
+                [b'[', b']', below @ ..] => {
+                    let ends = below.is_empty();
+                    let list = self.set_list(at.node, key)?;
+                    if !self.keeps_lists {
+                        return Ok(());
+                    }
+                    if ends {
+                        self.add_element(list, content);
+                        return Ok(());
+                    }
+                    rest = after.part(2, usize::MAX);
+                    at = self.element(list, rest);
+                }
+                _ => {
+                    at = Place { node: self.set_hash(at.node, key)?, takes_over: true };
+                    rest = after;
+                }
             }
-            rest = after;
         }
         Err(FormError::Shape)
+    }
+
+    /// A name of nothing but brackets, `rest`. Rack's odd way to say that there is no such place: `usage[[]]=1` leaves no
+    /// usage at all, and `a[][]=1` a list in the list.
+    fn assign_nowhere(&mut self, at: Place, rest: Span, value: Option<Span>) {
+        let Some(node) = self.nodes.get_mut(at.node as usize).filter(|_| at.takes_over) else { return };
+        node.content = Content::Nil;
+        if let (b"[]", Some(value)) = (&self.bytes[rest.range()], value) {
+            node.content = Content::List(NO_CHILDREN);
+            self.add_element(at.node, Content::Text(value));
+        }
     }
 
     fn set(&mut self, parent: u32, name: Span, content: Content) {
@@ -164,15 +202,15 @@ impl Builder {
         self.nodes[node as usize].content = content;
     }
 
-    fn set_list(&mut self, parent: u32, name: Span) -> Result<(), FormError> {
+    fn set_list(&mut self, parent: u32, name: Span) -> Result<u32, FormError> {
         let node = self.find_or_add(parent, name);
         let content = &mut self.nodes[node as usize].content;
         match content {
-            Content::Nil => *content = Content::List,
-            Content::List => {}
+            Content::Nil => *content = Content::List(NO_CHILDREN),
+            Content::List(_) => {}
             Content::Text(_) | Content::Hash(_) => return Err(FormError::Shape),
         }
-        Ok(())
+        Ok(node)
     }
 
     fn set_hash(&mut self, parent: u32, name: Span) -> Result<u32, FormError> {
@@ -181,15 +219,60 @@ impl Builder {
         match content {
             Content::Nil => *content = Content::Hash(NO_CHILDREN),
             Content::Hash(_) => {}
-            Content::Text(_) | Content::List => return Err(FormError::Shape),
+            Content::Text(_) | Content::List(_) => return Err(FormError::Shape),
         }
         Ok(node)
+    }
+
+    /// The element of a list that `rest` says something of: the last, or a new one if that is no hash or has it already.
+    fn element(&mut self, list: u32, rest: Span) -> Place {
+        let last = self.children(list).last;
+        let is_hash = matches!(self.nodes.get(last as usize), Some(Node { content: Content::Hash(_), .. }));
+        if is_hash && !self.has(last, rest) {
+            return Place { node: last, takes_over: false };
+        }
+        Place { node: self.add_element(list, Content::Hash(NO_CHILDREN)), takes_over: true }
+    }
+
+    /// Whether there is something below `hash` at the place that `rest` names.
+    fn has(&self, hash: u32, rest: Span) -> bool {
+        let bytes = &self.bytes[rest.range()];
+        if memchr::memmem::find(bytes, b"[]").is_some() {
+            return false;
+        }
+        let (mut node, mut at) = (hash, 0);
+        while at < bytes.len() {
+            let start = at + bytes[at..].iter().take_while(|byte| matches!(byte, b'[' | b']')).count();
+            at = start + bytes[start..].iter().take_while(|byte| !matches!(byte, b'[' | b']')).count();
+            if at > start {
+                let parent = self.nodes.get(node as usize);
+                let is_hash = parent.is_some_and(|it| matches!(it.content, Content::Hash(_)));
+                match self.find(node, rest.part(start, at)).filter(|_| is_hash) {
+                    Some(found) => node = found,
+                    None => return false,
+                }
+            }
+        }
+        true
+    }
+
+    fn add_element(&mut self, list: u32, content: Content) -> u32 {
+        let element = self.add(list, Span { start: 0, end: 0 });
+        self.nodes[element as usize].content = content;
+        element
     }
 
     fn find_or_add(&mut self, parent: u32, name: Span) -> u32 {
         if let Some(node) = self.find(parent, name) {
             return node;
         }
+        let added = self.add(parent, name);
+        self.add_to_index(parent, name, added);
+        added
+    }
+
+    /// Adds a node without a value below another, as its last.
+    fn add(&mut self, parent: u32, name: Span) -> u32 {
         let added = u32::try_from(self.nodes.len()).unwrap_or(NONE);
         self.nodes.push(Node { name, content: Content::Nil, next: NONE });
         let mut children = self.children(parent);
@@ -198,18 +281,18 @@ impl Builder {
             None => children.first = added,
         }
         children.last = added;
-        match self.nodes.get_mut(parent as usize) {
-            Some(parent) => parent.content = Content::Hash(children),
+        match self.nodes.get_mut(parent as usize).map(|parent| &mut parent.content) {
+            Some(Content::List(elements)) => *elements = children,
+            Some(content) => *content = Content::Hash(children),
             None => self.root = children,
         }
-        self.add_to_index(parent, name, added);
         added
     }
 
     fn children(&self, parent: u32) -> Children {
         match self.nodes.get(parent as usize) {
             None => self.root,
-            Some(Node { content: Content::Hash(children), .. }) => *children,
+            Some(Node { content: Content::Hash(children) | Content::List(children), .. }) => *children,
             Some(_) => NO_CHILDREN,
         }
     }
@@ -258,7 +341,7 @@ impl Builder {
             let Some(node) = self.nodes.get(at as usize) else { continue };
             index.nodes.insert(index.hasher.hash_one((parent, &self.bytes[node.name.range()])), at);
             open.push((parent, node.next));
-            if let Content::Hash(children) = node.content {
+            if let Content::Hash(children) | Content::List(children) = node.content {
                 open.push((at, children.first));
             }
         }

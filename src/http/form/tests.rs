@@ -11,7 +11,7 @@ fn render(entries: Entries<'_>) -> String {
         .map(|(name, value)| match value {
             Value::Nil => name.to_owned(),
             Value::Text(text) => format!("{name}={text}"),
-            Value::List => format!("{name}[]"),
+            Value::List(elements) => format!("{name}[{}]", render(elements)),
             Value::Hash(entries) => format!("{name}{{{}}}", render(entries)),
         })
         .collect();

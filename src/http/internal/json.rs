@@ -5,6 +5,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::http::json::{self, Fault};
+
 /// The most bytes of a body, inflated: a kilobyte for each application of a full batch. Parsed, a body can take
 /// forty times its length.
 pub const JSON_BYTES_MAX: usize = 1 << 20;
@@ -53,17 +55,13 @@ impl Object {
     /// # Errors
     /// [`JsonError`].
     pub fn parse(bytes: &[u8]) -> Result<Object, JsonError> {
-        if bytes.trim_ascii().is_empty() {
-            return Ok(Object(Map::new()));
-        }
-        if depth(bytes) > JSON_DEPTH_MAX {
-            return Err(JsonError::TooDeep);
-        }
-        match serde_json::from_slice(bytes) {
-            Ok(Value::Object(values)) => Ok(Object(values)),
-            Ok(_) => Err(JsonError::NotAnObject),
-            Err(error) => Err(JsonError::Syntax(place_of(&error))),
-        }
+        // Bytes bound the number of values well enough.
+        let bounds = json::Bounds { depth_max: JSON_DEPTH_MAX, values_max: JSON_BYTES_MAX };
+        json::object(bytes, bounds).map(Object).map_err(|fault| match fault {
+            Fault::Syntax(what) => JsonError::Syntax(what),
+            Fault::TooDeep => JsonError::TooDeep,
+            Fault::NotAnObject | Fault::TooMany(_) => JsonError::NotAnObject,
+        })
     }
 
     /// The names and values as they came.
@@ -175,36 +173,6 @@ fn text_of(name: &str, value: &Value) -> Result<Option<String>, JsonError> {
         Value::Number(number) if !number.is_f64() => Ok(Some(number.to_string())),
         _ => Err(JsonError::unfit(name, "a text or a whole number")),
     }
-}
-
-/// Where the parser stopped, and why, in its words.
-fn place_of(error: &serde_json::Error) -> String {
-    let kind = match error.classify() {
-        serde_json::error::Category::Eof => "it ends too early",
-        _ => "a syntax error",
-    };
-    format!("{kind} at line {} column {}", error.line(), error.column())
-}
-
-/// How deep the brackets outside of texts nest. Of what is no JSON it may say anything: that is refused anyway.
-fn depth(bytes: &[u8]) -> usize {
-    let (mut depth, mut deepest) = (0_usize, 0);
-    let (mut in_text, mut escaped) = (false, false);
-    for byte in bytes {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_text => escaped = true,
-            b'"' => in_text = !in_text,
-            _ if in_text => {}
-            b'[' | b'{' => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b']' | b'}' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    deepest
 }
 
 #[cfg(test)]
