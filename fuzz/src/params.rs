@@ -13,6 +13,10 @@ const TYPES: [&str; 4] = [
 
 /// The parameters of a request, if its query can be one at all.
 fn read(query: &[u8], content_type: &str, body: &[u8]) -> Option<Result<Map<String, Value>, ParamsError>> {
+    if query.contains(&b'#') {
+        // There a fragment begins, which is none of the query.
+        return None;
+    }
     let uri = [b"/?", query].concat();
     let request = Request::builder().uri(&uri[..]).header("content-type", content_type).body(()).ok()?;
     Some(params(&request.into_parts().0, body))

@@ -3,7 +3,7 @@
 //! Query and body are one: where both name a value the body's counts, and of two records under one name the fields of both.
 //! A body is read by its `Content-Type`, whatever the method: some clients send JSON with GET and DELETE.
 //!
-//! - The query, and `application/x-www-form-urlencoded` or no type at all: as [`form`](super::form) reads it, with lists.
+//! - The query, and `application/x-www-form-urlencoded` or no type at all: as [`form`] reads it, with lists.
 //!   Everything is a text; a name without `=` is null.
 //! - `application/json`: an object. Values keep their types.
 //! - `multipart/form-data`: the parts that are no files, with names as in a form.
