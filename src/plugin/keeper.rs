@@ -11,7 +11,7 @@
 //!
 //! # When the shelf fails
 //! What could not be applied is in the journal. The keeper is *behind* then: the plugin is refused commands and reads,
-//! and every [`RETRY_INTERVAL`] the entries that the shelf lacks are read from the journal, until it has them all.
+//! and every few seconds the entries that the shelf lacks are read from the journal, until it has them all.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

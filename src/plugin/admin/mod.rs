@@ -1,11 +1,11 @@
 //! The admin API: 3scale's Account Management API, with which operators' scripts and clients set up what a node enforces.
 //!
 //! # How a call is answered
-//! 1. The caller is made out by the token or provider key: else 403, whatever is asked ([`auth`]).
-//! 2. The path is taken apart ([`request`]), its [route](routes) found, and the caller may call it or not.
-//! 3. The route's function looks at catalog and records as one moment has them, or gives one command ([`context`]): whatever it changes, in
+//! 1. The caller is made out by the token or provider key: else 403, whatever is asked (`auth`).
+//! 2. The path is taken apart (`request`), its route found, and the caller may call it or not.
+//! 3. The route's function looks at catalog and records as one moment has them, or gives one command (`context`): whatever it changes, in
 //!    the catalog and in records, is journalled as one entry, binds the next decision, and is on disk before it is answered.
-//! 4. What it answers is written in JSON or XML ([`answer`], [`xml`]).
+//! 4. What it answers is written in JSON or XML (`answer`, `xml`).
 //!
 //! # What is kept where
 //! The catalog has what a decision reads: services with metrics, plans with limits, applications with keys, accounts. What else
