@@ -12,9 +12,12 @@ use crate::listener::Clock;
 use crate::model::id::TenantId;
 use crate::plugin::alerts::Alerts;
 use crate::plugin::errors::IntegrationErrors;
-use crate::plugin::host::{Desk, Host, Hosting};
+use crate::plugin::host::{Host, Hosting};
 #[cfg(feature = "admin")]
-use crate::plugin::{admin::Admin, host::Plugin};
+use crate::plugin::{
+    admin::Admin,
+    host::{Desk, Plugin},
+};
 use crate::store::{Shelf, ShelfError};
 
 /// Copies all shelves into a folder.
@@ -31,6 +34,10 @@ pub(super) struct Plugins {
 
 impl Plugins {
     /// Opens the shelves and begins to follow the journal.
+    #[cfg_attr(
+        not(feature = "admin"),
+        allow(unused_variables, reason = "the admin API alone asks for the time")
+    )]
     pub(super) fn start(
         engine: &Arc<Engine>,
         data_dir: &DataDir,
