@@ -10,8 +10,9 @@ use parking_lot::Mutex;
 
 use crate::listener::Peer;
 
-/// The most that bodies may take together while they arrive: sixteen of the largest, thousands of usual ones. A whole
-/// one is counted no more: it and the form made of it are one worker's, for the moment that this takes.
+/// The most that bodies may take together while they arrive, and until their call is carried out: sixteen of the largest,
+/// thousands of usual ones. A report's is counted no more when it is whole: it and the form made of it are one worker's, for
+/// the moment that this takes.
 pub const BODIES_BYTES_MAX: usize = 64 << 20;
 
 /// What each connection may take without asking: the cap on connections bounds that.

@@ -87,7 +87,7 @@ pub async fn read<B>(
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    let bytes = read_bytes(headers, body, timeout, BYTES_MAX, room).await?;
+    let Received { bytes, .. } = read_bytes(headers, body, timeout, BYTES_MAX, room).await?;
     match kind {
         Kind::Form => Ok(Form::parse(&bytes)?),
         Kind::Multipart => {
@@ -99,14 +99,20 @@ where
     }
 }
 
+/// A body that has arrived, with what it takes of the account of all bodies: whoever keeps it waiting keeps that too.
+pub(super) struct Received<'b> {
+    pub(super) bytes: Vec<u8>,
+    pub(super) room: Hold<'b>,
+}
+
 /// Reads a body of at most `bytes_max` bytes, as sent and inflated.
-pub(super) async fn read_bytes<B>(
+pub(super) async fn read_bytes<'b, B>(
     headers: &HeaderMap,
     body: B,
     timeout: Duration,
     bytes_max: usize,
-    room: Hold<'_>,
-) -> Result<Vec<u8>, BodyError>
+    room: Hold<'b>,
+) -> Result<Received<'b>, BodyError>
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -115,7 +121,7 @@ where
     collected.map_err(|_| BodyError::TooSlow)?
 }
 
-async fn collect<B>(mut body: B, mut sink: Sink<'_>, bytes_max: usize) -> Result<Vec<u8>, BodyError>
+async fn collect<'b, B>(mut body: B, mut sink: Sink<'b>, bytes_max: usize) -> Result<Received<'b>, BodyError>
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -172,7 +178,7 @@ impl<'b> Sink<'b> {
         result.map_err(|_| self.bounded().stopped.take().unwrap_or(BodyError::Broken))
     }
 
-    fn finish(mut self) -> Result<Vec<u8>, BodyError> {
+    fn finish(mut self) -> Result<Received<'b>, BodyError> {
         if let Sink::Gzip(decoder) = &mut self {
             // The last of the output may come only now, so a bound may be met only now.
             let ended = decoder.try_finish();
@@ -181,7 +187,12 @@ impl<'b> Sink<'b> {
             }
             ended.map_err(|_| BodyError::Broken)?;
         }
-        Ok(std::mem::take(&mut self.bounded().bytes))
+        let bytes = std::mem::take(&mut self.bounded().bytes);
+        let bounded = match self {
+            Sink::Plain(bounded) => bounded,
+            Sink::Gzip(decoder) => (*decoder).finish().map_err(|_| BodyError::Broken)?,
+        };
+        Ok(Received { bytes, room: bounded.room })
     }
 }
 

@@ -22,6 +22,7 @@ use hyper::{Request, StatusCode};
 use tokio::sync::Semaphore;
 
 use super::bodies::Bodies;
+use super::body::Received;
 use super::params::params;
 use super::routes::{Answering, Extension};
 use super::{Response, body};
@@ -51,6 +52,7 @@ pub struct PluginRoutes {
     bodies: Arc<Bodies>,
     guesses: Arc<Guesses>,
     at_once: Semaphore,
+    /// The calls that wait or are carried out.
     waiting: AtomicUsize,
     is_encrypted: bool,
     calls: Calls,
@@ -87,7 +89,7 @@ impl Calls {
     }
 }
 
-/// Counts a call that waits for as long as it lives.
+/// Counts a call, that waits or is carried out, for as long as it lives.
 struct Waiting<'w>(&'w AtomicUsize);
 
 impl Drop for Waiting<'_> {
@@ -133,13 +135,14 @@ impl PluginRoutes {
         B: Body<Data = Bytes> + Unpin,
     {
         let (head, body) = request.into_parts();
-        let waiting = Waiting(&self.waiting);
-        if self.waiting.fetch_add(1, Ordering::Relaxed) >= CALLS_WAITING {
-            return Err(busy("too many calls are waiting\n"));
-        }
         let room = self.bodies.hold(peer);
         let body = body::read_bytes(&head.headers, body, self.body_timeout, BODY_BYTES_MAX, room).await;
-        let body = body.map_err(|error| unread(&error))?;
+        let Received { bytes: body, room } = body.map_err(|error| unread(&error))?;
+        // Not before: else whoever sends bodies slowly would take the places of those who wait.
+        let waiting = Waiting(&self.waiting);
+        if self.waiting.fetch_add(1, Ordering::Relaxed) >= CALLS_AT_ONCE + CALLS_WAITING {
+            return Err(busy("too many calls are waiting\n"));
+        }
         let permit = self.at_once.acquire().await.map_err(|_| busy("the node is stopping\n"))?;
         let (host, guesses, scheme) = (
             Arc::clone(&self.host),
@@ -150,7 +153,7 @@ impl PluginRoutes {
             tokio::task::spawn_blocking(move || answer(&host, &guesses, peer, &head, &body, scheme));
         let answered = answering.await.map_err(|_| plain(StatusCode::INTERNAL_SERVER_ERROR, "failed\n"))?;
         let answer = answered.map_err(|refused| *refused)?;
-        drop((permit, waiting));
+        drop((permit, waiting, room));
         if let Some(ticket) = answer.durable {
             let durable = tokio::time::timeout(DURABLE_TIMEOUT, self.engine.durable(ticket)).await;
             if !matches!(durable, Ok(Ok(()))) {
@@ -291,5 +294,107 @@ impl Extension for PluginRoutes {
 
     fn answer(&self, request: Request<Incoming>, peer: Peer) -> Answering<'_> {
         Box::pin(self.respond(request, peer))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::pin::Pin;
+    use std::sync::atomic::AtomicBool;
+    use std::task::{self, Poll};
+
+    use hyper::body::Frame;
+
+    use super::*;
+    use crate::engine::Recovery;
+    use crate::journal::{Journal, Options, Sequence};
+    use crate::plugin::host::{Desk, Plugin};
+    use crate::store::Shelf;
+
+    /// A body that never ends.
+    struct Endless;
+
+    impl Body for Endless {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut task::Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            Poll::Pending
+        }
+    }
+
+    /// Answers when it is let go.
+    struct Slow {
+        go: AtomicBool,
+    }
+
+    impl Plugin for Slow {
+        fn name(&self) -> &'static str {
+            "slow"
+        }
+
+        fn owns(&self, _: &str) -> bool {
+            true
+        }
+
+        fn answer(&self, _: &Call) -> Answer {
+            while !self.go.load(Ordering::Relaxed) {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Answer::new(200, None, "")
+        }
+    }
+
+    fn routes(dir: &tempfile::TempDir) -> (Arc<Slow>, Arc<PluginRoutes>) {
+        let (journal, _) =
+            Journal::open(&dir.path().join("journal"), Options::default(), Sequence(0), |_, _, _| {
+                Ok::<(), std::convert::Infallible>(())
+            })
+            .unwrap();
+        let engine = Arc::new(Recovery::default().finish(journal, [7; 16]));
+        let desk = Desk::open("slow", &engine, Shelf::open(&dir.path().join("shelf")).unwrap()).unwrap();
+        let slow = Arc::new(Slow { go: AtomicBool::new(false) });
+        let host = Arc::new(Host::default().with(Arc::clone(&slow) as Arc<dyn Plugin>, desk));
+        let guesses = Arc::new(Guesses::new(false));
+        let (timeout, bodies) = (Duration::from_secs(60), Arc::new(Bodies::default()));
+        (slow, Arc::new(PluginRoutes::new(host, engine, timeout, bodies, guesses)))
+    }
+
+    fn call(
+        routes: &Arc<PluginRoutes>,
+        body: impl Body<Data = Bytes> + Unpin + Send + 'static,
+    ) -> tokio::task::JoinHandle<u16> {
+        let (routes, request) = (Arc::clone(routes), Request::get("/it").body(body).unwrap());
+        tokio::spawn(async move { routes.respond(request, Peer::local()).await.status().as_u16() })
+    }
+
+    async fn until(reached: impl Fn() -> bool) {
+        while !reached() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn as_many_calls_wait_as_may_and_the_next_is_refused_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let (slow, routes) = routes(&dir);
+        let empty = || Full::<Bytes>::default();
+        let all = CALLS_AT_ONCE + CALLS_WAITING;
+        // Their bodies never end: they take nobody's place.
+        let arriving: Vec<_> = (0..all).map(|_| call(&routes, Endless)).collect();
+        let waiting: Vec<_> = (0..all).map(|_| call(&routes, empty())).collect();
+        until(|| routes.waiting.load(Ordering::Relaxed) == all).await;
+        assert_eq!(call(&routes, empty()).await.unwrap(), 503);
+        slow.go.store(true, Ordering::Relaxed);
+        for one in waiting {
+            assert_eq!(one.await.unwrap(), 200);
+        }
+        assert_eq!(call(&routes, empty()).await.unwrap(), 200);
+        assert!(arriving.iter().all(|one| !one.is_finished()));
+        arriving.iter().for_each(tokio::task::JoinHandle::abort);
     }
 }

@@ -84,6 +84,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::bodies::Bodies;
+use super::body::Received;
 use super::routes::{Answering, Extension};
 use super::{Response, body};
 use crate::engine::Engine;
@@ -237,14 +238,14 @@ impl InternalApi {
     {
         let (head, body) = request.into_parts();
         let room = self.bodies.hold(peer);
-        let body =
+        let Received { bytes: body, room } =
             body::read_bytes(&head.headers, body, self.body_timeout, json::JSON_BYTES_MAX, room).await?;
         let permit = self.at_once.acquire().await.map_err(|_| Refusal::Failed)?;
         let api = Arc::clone(&self.api);
         // Parsing a large body or deleting a large service takes its time, which is not taken from decisions.
         let call = move || routes::answer(&api, &Call::read(&head.method, &head.uri, &body)?);
         let reply = tokio::task::spawn_blocking(call).await.map_err(|_| Refusal::Failed)??;
-        drop(permit);
+        drop((permit, room));
         if let Some(ticket) = reply.durable {
             let durable = tokio::time::timeout(DURABLE_TIMEOUT, self.api.engine.durable(ticket)).await;
             durable.map_err(|_| Refusal::NotDurable)?.map_err(|_| Refusal::NotDurable)?;
