@@ -7,6 +7,7 @@ use super::answer::{Entity, Errors, Outcome, Refusal, Reply};
 use super::auth::{Access, Section};
 use super::context::{Context, Edit, Seen};
 use super::features;
+use super::owned::Owned;
 use super::routes::{DELETE, GET, POST, PUT, Route};
 use super::terms::{self, PlanKind, Terms};
 use crate::model::catalog::Change;
@@ -49,7 +50,7 @@ pub(super) fn for_new_account(edit: &mut Edit<'_, '_, '_>) -> Result<u64, Refusa
     if let Some(id) = default_of(tenant, edit.records)? {
         return Ok(id);
     }
-    if let Some((id, _)) = Terms::of_owner(tenant, edit.records)?.first() {
+    if let Some((id, _)) = Terms::of(tenant, edit.records)?.first() {
         return Ok(*id);
     }
     Ok(create_default(edit.draft, edit.records, edit.caller.tenant, edit.now)?)
@@ -94,7 +95,7 @@ pub(super) fn entity(seen: Seen<'_>, id: u64, terms: &Terms) -> Result<Entity, R
 fn list(context: &Context<'_>) -> Outcome {
     let moment = context.look()?;
     let seen = moment.seen();
-    let plans = Terms::of_owner(context.caller.tenant.0, seen.records)?;
+    let plans = Terms::of(context.caller.tenant.0, seen.records)?;
     let shown = plans.iter().map(|(id, terms)| entity(seen, *id, terms)).collect::<Result<_, _>>()?;
     Ok(Reply::list("plans", shown, None))
 }
@@ -147,7 +148,7 @@ fn delete(context: &Context<'_>) -> Outcome {
             let why = "This account plan cannot be deleted! At least one account depends on it.";
             return Err(Refusal::Undeletable(Errors::of("base", why)));
         }
-        terms.delete(id, edit.records)?;
+        terms.take_away(id, edit.records)?;
         features::forget_plan(edit.records, id)?;
         if default_of(terms.owner, edit.records)? == Some(id) {
             edit.records.remove::<DefaultPlan>(terms.owner);

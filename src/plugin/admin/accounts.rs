@@ -15,13 +15,15 @@ use super::auth::{Access, Section};
 use super::check;
 use super::context::{Context, Edit, Seen};
 use super::extra::{self, Target};
+use super::messages::{self, Message};
 use super::names::{self, Kind};
+use super::owned::Owned;
 use super::people::User;
 use super::request::Fields;
 use super::routes::{DELETE, GET, POST, PUT, Route};
 use super::terms::Terms;
 use super::xml::Element;
-use super::{account_plans, messages, money, plans, times, users};
+use super::{account_plans, money, plans, times, users};
 use crate::model::catalog::Change;
 use crate::model::id::{AccountId, PlanId};
 use crate::model::record::Account;
@@ -365,7 +367,7 @@ fn xml(seen: Seen<'_>, account: &Account, details: &AccountDetails) -> Result<El
         plans.push(account_plans::entity(seen, plan, &terms)?.xml);
     }
     let mut people = Element::new("users");
-    for (user_id, user) in User::of_owner(id.0, seen.records)? {
+    for (user_id, user) in User::of(id.0, seen.records)? {
         people.push(users::entity(user_id, &user).xml);
     }
     let xml = Element::new("account")
@@ -399,10 +401,10 @@ pub(super) fn accompany(
                     records.delete(BY_PLAN, &pair_key(plan, id.0));
                 }
                 records.remove::<AccountDetails>(id.0);
-                for (user_id, user) in User::of_owner(id.0, records)? {
+                for (user_id, user) in User::of(id.0, records)? {
                     users::remove(records, user_id, &user)?;
                 }
-                messages::forget(records, id.0)?;
+                Message::delete_all_of(id.0, records)?;
             }
             _ => {}
         }

@@ -3,6 +3,7 @@
 use super::answer::{Outcome, Refusal, Reply};
 use super::applications::{ApplicationDetails, entity, state_name};
 use super::context::{Context, Seen};
+use super::owned::Owned;
 use super::pricing_rules::PricingRule;
 use super::request::Fields;
 use super::terms::Terms;
@@ -96,7 +97,7 @@ impl Filtering {
             let plan = seen.catalog.applications.get(id).map_or(0, |it| it.plan.0);
             let terms = seen.records.find::<Terms>(plan)?;
             let has_fees = terms.is_some_and(|terms| terms.has_fees());
-            if (has_fees || !PricingRule::of_plan(plan, seen.records)?.is_empty()) != paid {
+            if (has_fees || PricingRule::any(plan, seen.records)?) != paid {
                 return Ok(false);
             }
         }

@@ -12,13 +12,14 @@ use ring::digest::{SHA384, digest};
 use serde::{Deserialize, Serialize};
 
 use super::answer::Refusal;
+use super::owned::Owned;
 use super::people::User;
 use crate::engine::Engine;
 use crate::model::catalog::Key;
 use crate::model::id::{ServiceId, TenantId};
 use crate::model::time::UnixMillis;
 use crate::plugin::call::{Call, Method};
-use crate::plugin::records::{Record, Records, id_key, id_of};
+use crate::plugin::records::{Record, Records};
 use crate::store::ShelfError;
 use crate::store::shelf::Table;
 
@@ -174,8 +175,18 @@ impl Record for Token {
 
 /// Ids of tokens by the hash of their value.
 const BY_HASH: Table = Table("access_tokens_by_hash");
-/// Ids of tokens by user, as keys.
-const BY_USER: Table = Table("access_tokens_by_user");
+
+impl Owned for Token {
+    const BY_OWNER: Table = Table("access_tokens_by_user");
+
+    fn owners(&self) -> Vec<u64> {
+        vec![self.user]
+    }
+
+    fn found_by(&self) -> Option<(Table, &str)> {
+        Some((BY_HASH, &self.hash))
+    }
+}
 
 /// The hash that a value is kept as.
 pub(super) fn hash_of(value: &str) -> String {
@@ -183,36 +194,9 @@ pub(super) fn hash_of(value: &str) -> String {
 }
 
 impl Token {
-    /// Puts a token on the shelf, with what it is found by.
-    pub(super) fn put(&self, id: u64, records: &mut Records<'_>) -> Result<(), ShelfError> {
-        records.save(id, self)?;
-        records.put(BY_HASH, self.hash.as_bytes(), id_key(id).to_vec());
-        records.put(BY_USER, &crate::plugin::records::pair_key(self.user, id), Vec::new());
-        Ok(())
-    }
-
-    /// Takes it away.
-    pub(super) fn delete(&self, id: u64, records: &mut Records<'_>) {
-        records.remove::<Token>(id);
-        records.delete(BY_HASH, self.hash.as_bytes());
-        records.delete(BY_USER, &crate::plugin::records::pair_key(self.user, id));
-    }
-
     /// The token of that value, whether or not it has expired.
     pub(super) fn of_value(value: &str, records: &Records<'_>) -> Result<Option<(u64, Token)>, ShelfError> {
-        let Some(key) = records.get(BY_HASH, hash_of(value).as_bytes())? else { return Ok(None) };
-        let id = id_of(&key).unwrap_or(0);
-        Ok(records.find::<Token>(id)?.map(|token| (id, token)))
-    }
-
-    /// A user's tokens, by ascending id.
-    pub(super) fn of_user(user: u64, records: &Records<'_>) -> Result<Vec<(u64, Token)>, ShelfError> {
-        let mut tokens = Vec::new();
-        for (key, _) in records.all_rows(BY_USER, &id_key(user))? {
-            let id = id_of(&key).unwrap_or(0);
-            tokens.extend(records.find::<Token>(id)?.map(|token| (id, token)));
-        }
-        Ok(tokens)
+        Token::by_key(BY_HASH, &hash_of(value), records)
     }
 
     /// Whether it is good at this time.

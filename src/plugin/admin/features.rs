@@ -9,6 +9,7 @@ use super::auth::{Access, Section};
 use super::check;
 use super::context::{Context, Edit, Seen};
 use super::names::{self, Kind};
+use super::owned::{self, Owned};
 use super::request::Fields;
 use super::routes::{DELETE, GET, POST, PUT, Route};
 use super::services::DESCRIPTION_LEN_MAX;
@@ -67,34 +68,29 @@ impl Record for Feature {
     const TABLE: Table = Table("features");
 }
 
-/// Ids of features by owner, as keys.
-const BY_OWNER: Table = Table("features_by_owner");
+impl Owned for Feature {
+    const BY_OWNER: Table = Table("features_by_owner");
+
+    fn owners(&self) -> Vec<u64> {
+        vec![self.owner]
+    }
+}
+
 /// Ids of features by plan, as keys.
 const BY_PLAN: Table = Table("features_by_plan");
 /// Ids of plans by feature, as keys.
 const PLANS: Table = Table("plans_by_feature");
 
-/// The features of an owner, or of a plan.
-fn listed(table: Table, owner: u64, records: &Records<'_>) -> Result<Vec<(u64, Feature)>, ShelfError> {
-    let mut features = Vec::new();
-    for (key, _) in records.all_rows(table, &id_key(owner))? {
-        let id = id_of(&key).unwrap_or(0);
-        features.extend(records.find::<Feature>(id)?.map(|feature| (id, feature)));
-    }
-    Ok(features)
-}
-
 impl Feature {
     /// Takes a feature away, also from plans.
-    fn delete(&self, id: u64, records: &mut Records<'_>) -> Result<(), ShelfError> {
+    fn take_away(&self, id: u64, records: &mut Records<'_>) -> Result<(), ShelfError> {
         for (key, _) in records.all_rows(PLANS, &id_key(id))? {
             let plan = id_of(&key).unwrap_or(0);
             records.delete(PLANS, &key);
             records.delete(BY_PLAN, &pair_key(plan, id));
         }
         names::release(records, Kind::Feature, self.owner, &self.system_name, id)?;
-        records.delete(BY_OWNER, &pair_key(self.owner, id));
-        records.remove::<Feature>(id);
+        self.delete(id, records);
         Ok(())
     }
 }
@@ -123,7 +119,7 @@ fn list_of_service(context: &Context<'_>) -> Outcome {
 fn list(context: &Context<'_>, service: Option<u64>) -> Outcome {
     let moment = context.look()?;
     let seen = moment.seen();
-    let features = listed(BY_OWNER, owner(seen, service)?, seen.records)?;
+    let features = Feature::of(owner(seen, service)?, seen.records)?;
     Ok(shown(&features))
 }
 
@@ -183,8 +179,7 @@ fn create(context: &Context<'_>, service: Option<u64>) -> Outcome {
         errors.check()?;
         let id = edit.draft.take_id();
         claim(edit, &mut feature, id, given.is_some())?;
-        edit.records.put(BY_OWNER, &pair_key(owner, id), Vec::new());
-        edit.records.save(id, &feature)?;
+        feature.put(id, edit.records)?;
         Ok(Reply::created(entity(id, &feature)))
     })
 }
@@ -245,7 +240,7 @@ fn delete_of_service(context: &Context<'_>) -> Outcome {
 fn delete(context: &Context<'_>, service: Option<u64>, id: u64) -> Outcome {
     context.change(|edit| {
         let owner = owner(edit.seen(), service)?;
-        feature(edit.records, owner, id)?.delete(id, edit.records)?;
+        feature(edit.records, owner, id)?.take_away(id, edit.records)?;
         Ok(Reply::gone())
     })
 }
@@ -280,7 +275,7 @@ fn list_of_plan(context: &Context<'_>, kind: PlanKind) -> Outcome {
     let seen = moment.seen();
     let plan = context.id(0)?;
     plan_owner(seen, kind, plan)?;
-    Ok(shown(&listed(BY_PLAN, plan, seen.records)?))
+    Ok(shown(&owned::linked(BY_PLAN, plan, seen.records)?))
 }
 
 fn add_to_application_plan(context: &Context<'_>) -> Outcome {
@@ -400,8 +395,8 @@ pub(super) fn accompany(
             Change::DeleteTenant(id) => id.0,
             _ => continue,
         };
-        for (id, feature) in listed(BY_OWNER, owner, records)? {
-            feature.delete(id, records)?;
+        for (id, feature) in Feature::of(owner, records)? {
+            feature.take_away(id, records)?;
         }
     }
     Ok(())

@@ -12,6 +12,7 @@ use super::auth::{Access, Section};
 use super::check;
 use super::context::{Context, Edit, Seen};
 use super::names::{self, Kind};
+use super::owned::Owned;
 use super::request::Fields;
 use super::routes::{DELETE, GET, POST, PUT, Route};
 use super::times;
@@ -19,7 +20,7 @@ use super::xml::Element;
 use crate::model::catalog::Change;
 use crate::model::draft::Draft;
 use crate::plugin::host::Accompanied;
-use crate::plugin::records::{Record, Records, id_key, id_of, pair_key};
+use crate::plugin::records::{Record, Records};
 use crate::store::ShelfError;
 use crate::store::shelf::Table;
 
@@ -72,22 +73,18 @@ impl Record for Definition {
     const TABLE: Table = Table("fields_definitions");
 }
 
-/// Ids of definitions by tenant, as keys.
-const BY_TENANT: Table = Table("fields_definitions_by_tenant");
+impl Owned for Definition {
+    const BY_OWNER: Table = Table("fields_definitions_by_tenant");
+
+    fn owners(&self) -> Vec<u64> {
+        vec![self.tenant]
+    }
+}
 
 impl Definition {
-    fn put(&self, id: u64, records: &mut Records<'_>) -> Result<(), ShelfError> {
-        records.put(BY_TENANT, &pair_key(self.tenant, id), Vec::new());
-        records.save(id, self)
-    }
-
     /// The definitions of a tenant, in the order of lists.
-    fn of_tenant(tenant: u64, records: &Records<'_>) -> Result<Vec<(u64, Definition)>, ShelfError> {
-        let mut found = Vec::new();
-        for (key, _) in records.all_rows(BY_TENANT, &id_key(tenant))? {
-            let id = id_of(&key).unwrap_or(0);
-            found.extend(records.find::<Definition>(id)?.map(|definition| (id, definition)));
-        }
+    fn in_order(tenant: u64, records: &Records<'_>) -> Result<Vec<(u64, Definition)>, ShelfError> {
+        let mut found = Definition::of(tenant, records)?;
         let target = |definition: &Definition| TARGETS.iter().position(|it| *it == definition.target);
         found.sort_by_key(|(id, definition)| (target(definition), definition.position, *id));
         Ok(found)
@@ -139,7 +136,7 @@ fn find(seen: Seen<'_>, id: u64) -> Result<Definition, Refusal> {
 
 fn list(context: &Context<'_>) -> Outcome {
     let moment = context.look()?;
-    let all = Definition::of_tenant(context.caller.tenant.0, moment.seen().records)?;
+    let all = Definition::in_order(context.caller.tenant.0, moment.seen().records)?;
     let shown = all.iter().map(|(id, definition)| entity(*id, definition)).collect();
     Ok(Reply::list("fields_definitions", shown, None))
 }
@@ -155,7 +152,7 @@ fn create(context: &Context<'_>) -> Outcome {
     context.change(|edit| {
         let tenant = edit.tenant().0;
         let mut errors = Errors::default();
-        if Definition::of_tenant(tenant, edit.records)?.len() >= DEFINITIONS_MAX {
+        if Definition::count(tenant, edit.records)? >= DEFINITIONS_MAX {
             errors.add("base", format!("there are at most {DEFINITIONS_MAX} fields definitions"));
         }
         let mut definition = Definition {
@@ -245,7 +242,7 @@ fn place(
     let tenant = definition.tenant;
     let target = definition.target.clone();
     definition.put(id, edit.records)?;
-    let mut all = Definition::of_tenant(tenant, edit.records)?;
+    let mut all = Definition::in_order(tenant, edit.records)?;
     all.retain(|(other, _)| *other != id);
     let same = |it: &(u64, Definition)| it.1.target == target;
     let first = all.iter().position(same).unwrap_or(all.len());
@@ -310,7 +307,7 @@ fn delete(context: &Context<'_>) -> Outcome {
             return Err(Refusal::Undeletable(Errors::of("base", "a built-in field cannot be deleted")));
         }
         remove(id, &definition, edit.records)?;
-        let left = Definition::of_tenant(definition.tenant, edit.records)?;
+        let left = Definition::in_order(definition.tenant, edit.records)?;
         number(edit.records, left)?;
         Ok(Reply::gone())
     })
@@ -318,8 +315,7 @@ fn delete(context: &Context<'_>) -> Outcome {
 
 fn remove(id: u64, definition: &Definition, records: &mut Records<'_>) -> Result<(), ShelfError> {
     names::release(records, Kind::Field, definition.tenant, &definition.key(), id)?;
-    records.delete(BY_TENANT, &pair_key(definition.tenant, id));
-    records.remove::<Definition>(id);
+    definition.delete(id, records);
     Ok(())
 }
 
@@ -363,7 +359,7 @@ pub(super) fn accompany(
 ) -> Result<(), ShelfError> {
     for change in accompanied.changes {
         if let Change::DeleteTenant(tenant) = change {
-            for (id, definition) in Definition::of_tenant(tenant.0, records)? {
+            for (id, definition) in Definition::in_order(tenant.0, records)? {
                 remove(id, &definition, records)?;
             }
         }

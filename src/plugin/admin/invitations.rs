@@ -12,13 +12,14 @@ use super::answer::{Entity, Errors, Outcome, Refusal, Reply, links};
 use super::auth::{self, Access, Section};
 use super::check;
 use super::context::{Context, Edit, Seen};
+use super::owned::Owned;
 use super::people::{Role, User, UserState};
 use super::routes::{DELETE, Formats, GET, POST, Route};
 use super::xml::Element;
 use super::{provider_users, times, tokens, users};
 use crate::model::catalog::Change;
 use crate::plugin::host::Accompanied;
-use crate::plugin::records::{Record, Records, id_key, id_of, pair_key};
+use crate::plugin::records::{Record, Records};
 use crate::store::ShelfError;
 use crate::store::shelf::Table;
 
@@ -67,35 +68,25 @@ impl Record for Invitation {
     const TABLE: Table = Table("invitations");
 }
 
-/// Ids of invitations by owner (account, or tenant), as keys.
-const BY_OWNER: Table = Table("invitations_by_owner");
 /// Ids of invitations by the hash of their token.
 const BY_HASH: Table = Table("invitations_by_hash");
 
+impl Owned for Invitation {
+    const BY_OWNER: Table = Table("invitations_by_owner");
+
+    fn owners(&self) -> Vec<u64> {
+        vec![self.owner()]
+    }
+
+    fn found_by(&self) -> Option<(Table, &str)> {
+        Some((BY_HASH, &self.hash))
+    }
+}
+
 impl Invitation {
+    /// The account, or the tenant.
     fn owner(&self) -> u64 {
         self.account.unwrap_or(self.tenant)
-    }
-
-    fn put(&self, id: u64, records: &mut Records<'_>) -> Result<(), ShelfError> {
-        records.put(BY_OWNER, &pair_key(self.owner(), id), Vec::new());
-        records.put(BY_HASH, self.hash.as_bytes(), id_key(id).to_vec());
-        records.save(id, self)
-    }
-
-    fn delete(&self, id: u64, records: &mut Records<'_>) {
-        records.delete(BY_OWNER, &pair_key(self.owner(), id));
-        records.delete(BY_HASH, self.hash.as_bytes());
-        records.remove::<Invitation>(id);
-    }
-
-    fn of_owner(owner: u64, records: &Records<'_>) -> Result<Vec<(u64, Invitation)>, ShelfError> {
-        let mut found = Vec::new();
-        for (key, _) in records.all_rows(BY_OWNER, &id_key(owner))? {
-            let id = id_of(&key).unwrap_or(0);
-            found.extend(records.find::<Invitation>(id)?.map(|invitation| (id, invitation)));
-        }
-        Ok(found)
     }
 
     fn state(&self, now: u64) -> &'static str {
@@ -128,7 +119,7 @@ fn list(context: &Context<'_>) -> Outcome {
     let moment = context.look()?;
     let seen = moment.seen();
     let owner = account_of(context, seen)?.unwrap_or(context.caller.tenant.0);
-    let all = Invitation::of_owner(owner, seen.records)?;
+    let all = Invitation::of(owner, seen.records)?;
     let shown = all.iter().map(|(id, invitation)| entity(context, *id, invitation, None)).collect();
     Ok(Reply::list("invitations", shown, None))
 }
@@ -160,7 +151,7 @@ fn create(context: &Context<'_>) -> Outcome {
             accepted_at: None,
             user: None,
         };
-        let others = Invitation::of_owner(invitation.owner(), edit.records)?;
+        let others = Invitation::of(invitation.owner(), edit.records)?;
         let is_waiting = |other: &Invitation| {
             other.state(edit.now) == "pending" && other.email.eq_ignore_ascii_case(&invitation.email)
         };
@@ -224,10 +215,9 @@ fn accept(context: &Context<'_>) -> Outcome {
 /// The invitation of a token, if it can be accepted here.
 fn pending(context: &Context<'_>, edit: &Edit<'_, '_, '_>, hash: &str) -> Result<(u64, Invitation), Refusal> {
     let account = account_of(context, edit.seen())?;
-    let id = edit.records.get(BY_HASH, hash.as_bytes())?.and_then(|key| id_of(&key)).unwrap_or(0);
-    let found = edit.records.find::<Invitation>(id)?;
+    let found = Invitation::by_key(BY_HASH, hash, edit.records)?;
     let is_it = |it: &Invitation| it.tenant == edit.caller.tenant.0 && it.account == account;
-    let invitation = found.filter(is_it).ok_or(Refusal::NotFound)?;
+    let (id, invitation) = found.filter(|(_, it)| is_it(it)).ok_or(Refusal::NotFound)?;
     match invitation.state(edit.now) {
         "pending" => Ok((id, invitation)),
         state => Err(Errors::of("base", format!("the invitation is {state}")).into()),
@@ -272,9 +262,7 @@ pub(super) fn accompany(
             Change::DeleteTenant(id) => id.0,
             _ => continue,
         };
-        for (id, invitation) in Invitation::of_owner(owner, records)? {
-            invitation.delete(id, records);
-        }
+        Invitation::delete_all_of(owner, records)?;
     }
     Ok(())
 }

@@ -6,10 +6,10 @@ use serde_json::json;
 use super::answer::{Entity, Errors, Outcome, Reply};
 use super::check;
 use super::context::Context;
+use super::owned::Owned;
 use super::times;
 use super::xml::Element;
-use crate::plugin::records::{Record, Records, id_key, id_of, pair_key};
-use crate::store::ShelfError;
+use crate::plugin::records::Record;
 use crate::store::shelf::Table;
 
 /// The longest message, in bytes: MySQL's text, in which the original keeps it.
@@ -31,8 +31,13 @@ impl Record for Message {
     const TABLE: Table = Table("messages");
 }
 
-/// Ids of messages by account, as keys.
-const BY_ACCOUNT: Table = Table("messages_by_account");
+impl Owned for Message {
+    const BY_OWNER: Table = Table("messages_by_account");
+
+    fn owners(&self) -> Vec<u64> {
+        vec![self.account]
+    }
+}
 
 /// Sends a message.
 pub(super) fn create(context: &Context<'_>) -> Outcome {
@@ -49,15 +54,15 @@ pub(super) fn create(context: &Context<'_>) -> Outcome {
         }
         check::long(&mut errors, "body", &body, BODY_LEN_MAX);
         errors.check()?;
-        let kept = edit.records.all_rows(BY_ACCOUNT, &id_key(account))?;
-        for (key, _) in kept.iter().take((kept.len() + 1).saturating_sub(MESSAGES_MAX)) {
-            edit.records.delete(BY_ACCOUNT, key);
-            edit.records.remove::<Message>(id_of(key).unwrap_or(0));
+        let kept = Message::ids_of(account, edit.records)?;
+        for id in kept.iter().take((kept.len() + 1).saturating_sub(MESSAGES_MAX)) {
+            if let Some(oldest) = edit.records.find::<Message>(*id)? {
+                oldest.delete(*id, edit.records);
+            }
         }
         let id = edit.draft.take_id();
         let message = Message { account, subject, body, created_at: edit.now };
-        edit.records.put(BY_ACCOUNT, &pair_key(account, id), Vec::new());
-        edit.records.save(id, &message)?;
+        message.put(id, edit.records)?;
         Ok(Reply::created(entity(id, &message)))
     })
 }
@@ -78,13 +83,4 @@ fn entity(id: u64, message: &Message) -> Entity {
         .field("subject", &message.subject)
         .field("state", "sent");
     Entity { wrapper: "message", json, xml }
-}
-
-/// Takes the messages of an account away.
-pub(super) fn forget(records: &mut Records<'_>, account: u64) -> Result<(), ShelfError> {
-    for (key, _) in records.all_rows(BY_ACCOUNT, &id_key(account))? {
-        records.delete(BY_ACCOUNT, &key);
-        records.remove::<Message>(id_of(&key).unwrap_or(0));
-    }
-    Ok(())
 }

@@ -107,6 +107,7 @@ use answer::{Format, Refusal};
 use auth::{Caller, Permission, Scope, Token};
 use context::Context;
 use names::Kind;
+use owned::Owned;
 use people::{Role, User, UserState};
 use request::Request;
 use routes::AREAS;
@@ -195,7 +196,7 @@ impl Admin {
     pub fn begin(&self, tenant: TenantId, token: &str) -> Result<Option<Ticket>, DeskError<ShelfError>> {
         let now = self.now().0;
         let (is_new, ticket) = self.desk.command(|draft, records| {
-            if !User::of_owner(tenant.0, records)?.is_empty() {
+            if User::any(tenant.0, records)? {
                 return Ok(false);
             }
             let (user, id) = (draft.take_id(), draft.take_id());

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::auth::Section;
-use crate::plugin::records::{Record, Records, id_key, id_of, pair_key};
-use crate::store::ShelfError;
+use super::owned::Owned;
+use crate::plugin::records::Record;
 use crate::store::shelf::Table;
 
 /// What a user is to the others.
@@ -58,8 +58,13 @@ impl Record for User {
     const TABLE: Table = Table("users");
 }
 
-/// Ids of users by owner (account, or tenant for its own), as keys.
-const BY_OWNER: Table = Table("users_by_owner");
+impl Owned for User {
+    const BY_OWNER: Table = Table("users_by_owner");
+
+    fn owners(&self) -> Vec<u64> {
+        vec![self.owner()]
+    }
+}
 
 impl User {
     pub(super) fn is_active(&self) -> bool {
@@ -80,29 +85,8 @@ impl User {
         self.is_admin() || self.services.as_ref().is_none_or(|services| services.contains(&service))
     }
 
-    fn owner(&self) -> u64 {
+    /// The account, or the tenant for its own.
+    pub(super) fn owner(&self) -> u64 {
         self.account.unwrap_or(self.tenant)
-    }
-
-    /// Puts a user on the shelf, with what it is listed by.
-    pub(super) fn put(&self, id: u64, records: &mut Records<'_>) -> Result<(), ShelfError> {
-        records.put(BY_OWNER, &pair_key(self.owner(), id), Vec::new());
-        records.save(id, self)
-    }
-
-    /// Takes a user away.
-    pub(super) fn delete(&self, id: u64, records: &mut Records<'_>) {
-        records.delete(BY_OWNER, &pair_key(self.owner(), id));
-        records.remove::<User>(id);
-    }
-
-    /// The users of an account, or of a tenant itself, by ascending id.
-    pub(super) fn of_owner(owner: u64, records: &Records<'_>) -> Result<Vec<(u64, User)>, ShelfError> {
-        let mut users = Vec::new();
-        for (key, _) in records.all_rows(BY_OWNER, &id_key(owner))? {
-            let id = id_of(&key).unwrap_or(0);
-            users.extend(records.find::<User>(id)?.map(|user| (id, user)));
-        }
-        Ok(users)
     }
 }

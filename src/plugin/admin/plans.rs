@@ -221,7 +221,7 @@ pub(super) fn accompany(
             }
             Change::DeletePlan(id) => {
                 let Some(terms) = records.find::<Terms>(id.0)? else { continue };
-                terms.delete(id.0, records)?;
+                terms.take_away(id.0, records)?;
                 if let Some(mut details) = records.find::<ServiceDetails>(terms.owner)?
                     && details.default_application_plan == Some(id.0)
                 {

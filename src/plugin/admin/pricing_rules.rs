@@ -11,6 +11,7 @@ use super::auth::{Access, Section};
 use super::check;
 use super::context::{Context, Edit, Seen};
 use super::limits::plan_and_metric;
+use super::owned::Owned;
 use super::request::Fields;
 use super::routes::{DELETE, GET, POST, Route};
 use super::xml::Element;
@@ -19,7 +20,7 @@ use crate::model::catalog::Change;
 use crate::model::id::{MetricId, PlanId};
 use crate::model::record::Service;
 use crate::plugin::host::Accompanied;
-use crate::plugin::records::{Record, Records, id_key, id_of, pair_key};
+use crate::plugin::records::{Record, Records};
 use crate::store::ShelfError;
 use crate::store::shelf::Table;
 
@@ -54,30 +55,15 @@ impl Record for PricingRule {
     const TABLE: Table = Table("pricing_rules");
 }
 
-/// Ids of rules by plan, as keys.
-const BY_PLAN: Table = Table("pricing_rules_by_plan");
+impl Owned for PricingRule {
+    const BY_OWNER: Table = Table("pricing_rules_by_plan");
+
+    fn owners(&self) -> Vec<u64> {
+        vec![self.plan]
+    }
+}
 
 impl PricingRule {
-    fn put(&self, id: u64, records: &mut Records<'_>) -> Result<(), ShelfError> {
-        records.put(BY_PLAN, &pair_key(self.plan, id), Vec::new());
-        records.save(id, self)
-    }
-
-    fn delete(&self, id: u64, records: &mut Records<'_>) {
-        records.delete(BY_PLAN, &pair_key(self.plan, id));
-        records.remove::<PricingRule>(id);
-    }
-
-    /// The rules of a plan, by ascending id.
-    pub(super) fn of_plan(plan: u64, records: &Records<'_>) -> Result<Vec<(u64, PricingRule)>, ShelfError> {
-        let mut rules = Vec::new();
-        for (key, _) in records.all_rows(BY_PLAN, &id_key(plan))? {
-            let id = id_of(&key).unwrap_or(0);
-            rules.extend(records.find::<PricingRule>(id)?.map(|rule| (id, rule)));
-        }
-        Ok(rules)
-    }
-
     /// Whether a unit has a price by both.
     fn overlaps(&self, other: &PricingRule) -> bool {
         let ends_before = |one: &PricingRule, two: &PricingRule| one.max.is_some_and(|max| max < two.min);
@@ -89,7 +75,7 @@ fn list_of_plan(context: &Context<'_>) -> Outcome {
     let moment = context.look()?;
     let seen = moment.seen();
     let plan = seen.plan(context.id(0)?)?;
-    Ok(shown(PricingRule::of_plan(plan.id.0, seen.records)?))
+    Ok(shown(PricingRule::of(plan.id.0, seen.records)?))
 }
 
 fn list(context: &Context<'_>) -> Outcome {
@@ -100,7 +86,7 @@ fn list(context: &Context<'_>) -> Outcome {
 }
 
 fn of_metric(seen: Seen<'_>, plan: PlanId, metric: MetricId) -> Result<Vec<(u64, PricingRule)>, Refusal> {
-    let mut rules = PricingRule::of_plan(plan.0, seen.records)?;
+    let mut rules = PricingRule::of(plan.0, seen.records)?;
     rules.retain(|(_, rule)| rule.metric == metric.0);
     Ok(rules)
 }
@@ -117,7 +103,7 @@ fn create(context: &Context<'_>) -> Outcome {
         let mut errors = Errors::default();
         let rule = read(&fields, (plan.id, metric), edit.now, &mut errors);
         errors.clone().check()?;
-        let all = PricingRule::of_plan(plan.id.0, edit.records)?;
+        let all = PricingRule::of(plan.id.0, edit.records)?;
         if all.len() >= RULES_MAX {
             errors.add("base", format!("a plan has at most {RULES_MAX} pricing rules"));
         }
@@ -201,7 +187,7 @@ fn entity(id: u64, rule: &PricingRule) -> Entity {
 
 /// Gives a plan the rules of another.
 pub(super) fn copy(edit: &mut Edit<'_, '_, '_>, from: PlanId, to: PlanId) -> Result<(), Refusal> {
-    for (_, rule) in PricingRule::of_plan(from.0, edit.records)? {
+    for (_, rule) in PricingRule::of(from.0, edit.records)? {
         let id = edit.draft.take_id();
         PricingRule { plan: to.0, created_at: edit.now, updated_at: edit.now, ..rule }
             .put(id, edit.records)?;
@@ -217,11 +203,7 @@ pub(super) fn accompany(
 ) -> Result<(), ShelfError> {
     for change in accompanied.changes {
         match change {
-            Change::DeletePlan(id) => {
-                for (rule_id, rule) in PricingRule::of_plan(id.0, records)? {
-                    rule.delete(rule_id, records);
-                }
-            }
+            Change::DeletePlan(id) => PricingRule::delete_all_of(id.0, records)?,
             Change::PutService(service) => without_metrics(accompanied, service, records)?,
             _ => {}
         }
@@ -242,7 +224,7 @@ fn without_metrics(
         return Ok(());
     }
     for plan in accompanied.before.plans_of(service.id).iter() {
-        for (id, rule) in PricingRule::of_plan(plan, records)? {
+        for (id, rule) in PricingRule::of(plan, records)? {
             if gone.contains(&rule.metric) {
                 rule.delete(id, records);
             }

@@ -10,17 +10,17 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 
 use super::answer::{Entity, Errors, Outcome, Refusal, Reply, links};
-use super::auth::{Access, Section};
+use super::auth::{Access, Section, Token};
 use super::check;
 use super::context::{Context, Edit, Seen};
 use super::extra::{self, Target};
 use super::names::{self, Kind};
 use super::notifications::Preferences;
+use super::owned::Owned;
 use super::people::{Role, User, UserState};
 use super::request::Fields;
 use super::routes::{DELETE, GET, POST, PUT, Route};
 use super::times;
-use super::tokens;
 use super::users::{check_login, password};
 use super::xml::Element;
 use crate::model::catalog::Change;
@@ -69,7 +69,7 @@ fn list(context: &Context<'_>) -> Outcome {
         state.as_ref().is_none_or(|state| state == user.state.name())
             && role.as_ref().is_none_or(|role| role == user.role.name())
     };
-    let users = User::of_owner(context.caller.tenant.0, moment.seen().records)?;
+    let users = User::of(context.caller.tenant.0, moment.seen().records)?;
     let shown = users.iter().filter(|(_, user)| is_asked_for(user)).map(|(id, it)| entity(*id, it)).collect();
     Ok(Reply::list("users", shown, None))
 }
@@ -107,7 +107,7 @@ pub(super) fn add(
     errors: &mut Errors,
 ) -> Result<u64, Refusal> {
     let tenant = edit.tenant().0;
-    if User::of_owner(tenant, edit.records)?.len() >= USERS_MAX {
+    if User::count(tenant, edit.records)? >= USERS_MAX {
         return Err(Refusal::Closed);
     }
     let mut user = User {
@@ -194,7 +194,7 @@ fn turn(
 /// Whether nobody else could administer the tenant.
 fn is_last_admin(edit: &Edit<'_, '_, '_>, id: u64, user: &User) -> Result<bool, ShelfError> {
     let is_good = |user: &User| user.is_admin() && user.is_active();
-    let others = User::of_owner(user.tenant, edit.records)?;
+    let others = User::of(user.tenant, edit.records)?;
     Ok(is_good(user) && !others.iter().any(|(other, user)| *other != id && is_good(user)))
 }
 
@@ -221,7 +221,7 @@ fn delete(context: &Context<'_>) -> Outcome {
 fn remove(records: &mut Records<'_>, id: u64, user: &User) -> Result<(), ShelfError> {
     names::release(records, Kind::Username, user.tenant, &user.username, id)?;
     names::release(records, Kind::Email, user.tenant, &user.email, id)?;
-    tokens::delete_of(id, records)?;
+    Token::delete_all_of(id, records)?;
     records.remove::<Preferences>(id);
     user.delete(id, records);
     Ok(())
@@ -398,7 +398,7 @@ pub(super) fn accompany(
 ) -> Result<(), ShelfError> {
     for change in accompanied.changes {
         if let Change::DeleteTenant(tenant) = change {
-            for (id, user) in User::of_owner(tenant.0, records)? {
+            for (id, user) in User::of(tenant.0, records)? {
                 remove(records, id, &user)?;
             }
         }

@@ -5,10 +5,12 @@
 use super::answer::{Entity, Errors, Outcome, Refusal, Reply};
 use super::auth::{Access, Section};
 use super::context::{Context, Edit, Seen};
+use super::owned::Owned;
 use super::routes::{DELETE, GET, POST, PUT, Route};
 use super::services::ServiceDetails;
 use super::terms::{self, PlanKind, Terms};
-use super::{features, subscriptions};
+use super::features;
+use super::subscriptions::Subscription;
 use crate::model::catalog::Change;
 use crate::model::draft::Draft;
 use crate::model::id::{ServiceId, TenantId};
@@ -63,7 +65,7 @@ pub(super) fn begin(
 ) -> Result<(), ShelfError> {
     let services: Vec<_> = draft.catalog().services_of(tenant).iter().collect();
     for id in services {
-        if Terms::of_owner(id, records)?.is_empty() {
+        if !Terms::any(id, records)? {
             create_default(draft, records, ServiceId(id), now)?;
         }
     }
@@ -77,7 +79,7 @@ pub(super) fn for_new_subscription(edit: &mut Edit<'_, '_, '_>, service: Service
     if let Some(id) = default {
         return Ok(id);
     }
-    match Terms::of_owner(service.0, edit.records)?.first() {
+    match Terms::of(service.0, edit.records)?.first() {
         Some((id, _)) => Ok(*id),
         None => Ok(create_default(edit.draft, edit.records, service, edit.now)?),
     }
@@ -105,7 +107,7 @@ pub(super) fn entity(seen: Seen<'_>, id: u64, terms: &Terms) -> Result<Entity, R
 }
 
 fn of_service(seen: Seen<'_>, service: u64) -> Result<Vec<Entity>, Refusal> {
-    let plans = Terms::of_owner(service, seen.records)?;
+    let plans = Terms::of(service, seen.records)?;
     plans.iter().map(|(id, terms)| entity(seen, *id, terms)).collect()
 }
 
@@ -174,11 +176,11 @@ fn delete(context: &Context<'_>) -> Outcome {
     let (service, id) = (context.id(0)?, context.id(1)?);
     context.change(|edit| {
         let terms = plan_of(edit.seen(), service, id)?;
-        if subscriptions::are_on(edit.records, id)? {
+        if Subscription::any(id, edit.records)? {
             let why = "This service plan cannot be deleted! At least one subscription depends on it.";
             return Err(Refusal::Undeletable(Errors::of("base", why)));
         }
-        terms.delete(id, edit.records)?;
+        terms.take_away(id, edit.records)?;
         features::forget_plan(edit.records, id)?;
         let mut details = edit.records.find::<ServiceDetails>(service)?.unwrap_or_default();
         if details.default_service_plan == Some(id) {
@@ -212,8 +214,8 @@ pub(super) fn accompany(
             Change::DeleteTenant(id) => id.0,
             _ => continue,
         };
-        for (id, terms) in Terms::of_owner(owner, records)? {
-            terms.delete(id, records)?;
+        for (id, terms) in Terms::of(owner, records)? {
+            terms.take_away(id, records)?;
             features::forget_plan(records, id)?;
         }
     }

@@ -11,6 +11,7 @@ use super::answer::{Errors, Outcome, Refusal, Reply};
 use super::auth::{Access, Section};
 use super::check;
 use super::context::{Context, Edit};
+use super::owned::Owned;
 use super::people::{Role, UserState};
 use super::request::Fields;
 use super::routes::{POST, Route};

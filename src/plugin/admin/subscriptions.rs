@@ -10,6 +10,7 @@ use serde_json::json;
 use super::answer::{Entity, Errors, Outcome, Refusal, Reply};
 use super::auth::{Access, Section};
 use super::context::{Context, Edit, Seen};
+use super::owned::Owned;
 use super::routes::{DELETE, Formats, GET, POST, PUT, Route};
 use super::terms::Terms;
 use super::xml::Element;
@@ -17,9 +18,9 @@ use super::{money, service_plans, times};
 use crate::model::catalog::Change;
 use crate::model::id::{AccountId, ServiceId};
 use crate::plugin::host::Accompanied;
-use crate::plugin::records::{Record, Records, id_key, id_of, pair_key};
+use crate::plugin::records::{Record, Records};
 use crate::store::ShelfError;
-use crate::store::shelf::{Scan, Table};
+use crate::store::shelf::Table;
 
 const ACCESS: Access = Access::section(Section::Partners);
 const JSON: Formats = Formats::JsonFirst;
@@ -84,8 +85,13 @@ impl Record for Subscription {
     const TABLE: Table = Table("subscriptions");
 }
 
-/// Ids of subscriptions by account, service and plan alike, as keys.
-const BY_OWNER: Table = Table("subscriptions_by_owner");
+impl Owned for Subscription {
+    const BY_OWNER: Table = Table("subscriptions_by_owner");
+
+    fn owners(&self) -> Vec<u64> {
+        vec![self.account, self.service, self.plan]
+    }
+}
 
 const DAY_MILLIS: u64 = 86_400_000;
 
@@ -95,30 +101,6 @@ pub(super) fn trial_end(terms: &Terms, now: u64) -> u64 {
 }
 
 impl Subscription {
-    fn put(&self, id: u64, records: &mut Records<'_>) -> Result<(), ShelfError> {
-        for owner in [self.account, self.service, self.plan] {
-            records.put(BY_OWNER, &pair_key(owner, id), Vec::new());
-        }
-        records.save(id, self)
-    }
-
-    fn delete(&self, id: u64, records: &mut Records<'_>) {
-        for owner in [self.account, self.service, self.plan] {
-            records.delete(BY_OWNER, &pair_key(owner, id));
-        }
-        records.remove::<Subscription>(id);
-    }
-
-    /// The subscriptions of an account or service, or on a plan, by ascending id.
-    pub(super) fn of(owner: u64, records: &Records<'_>) -> Result<Vec<(u64, Subscription)>, ShelfError> {
-        let mut subscriptions = Vec::new();
-        for (key, _) in records.all_rows(BY_OWNER, &id_key(owner))? {
-            let id = id_of(&key).unwrap_or(0);
-            subscriptions.extend(records.find::<Subscription>(id)?.map(|it| (id, it)));
-        }
-        Ok(subscriptions)
-    }
-
     /// An account's subscription to a service.
     pub(super) fn to_service(
         account: u64,
@@ -127,11 +109,6 @@ impl Subscription {
     ) -> Result<Option<(u64, Subscription)>, ShelfError> {
         Ok(Subscription::of(account, records)?.into_iter().find(|(_, it)| it.service == service))
     }
-}
-
-/// Whether a service plan has subscriptions.
-pub(super) fn are_on(records: &Records<'_>, plan: u64) -> Result<bool, ShelfError> {
-    Ok(!records.rows(BY_OWNER, &Scan::first(&id_key(plan), 1))?.is_empty())
 }
 
 /// Sees to it that an account is subscribed to a service, on the plan that new subscriptions get.
@@ -265,7 +242,7 @@ fn change_plan(context: &Context<'_>) -> Outcome {
             return Err(Errors::of("plan", "must belong to the same product").into());
         }
         if plan != found.plan {
-            edit.records.delete(BY_OWNER, &pair_key(found.plan, id));
+            found.delete(id, edit.records);
             (found.plan, found.updated_at) = (plan, edit.now);
             found.put(id, edit.records)?;
         }
@@ -314,9 +291,7 @@ pub(super) fn accompany(
     for change in accompanied.changes {
         match change {
             Change::DeleteAccount(AccountId(owner)) | Change::DeleteService(ServiceId(owner)) => {
-                for (id, subscription) in Subscription::of(*owner, records)? {
-                    subscription.delete(id, records);
-                }
+                Subscription::delete_all_of(*owner, records)?;
             }
             Change::DeleteApplication(id) => {
                 let Some(application) = accompanied.before.applications.get(id.0) else { continue };

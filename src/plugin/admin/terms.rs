@@ -11,11 +11,12 @@ use super::check;
 use super::context::Edit;
 use super::money;
 use super::names::{self, Kind};
+use super::owned::Owned;
 use super::request::Fields;
 use super::services::DESCRIPTION_LEN_MAX;
 use super::times;
 use super::xml::Element;
-use crate::plugin::records::{Record, Records, id_key, id_of, pair_key};
+use crate::plugin::records::{Record, Records};
 use crate::store::ShelfError;
 use crate::store::shelf::Table;
 
@@ -70,8 +71,14 @@ impl Record for Terms {
     const TABLE: Table = Table("plans");
 }
 
-/// Plans of services and accounts by owner, as keys.
-const BY_OWNER: Table = Table("plans_by_owner");
+impl Owned for Terms {
+    const BY_OWNER: Table = Table("plans_by_owner");
+
+    /// Those of applications are listed by the catalog.
+    fn owners(&self) -> Vec<u64> {
+        if self.kind == PlanKind::Application { Vec::new() } else { vec![self.owner] }
+    }
+}
 
 /// The longest trial, in days: a hundred years.
 const TRIAL_DAYS_MAX: i64 = 36_500;
@@ -151,10 +158,7 @@ impl Terms {
             return Ok(false);
         }
         (self.created_at, self.updated_at) = (now, now);
-        if self.kind != PlanKind::Application {
-            records.put(BY_OWNER, &pair_key(self.owner, id), Vec::new());
-        }
-        records.save(id, self)?;
+        self.put(id, records)?;
         Ok(true)
     }
 
@@ -164,21 +168,10 @@ impl Terms {
     }
 
     /// Takes the terms of a plan away, and frees their name.
-    pub(super) fn delete(&self, id: u64, records: &mut Records<'_>) -> Result<(), ShelfError> {
+    pub(super) fn take_away(&self, id: u64, records: &mut Records<'_>) -> Result<(), ShelfError> {
         names::release(records, Kind::Plan, self.owner, &self.claimed_name(), id)?;
-        records.delete(BY_OWNER, &pair_key(self.owner, id));
-        records.remove::<Terms>(id);
+        self.delete(id, records);
         Ok(())
-    }
-
-    /// The plans that a service or tenant has for subscriptions or accounts, by ascending id.
-    pub(super) fn of_owner(owner: u64, records: &Records<'_>) -> Result<Vec<(u64, Terms)>, ShelfError> {
-        let mut plans = Vec::new();
-        for (key, _) in records.all_rows(BY_OWNER, &id_key(owner))? {
-            let id = id_of(&key).unwrap_or(0);
-            plans.extend(records.find::<Terms>(id)?.map(|terms| (id, terms)));
-        }
-        Ok(plans)
     }
 
     /// A plan of services or accounts.

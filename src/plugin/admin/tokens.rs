@@ -10,13 +10,13 @@ use super::answer::{Entity, Errors, Outcome, Refusal, Reply};
 use super::auth::{self, Access, Permission, Scope, Token};
 use super::check;
 use super::context::{Context, Edit};
+use super::owned::Owned;
 use super::people::User;
 use super::request::Fields;
 use super::routes::{DELETE, Formats, GET, POST, Route};
 use super::times;
 use super::xml::Element;
 use crate::plugin::records::Records;
-use crate::store::ShelfError;
 
 pub(super) const ROUTES: &[Route] = &[
     Route::new(GET, "personal/access_tokens", Access::PERSONS, list).in_formats(Formats::JsonOnly),
@@ -63,7 +63,7 @@ fn list(context: &Context<'_>) -> Outcome {
     let name = context.request.parameters().filled("name").map(|name| name.to_lowercase());
     let is_asked_for =
         |token: &Token| name.as_ref().is_none_or(|name| token.name.to_lowercase().contains(name));
-    let tokens = Token::of_user(user, moment.seen().records)?;
+    let tokens = Token::of(user, moment.seen().records)?;
     let shown = tokens.iter().filter(|(_, token)| is_asked_for(token));
     Ok(Reply::list("access_tokens", shown.map(|(id, token)| entity(*id, token, None)).collect(), None))
 }
@@ -128,7 +128,7 @@ fn read(
     if expires_at.is_some_and(|time| time.is_none_or(|time| time <= edit.now)) {
         errors.add("expires_at", check::INVALID);
     }
-    if Token::of_user(user_id, edit.records)?.len() >= TOKENS_MAX {
+    if Token::count(user_id, edit.records)? >= TOKENS_MAX {
         errors.add("base", format!("a user has at most {TOKENS_MAX} access tokens"));
     }
     errors.check()?;
@@ -149,14 +149,6 @@ fn delete(context: &Context<'_>) -> Outcome {
         token.delete(id, edit.records);
         Ok(Reply::gone())
     })
-}
-
-/// Takes away all tokens of a user.
-pub(super) fn delete_of(user: u64, records: &mut Records<'_>) -> Result<(), ShelfError> {
-    for (id, token) in Token::of_user(user, records)? {
-        token.delete(id, records);
-    }
-    Ok(())
 }
 
 /// The token as answers show it; the value is there only when it is made.

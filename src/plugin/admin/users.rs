@@ -9,6 +9,7 @@ use super::check;
 use super::context::{Context, Edit, Seen};
 use super::extra::{self, Target};
 use super::names::{self, Kind};
+use super::owned::Owned;
 use super::people::{Role, User, UserState};
 use super::request::Fields;
 use super::routes::{DELETE, GET, POST, PUT, Route};
@@ -130,7 +131,7 @@ pub(super) fn add(
     let username = fields.text("username").unwrap_or_default().trim().to_owned();
     let email = fields.text("email").unwrap_or_default().trim().to_owned();
     check_login(errors, Some(&username), Some(&email));
-    if User::of_owner(account, edit.records)?.len() >= USERS_MAX {
+    if User::count(account, edit.records)? >= USERS_MAX {
         errors.add("base", format!("an account has at most {USERS_MAX} users"));
     }
     let mut user = User {
@@ -178,7 +179,7 @@ fn list(context: &Context<'_>) -> Outcome {
         state.as_ref().is_none_or(|state| state == user.state.name())
             && role.as_ref().is_none_or(|role| role == user.role.name())
     };
-    let users = User::of_owner(account, seen.records)?;
+    let users = User::of(account, seen.records)?;
     let shown = users.iter().filter(|(_, user)| is_asked_for(user)).map(|(id, it)| entity(*id, it)).collect();
     Ok(Reply::list("users", shown, None))
 }
