@@ -368,7 +368,7 @@ fn xml(seen: Seen<'_>, account: &Account, details: &AccountDetails) -> Result<El
     }
     let mut people = Element::new("users");
     for (user_id, user) in User::of(id.0, seen.records)? {
-        people.push(users::entity(user_id, &user).xml);
+        people.push(user.entity(user_id).xml);
     }
     let xml = Element::new("account")
         .field("id", id)

@@ -99,6 +99,17 @@ impl<'c> Context<'c> {
         self.ids.get(at).copied().unwrap_or_default()
     }
 
+    /// The account that the path is about; none, if it is about what is the tenant's own.
+    ///
+    /// # Errors
+    /// There is no such account.
+    pub(super) fn account(&self, seen: Seen<'_>) -> Result<Option<u64>, Refusal> {
+        match self.route.path.starts_with("accounts/") {
+            true => Ok(Some(seen.account(self.id(0)?)?.id.0)),
+            false => Ok(None),
+        }
+    }
+
     /// See [`Request::fields`].
     ///
     /// # Errors

@@ -13,10 +13,10 @@ use super::auth::{self, Access, Section};
 use super::check;
 use super::context::{Context, Edit, Seen};
 use super::owned::Owned;
-use super::people::{Role, User, UserState};
+use super::people::{Role, UserState};
 use super::routes::{DELETE, Formats, GET, POST, Route};
 use super::xml::Element;
-use super::{provider_users, times, tokens, users};
+use super::{logins, times, tokens};
 use crate::model::catalog::Change;
 use crate::plugin::host::Accompanied;
 use crate::plugin::records::{Record, Records};
@@ -98,17 +98,9 @@ impl Invitation {
     }
 }
 
-/// The account that a path is about; the routes without one are the tenant's own.
-fn account_of(context: &Context<'_>, seen: Seen<'_>) -> Result<Option<u64>, Refusal> {
-    match context.route.path.starts_with("accounts/") {
-        true => Ok(Some(seen.account(context.id(0)?)?.id.0)),
-        false => Ok(None),
-    }
-}
-
 /// The invitation that a path is about.
 fn find(context: &Context<'_>, seen: Seen<'_>) -> Result<(u64, Invitation), Refusal> {
-    let account = account_of(context, seen)?;
+    let account = context.account(seen)?;
     let id = context.id(usize::from(account.is_some()))?;
     let found = seen.records.find::<Invitation>(id)?;
     let is_it = |it: &Invitation| it.tenant == seen.caller.tenant.0 && it.account == account;
@@ -118,7 +110,7 @@ fn find(context: &Context<'_>, seen: Seen<'_>) -> Result<(u64, Invitation), Refu
 fn list(context: &Context<'_>) -> Outcome {
     let moment = context.look()?;
     let seen = moment.seen();
-    let owner = account_of(context, seen)?.unwrap_or(context.caller.tenant.0);
+    let owner = context.account(seen)?.unwrap_or(context.caller.tenant.0);
     let all = Invitation::of(owner, seen.records)?;
     let shown = all.iter().map(|(id, invitation)| entity(context, *id, invitation, None)).collect();
     Ok(Reply::list("invitations", shown, None))
@@ -134,7 +126,7 @@ fn create(context: &Context<'_>) -> Outcome {
     let fields = context.fields("invitation")?;
     let token = tokens::random_value()?;
     context.change(|edit| {
-        let account = account_of(context, edit.seen())?;
+        let account = context.account(edit.seen())?;
         let email = fields.text("email").unwrap_or_default().trim().to_owned();
         let mut errors = Errors::default();
         if email.is_empty() {
@@ -186,7 +178,7 @@ fn accept(context: &Context<'_>) -> Outcome {
     if fields.filled("password").is_none() {
         errors.add("password", check::BLANK);
     }
-    let password_hash = users::password(&fields, &mut errors)?;
+    let password_hash = logins::password(&fields, &mut errors)?;
     context.change(|edit| {
         let (id, invitation) = pending(context, edit, &hash)?;
         let fields = match fields.filled("email") {
@@ -194,27 +186,18 @@ fn accept(context: &Context<'_>) -> Outcome {
             None => fields.with("email", Value::from(invitation.email.as_str())),
         };
         let as_what = (Role::Member, UserState::Active);
-        let user = match invitation.account {
-            Some(account) => users::add(edit, account, &fields, as_what, password_hash, &mut errors)?,
-            None => provider_users::add(edit, &fields, as_what, password_hash, &mut errors)?,
-        };
+        let account = invitation.account;
+        let user = logins::add(edit, account, &fields, as_what, password_hash, &mut errors)?;
         errors.check()?;
         let accepted = Invitation { accepted_at: Some(edit.now), user: Some(user), ..invitation };
         accepted.put(id, edit.records)?;
-        let made = edit.records.find::<User>(user)?.ok_or(Refusal::NotFound)?;
-        let (shown, place) = match accepted.account {
-            Some(account) => {
-                (users::entity(user, &made), format!("/admin/api/accounts/{account}/users/{user}"))
-            }
-            None => (provider_users::entity(user, &made), format!("/admin/api/users/{user}")),
-        };
-        Ok(Reply::created(shown).at(place))
+        logins::made(edit, user)
     })
 }
 
 /// The invitation of a token, if it can be accepted here.
 fn pending(context: &Context<'_>, edit: &Edit<'_, '_, '_>, hash: &str) -> Result<(u64, Invitation), Refusal> {
-    let account = account_of(context, edit.seen())?;
+    let account = context.account(edit.seen())?;
     let found = Invitation::by_key(BY_HASH, hash, edit.records)?;
     let is_it = |it: &Invitation| it.tenant == edit.caller.tenant.0 && it.account == account;
     let (id, invitation) = found.filter(|(_, it)| is_it(it)).ok_or(Refusal::NotFound)?;

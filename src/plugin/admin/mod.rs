@@ -16,7 +16,7 @@
 //! | File | What it holds |
 //! |---|---|
 //! | `request`, `answer`, `xml` | reading a call, writing its answer |
-//! | `auth`, `people` | tokens, scopes, users, what members may do |
+//! | `auth`, `people`, `logins` | tokens, scopes, users, what members may do; what is the same for all users |
 //! | `routes`, `context` | the table of routes; what the areas work with |
 //! | `names`, `check`, `times`, `money` | unique names; validations; times as texts; amounts |
 //! | `terms`, `extra`, `credentials`, `passwords` | what plans of all kinds have; fields that tenants define; keys and ids of applications; hashes |
@@ -52,6 +52,7 @@ mod features;
 mod fields_definitions;
 mod invitations;
 mod limits;
+mod logins;
 mod mapping_rules;
 mod messages;
 mod metrics;

@@ -18,7 +18,7 @@ use super::routes::{POST, Route};
 use super::services::ServiceDetails;
 use super::subscriptions::{self, Subscription};
 use super::xml::Element;
-use super::{account_plans, applications, service_plans, users};
+use super::{account_plans, applications, logins, service_plans};
 use crate::model::id::{AccountId, PlanId};
 
 pub(super) const ROUTES: &[Route] = &[Route::new(POST, "signup", Access::section(Section::Partners), create)];
@@ -29,7 +29,7 @@ const APPLICATION: &str = "API signup";
 fn create(context: &Context<'_>) -> Outcome {
     let fields = context.fields("account")?;
     let mut errors = Errors::default();
-    let hash = users::password(&fields, &mut errors)?;
+    let hash = logins::password(&fields, &mut errors)?;
     context.change(|edit| {
         let name = fields.text("org_name").unwrap_or_default().trim().to_owned();
         check::present(&mut errors, "org_name", Some(&name));
@@ -38,7 +38,7 @@ fn create(context: &Context<'_>) -> Outcome {
         let id = edit.draft.create_account(edit.caller.tenant, known)?;
         let is_approved = open_account(edit, id, &fields, hash.is_some(), &mut errors)?;
         let state = if is_approved { UserState::Active } else { UserState::Pending };
-        users::add(edit, id.0, &fields, (Role::Admin, state), hash, &mut errors)?;
+        logins::add(edit, Some(id.0), &fields, (Role::Admin, state), hash, &mut errors)?;
         errors.check()?;
         subscribe(edit, id, &fields)?;
         add_applications(edit, id, &fields)?;

@@ -132,7 +132,8 @@ fn users_of_an_account_come_go_and_change_what_they_are() {
     }
     // With a user there, the account is approved.
     assert_eq!(world.get(&path).1["account"]["state"], "approved");
-    assert_eq!(world.put(&format!("{own}/unsuspend"), json!({})).0, 422);
+    let (status, body) = world.put(&format!("{own}/unsuspend"), json!({}));
+    assert_eq!((status, &body["error"]["event"]), (422, &json!("unsuspend")));
     world.put(&format!("{own}/suspend"), json!({}));
     let (status, body) = world.put(&format!("{own}/suspend"), json!({}));
     assert_eq!((status, &body["error"]["from"]), (422, &json!("suspended")));

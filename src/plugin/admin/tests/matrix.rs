@@ -7,6 +7,7 @@ use super::super::auth::{self, Access, Members, Permission, Scope, Section, Toke
 use super::super::people::{Role, User, UserState};
 use super::super::routes::{AREAS, Route};
 use super::*;
+use crate::plugin::admin::owned::Owned;
 
 /// What stands in the way of a caller, and how it is said.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
