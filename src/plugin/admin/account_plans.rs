@@ -63,19 +63,7 @@ pub(super) fn create_default(
     tenant: TenantId,
     now: u64,
 ) -> Result<u64, ShelfError> {
-    let id = draft.take_id();
-    let mut terms = Terms {
-        kind: PlanKind::Account,
-        owner: tenant.0,
-        name: "Default".to_owned(),
-        system_name: "default".to_owned(),
-        is_published: true,
-        ..Terms::default()
-    };
-    if !terms.place(records, id, now)? {
-        terms.system_name = format!("default_{id}");
-        terms.place(records, id, now)?;
-    }
+    let id = Terms::create_default(draft, records, (PlanKind::Account, tenant.0), now)?;
     records.save(tenant.0, &DefaultPlan { plan: Some(id) })?;
     Ok(id)
 }
@@ -128,14 +116,7 @@ fn update(context: &Context<'_>) -> Outcome {
     let id = context.id(0)?;
     context.change(|edit| {
         let mut terms = plan(edit.seen(), id)?;
-        let mut errors = Errors::default();
-        if let Some(name) = terms::changed_name(&fields, &mut errors) {
-            terms.name = name;
-        }
-        terms.apply(&fields, &mut errors);
-        errors.check()?;
-        terms.updated_at = edit.now;
-        edit.records.save(id, &terms)?;
+        terms.change(edit, id, &fields)?;
         Ok(Reply::one(entity(edit.seen(), id, &terms)?))
     })
 }

@@ -5,12 +5,12 @@
 use super::answer::{Entity, Errors, Outcome, Refusal, Reply};
 use super::auth::{Access, Section};
 use super::context::{Context, Edit, Seen};
+use super::features;
 use super::owned::Owned;
 use super::routes::{DELETE, GET, POST, PUT, Route};
 use super::services::ServiceDetails;
-use super::terms::{self, PlanKind, Terms};
-use super::features;
 use super::subscriptions::Subscription;
+use super::terms::{self, PlanKind, Terms};
 use crate::model::catalog::Change;
 use crate::model::draft::Draft;
 use crate::model::id::{ServiceId, TenantId};
@@ -37,19 +37,7 @@ pub(super) fn create_default(
     service: ServiceId,
     now: u64,
 ) -> Result<u64, ShelfError> {
-    let id = draft.take_id();
-    let mut terms = Terms {
-        kind: PlanKind::Service,
-        owner: service.0,
-        name: "Default".to_owned(),
-        system_name: "default".to_owned(),
-        is_published: true,
-        ..Terms::default()
-    };
-    if !terms.place(records, id, now)? {
-        terms.system_name = format!("default_{id}");
-        terms.place(records, id, now)?;
-    }
+    let id = Terms::create_default(draft, records, (PlanKind::Service, service.0), now)?;
     let mut details = records.find::<ServiceDetails>(service.0)?.unwrap_or_default();
     details.default_service_plan = Some(id);
     records.save(service.0, &details)?;
@@ -160,14 +148,7 @@ fn update(context: &Context<'_>) -> Outcome {
     let (service, id) = (context.id(0)?, context.id(1)?);
     context.change(|edit| {
         let mut terms = plan_of(edit.seen(), service, id)?;
-        let mut errors = Errors::default();
-        if let Some(name) = terms::changed_name(&fields, &mut errors) {
-            terms.name = name;
-        }
-        terms.apply(&fields, &mut errors);
-        errors.check()?;
-        terms.updated_at = edit.now;
-        edit.records.save(id, &terms)?;
+        terms.change(edit, id, &fields)?;
         Ok(Reply::one(entity(edit.seen(), id, &terms)?))
     })
 }

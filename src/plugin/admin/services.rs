@@ -166,20 +166,10 @@ fn claim(
     wanted: String,
     exactly: bool,
 ) -> Result<String, Refusal> {
+    let wanted = if wanted.is_empty() && !exactly { "service" } else { &wanted };
     let tenant = edit.tenant().0;
-    if names::is_system_name(&wanted) && names::claim(edit.records, Kind::Service, tenant, &wanted, id.0)? {
-        return Ok(wanted);
-    }
-    if exactly {
-        return Err(Errors::of("system_name", check::TAKEN).into());
-    }
-    let base = if wanted.is_empty() { "service" } else { &wanted };
-    // Ids are never given twice, so this is free unless somebody named another so.
-    let other = format!("{base}-{id}");
-    if names::claim(edit.records, Kind::Service, tenant, &other, id.0)? {
-        return Ok(other);
-    }
-    Err(Errors::of("system_name", check::TAKEN).into())
+    let claimed = names::claim_like(edit.records, (Kind::Service, tenant), (wanted, exactly), id.0)?;
+    claimed.ok_or_else(|| Errors::of("system_name", check::TAKEN).into())
 }
 
 fn update(context: &Context<'_>) -> Outcome {

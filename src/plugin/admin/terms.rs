@@ -16,6 +16,7 @@ use super::request::Fields;
 use super::services::DESCRIPTION_LEN_MAX;
 use super::times;
 use super::xml::Element;
+use crate::model::draft::Draft;
 use crate::plugin::records::{Record, Records};
 use crate::store::ShelfError;
 use crate::store::shelf::Table;
@@ -116,6 +117,43 @@ impl Terms {
             Some(_) => errors.add("state_event", check::INVALID),
             None => {}
         }
+    }
+
+    /// Changes what was sent of a plan of services or accounts.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(super) fn change(
+        &mut self,
+        edit: &mut Edit<'_, '_, '_>,
+        id: u64,
+        fields: &Fields,
+    ) -> Result<(), Refusal> {
+        let mut errors = Errors::default();
+        if let Some(name) = changed_name(fields, &mut errors) {
+            self.name = name;
+        }
+        self.apply(fields, &mut errors);
+        errors.check()?;
+        self.updated_at = edit.now;
+        Ok(self.put(id, edit.records)?)
+    }
+
+    /// Gives an owner of plans the one that it begins with: `Default`.
+    pub(super) fn create_default(
+        draft: &mut Draft<'_>,
+        records: &mut Records<'_>,
+        (kind, owner): (PlanKind, u64),
+        now: u64,
+    ) -> Result<u64, ShelfError> {
+        let id = draft.take_id();
+        let (name, system_name) = ("Default".to_owned(), "default".to_owned());
+        let mut terms = Terms { kind, owner, name, system_name, is_published: true, ..Terms::default() };
+        if !terms.place(records, id, now)? {
+            terms.system_name = format!("default_{id}");
+            terms.place(records, id, now)?;
+        }
+        Ok(id)
     }
 
     /// Whether anything is to be paid for the plan as such.
