@@ -10,8 +10,13 @@
 //! the lock of commands, every [`SETTLE_INTERVAL`] in which there was one; whoever gives a command just then waits for two syncs.
 //!
 //! # When the shelf fails
-//! What could not be applied is in the journal. The keeper is *behind* then: the plugin is refused commands and reads,
-//! and every few seconds the entries that the shelf lacks are read from the journal, until it has them all.
+//! What could not be applied or settled is in the journal. The keeper is *behind* then: the plugin is refused commands and reads,
+//! and every few seconds the shelf's file is opened anew, and what it lacks is read from the journal, until it has it all.
+
+#[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,7 +40,7 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(if cfg!(test) { 20 } else
 const POSITION_BYTES: u64 = 8 << 20;
 
 /// How long a sync of the journal is waited for.
-const SYNC_MAX: Duration = Duration::from_secs(1);
+const SYNC_MAX: Duration = Duration::from_millis(if cfg!(test) { 20 } else { 1000 });
 
 /// How much of the journal is read at a time.
 const BYTES_AT_ONCE: u64 = 4 << 20;
@@ -224,8 +229,12 @@ impl Keeper {
             }
             let target = self.engine.journal().last_appended();
             self.sync()?;
-            self.shelf.write(|writing| writing.set_position(target))?;
+            let written = self.shelf.write(|writing| writing.set_position(target));
             let mut state = self.state.lock();
+            if let Err(error) = written {
+                state.behind = true;
+                return Err(error.into());
+            }
             (state.applied, state.unsettled) = (target, false);
             self.stored.store(target.0, Ordering::Relaxed);
             Ok(())
@@ -236,8 +245,12 @@ impl Keeper {
     fn catch_up(&self) -> Result<(), KeepError> {
         self.engine.between_commands(|| {
             self.sync()?;
+            // What was not settled may be gone with the file that failed; it comes again, and does no harm if it is there.
+            self.shelf.reopen()?;
+            let position = self.shelf.position()?;
+            self.state.lock().applied = position;
             let journal = self.engine.journal();
-            let mut follower = Follower::after(self.state.lock().applied);
+            let mut follower = Follower::after(position);
             loop {
                 let mut parts = Vec::new();
                 let take = |at, _, entry| {

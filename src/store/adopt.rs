@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use redb::backends::FileBackend;
-use redb::{Database, ReadableDatabase, ReadableTable, TableHandle};
+use redb::{Database, ReadableTable, TableHandle};
 
 use super::checkpoint::{CURRENT, MANIFEST, is_finished};
 use super::error::StoreError;
@@ -51,7 +51,7 @@ impl Shelf {
     }
 
     fn copy_tables(&self, path: &Path) -> Result<(), redb::Error> {
-        let from = self.database().begin_read()?;
+        let from = self.transaction()?;
         let target = Database::builder().create_with_backend(FileBackend::new(create_file(path)?)?)?;
         let to = target.begin_write()?;
         for table in from.list_tables()? {

@@ -20,6 +20,8 @@ mod piece;
 mod piece_tests;
 mod pressed;
 pub mod shelf;
+#[cfg(test)]
+mod shelf_memory;
 mod survey;
 #[cfg(test)]
 mod tests;

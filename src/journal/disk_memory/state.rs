@@ -31,6 +31,8 @@ pub(super) struct FileState {
     pub(super) live: Vec<u8>,
     durable: Vec<u8>,
     unsynced: Vec<(usize, Vec<u8>)>,
+    /// The lengths it was given since it was synced.
+    lengths: Vec<usize>,
     /// Its bytes up to here have their space; writing beyond needs more.
     reserved: usize,
 }
@@ -51,8 +53,12 @@ impl FileState {
     /// reserved with the length, in one step of the file system's.
     pub(super) fn crashed(&self, coin: &mut impl FnMut() -> bool) -> Vec<u8> {
         let mut bytes = self.durable.clone();
+        if let Some(shortest) = self.lengths.iter().min().filter(|_| coin()) {
+            bytes.truncate(*shortest);
+        }
         let mut lengths: BTreeSet<usize> = self.unsynced.iter().map(|(at, bytes)| at + bytes.len()).collect();
         lengths.insert(self.reserved);
+        lengths.extend(&self.lengths);
         for len in lengths.into_iter().filter(|len| *len >= self.reserved) {
             if len > bytes.len() && coin() {
                 bytes.resize(len, 0);
@@ -73,12 +79,12 @@ impl FileState {
 }
 
 impl State {
-    pub(super) fn put(&mut self, name: &str, bytes: Vec<u8>) {
+    pub(crate) fn put(&mut self, name: &str, bytes: Vec<u8>) {
         let node = Node::File(self.files.len());
         self.live.insert(name.to_owned(), node);
         self.durable.insert(name.to_owned(), node);
         let reserved = bytes.len();
-        let file = FileState { live: bytes.clone(), durable: bytes, unsynced: Vec::new(), reserved };
+        let file = FileState { live: bytes.clone(), durable: bytes, reserved, ..FileState::default() };
         self.files.push(Arc::new(file));
     }
 
@@ -173,18 +179,33 @@ impl State {
         self.step(needs)
     }
 
+    /// Gives a file a length: what is more are zeros, which need no space until they are written.
+    pub(crate) fn set_len(&mut self, id: usize, len: usize) -> io::Result<()> {
+        self.step(Needs::Nothing)?;
+        let file = Arc::make_mut(&mut self.files[id]);
+        file.live.resize(len, 0);
+        file.reserved = file.reserved.min(len);
+        for (offset, written) in &mut file.unsynced {
+            written.truncate(len.saturating_sub(*offset));
+        }
+        file.lengths.push(len);
+        Ok(())
+    }
+
     pub(crate) fn sync(&mut self, id: usize) -> io::Result<()> {
         let result = self.step(Needs::Nothing);
         let frozen = matches!(self.fault, Some(Fault::Freeze(_)));
         let file = Arc::make_mut(&mut self.files[id]);
         match &result {
             Ok(()) => {
-                for (offset, bytes) in std::mem::take(&mut file.unsynced) {
+                file.lengths.clear();
+                file.durable.resize(file.live.len(), 0);
+                for (offset, bytes) in
+                    std::mem::take(&mut file.unsynced).into_iter().filter(|it| !it.1.is_empty())
+                {
                     let end = offset + bytes.len();
-                    file.durable.resize(file.live.len(), 0);
                     file.durable[offset..end].copy_from_slice(&bytes);
                 }
-                file.durable.resize(file.live.len(), 0);
             }
             // The pages are marked clean though they never reached the disk.
             Err(_) if !frozen => file.unsynced.clear(),

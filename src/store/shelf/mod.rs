@@ -4,18 +4,19 @@
 //! all, and takes with it the journal position that it was derived from: after a crash the plugin reads on from there,
 //! and each entry takes effect once. Under it lies redb, which checksums what it writes and syncs before it answers.
 
-use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+mod opening;
+#[cfg(test)]
+mod tests;
 
-use redb::backends::FileBackend;
+use std::path::{Path, PathBuf};
+
 use redb::{
-    Database, Durability, ReadOnlyTable, ReadableDatabase, ReadableTable, ReadableTableMetadata,
-    TableDefinition,
+    Durability, ReadOnlyTable, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
 };
 use redb::{TableError, WriteTransaction};
 
+pub(super) use self::opening::create_file;
+use self::opening::{Opened, Place};
 use crate::journal::Sequence;
 
 /// A table of a shelf. Names beginning with `.` are the shelf's own.
@@ -24,13 +25,6 @@ pub struct Table(pub &'static str);
 
 /// Where the position lies, under the empty key.
 const POSITION: Table = Table(".position");
-
-/// How much of a shelf redb keeps in memory. Its default is a gibibyte; shelves are small and seldom read.
-const CACHE_BYTES: usize = 4 << 20;
-
-/// How long a shelf may still be in use when it is opened: a node that ends lets go of its directory with its last
-/// thread, and of the files of a thread that answers a last question a moment later.
-const IN_USE_MAX: Duration = Duration::from_secs(2);
 
 /// A shelf cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -44,8 +38,7 @@ pub struct ShelfError {
 /// An open shelf.
 #[derive(Debug)]
 pub struct Shelf {
-    path: PathBuf,
-    database: Database,
+    opened: Opened,
 }
 
 /// What is written together.
@@ -90,38 +83,37 @@ impl ShelfError {
     }
 }
 
-fn open_database(path: &Path) -> Result<Database, redb::Error> {
-    let mut options = OpenOptions::new();
-    let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
-    Ok(Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(FileBackend::new(file)?)?)
-}
-
-/// A new file for its owner's eyes only.
-pub(super) fn create_file(path: &Path) -> std::io::Result<std::fs::File> {
-    OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
-}
-
 impl Shelf {
-    pub(super) fn database(&self) -> &Database {
-        &self.database
-    }
-
     /// Opens the shelf at `path`, a file that is made if it is missing, for its owner's eyes only.
     ///
     /// # Errors
     /// The file cannot be opened, is no shelf, is damaged, or is in use.
     pub fn open(path: &Path) -> Result<Shelf, ShelfError> {
-        let failed = |source: redb::Error| ShelfError { path: path.to_owned(), source: Box::new(source) };
-        let deadline = Instant::now() + IN_USE_MAX;
-        loop {
-            match open_database(path) {
-                Err(redb::Error::DatabaseAlreadyOpen) if Instant::now() < deadline => {
-                    std::thread::sleep(Duration::from_millis(5));
-                }
-                Err(error) => return Err(failed(error)),
-                Ok(database) => return Ok(Shelf { path: path.to_owned(), database }),
-            }
-        }
+        Shelf::at(Place::File(path.to_owned()))
+    }
+
+    /// The shelf of that name on a disk in memory.
+    #[cfg(test)]
+    pub(crate) fn open_on(
+        disk: crate::journal::disk_memory::MemoryDisk,
+        name: &str,
+    ) -> Result<Shelf, ShelfError> {
+        Shelf::at(Place::Memory(disk, name.to_owned()))
+    }
+
+    fn at(place: Place) -> Result<Shelf, ShelfError> {
+        let path = place.path().to_owned();
+        let opened = Opened::new(place).map_err(|source| ShelfError::new(&path, source))?;
+        Ok(Shelf { opened })
+    }
+
+    /// Opens the file anew, if it failed and only then: what was written for now, and is not on disk, is gone. A shelf
+    /// to which nothing was written for now does that by itself.
+    ///
+    /// # Errors
+    /// As [`Shelf::open`]; it may be tried again.
+    pub fn reopen(&self) -> Result<(), ShelfError> {
+        self.opened.reopen().map_err(|error| self.failed(error))
     }
 
     /// Up to where in the journal the shelf's content was derived; 0 for a new shelf.
@@ -138,8 +130,7 @@ impl Shelf {
     /// # Errors
     /// The shelf cannot be read, or what `read` says.
     pub fn read<R>(&self, read: impl FnOnce(&Reading<'_>) -> Result<R, ShelfError>) -> Result<R, ShelfError> {
-        let transaction = self.database.begin_read().map_err(|error| self.failed(error))?;
-        read(&Reading { shelf: self, transaction })
+        read(&self.reading()?)
     }
 
     /// Writes what `write` puts and deletes: all of it is on disk when this returns, or none.
@@ -150,10 +141,10 @@ impl Shelf {
         &self,
         write: impl FnOnce(&mut Writing<'_>) -> Result<R, ShelfError>,
     ) -> Result<R, ShelfError> {
-        let transaction = self.database.begin_write().map_err(|error| self.failed(error))?;
-        let mut writing = Writing { shelf: self, transaction };
+        let mut writing = self.writing()?;
         let result = write(&mut writing)?;
-        writing.transaction.commit().map_err(|error| self.failed(error))?;
+        let settled = self.opened.is_settled_by(|| writing.transaction.commit());
+        settled.map_err(|error| self.failed(error))?;
         Ok(result)
     }
 
@@ -166,12 +157,21 @@ impl Shelf {
         &self,
         write: impl FnOnce(&mut Writing<'_>) -> Result<R, ShelfError>,
     ) -> Result<R, ShelfError> {
-        let mut transaction = self.database.begin_write().map_err(|error| self.failed(error))?;
-        transaction.set_durability(Durability::None).map_err(|error| self.failed(error))?;
-        let mut writing = Writing { shelf: self, transaction };
+        let mut writing = self.writing()?;
+        writing.transaction.set_durability(Durability::None).map_err(|error| self.failed(error))?;
         let result = write(&mut writing)?;
+        self.opened.is_unsettled();
         writing.transaction.commit().map_err(|error| self.failed(error))?;
         Ok(result)
+    }
+
+    pub(super) fn transaction(&self) -> Result<redb::ReadTransaction, redb::Error> {
+        self.opened.begin(|database| Ok(database.begin_read()?))
+    }
+
+    fn writing(&self) -> Result<Writing<'_>, ShelfError> {
+        let begun = self.opened.begin(|database| Ok(database.begin_write()?));
+        Ok(Writing { shelf: self, transaction: begun.map_err(|error| self.failed(error))? })
     }
 
     /// What the shelf holds at this moment, for as long as it is looked at.
@@ -179,8 +179,7 @@ impl Shelf {
     /// # Errors
     /// The shelf cannot be read.
     pub fn reading(&self) -> Result<Reading<'_>, ShelfError> {
-        let transaction = self.database.begin_read().map_err(|error| self.failed(error))?;
-        Ok(Reading { shelf: self, transaction })
+        Ok(Reading { shelf: self, transaction: self.transaction().map_err(|error| self.failed(error))? })
     }
 
     /// Says of a row that it is not what was written there.
@@ -190,7 +189,9 @@ impl Shelf {
     }
 
     fn failed(&self, error: impl Into<redb::Error>) -> ShelfError {
-        ShelfError { path: self.path.clone(), source: Box::new(error.into()) }
+        let error = error.into();
+        self.opened.is_told_of(&error);
+        ShelfError::new(self.opened.path(), error)
     }
 }
 
@@ -376,88 +377,4 @@ fn end_of(prefix: &[u8]) -> Option<Vec<u8>> {
         }
     }
     None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const ROWS: Table = Table("rows");
-
-    fn keys(shelf: &Shelf, scan: &Scan<'_>) -> Vec<Vec<u8>> {
-        shelf.read(|it| it.rows(ROWS, scan)).unwrap().into_iter().map(|(key, _)| key).collect()
-    }
-
-    #[test]
-    fn rows_come_in_the_order_of_their_keys_within_a_prefix() {
-        let dir = tempfile::tempdir().unwrap();
-        let shelf = Shelf::open(&dir.path().join("shelf")).unwrap();
-        assert_eq!(keys(&shelf, &Scan::first(&[], 10)), Vec::<Vec<u8>>::new(), "no table yet");
-        shelf
-            .write(|it| {
-                [[1, 0], [2, 1], [2, 255], [3, 0], [255, 255]]
-                    .iter()
-                    .try_for_each(|key| it.put(ROWS, key, b"v"))
-            })
-            .unwrap();
-        assert_eq!(keys(&shelf, &Scan::first(&[2], 10)), [[2, 1], [2, 255]]);
-        assert_eq!(keys(&shelf, &Scan { backwards: true, ..Scan::first(&[2], 1) }), [[2, 255]]);
-        assert_eq!(keys(&shelf, &Scan { skip: 1, ..Scan::first(&[], 2) }), [[2, 1], [2, 255]]);
-        assert_eq!(keys(&shelf, &Scan::first(&[255], 10)), [[255, 255]]);
-        let first = |from: &[u8]| shelf.read(|it| it.first_key(ROWS, from)).unwrap();
-        assert_eq!((first(&[]), first(&[2, 2])), (Some(vec![1, 0]), Some(vec![2, 255])));
-        assert_eq!((first(&[2, 255]), first(&[255, 255, 0])), (Some(vec![2, 255]), None));
-        assert_eq!(shelf.read(|it| it.first_key(Table("none"), &[])).unwrap(), None);
-    }
-
-    #[test]
-    fn what_was_written_is_there_after_reopening_with_its_position_and_what_failed_is_not() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("shelf");
-        let shelf = Shelf::open(&path).unwrap();
-        assert_eq!(shelf.position().unwrap(), Sequence(0));
-        shelf
-            .write(|it| {
-                it.put(ROWS, b"a", b"1")?;
-                it.set_position(Sequence(7))
-            })
-            .unwrap();
-        let failed: Result<(), _> = shelf.write(|it| {
-            it.put(ROWS, b"b", b"2")?;
-            it.set_position(Sequence(8))?;
-            Err(ShelfError { path: path.clone(), source: Box::new(redb::Error::Corrupted("test".into())) })
-        });
-        assert!(failed.is_err());
-        drop(shelf);
-        let shelf = Shelf::open(&path).unwrap();
-        assert_eq!(shelf.position().unwrap(), Sequence(7));
-        assert_eq!(keys(&shelf, &Scan::first(&[], 10)), [b"a"]);
-        let (found, gone) = shelf.write(|it| Ok((it.delete(ROWS, b"a")?, it.delete(ROWS, b"a")?))).unwrap();
-        assert!(found && !gone);
-        let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&path).unwrap().permissions());
-        assert_eq!(mode & 0o777, 0o600);
-    }
-
-    #[test]
-    fn a_shelf_that_is_let_go_in_a_moment_is_waited_for() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("shelf");
-        let shelf = Shelf::open(&path).unwrap();
-        let letting_go = std::thread::spawn(move || {
-            std::thread::sleep(Duration::from_millis(100));
-            drop(shelf);
-        });
-        Shelf::open(&path).unwrap();
-        letting_go.join().unwrap();
-    }
-
-    #[test]
-    fn a_file_that_is_no_shelf_is_refused_untouched() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("shelf");
-        std::fs::write(&path, vec![7; 10_000]).unwrap();
-        let error = Shelf::open(&path).unwrap_err().to_string();
-        assert!(error.contains("shelf"), "{error}");
-        assert_eq!(std::fs::read(&path).unwrap(), vec![7; 10_000]);
-    }
 }
