@@ -148,6 +148,8 @@ impl DataDir {
     pub(super) fn shelf(&self, plugin: &str) -> Result<PathBuf, DataDirError> {
         let shelves = shelves(&self.path);
         let create = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&shelves);
+        // The folder's own name, too, or a power loss could take all shelves.
+        let create = create.and_then(|()| File::open(&self.path)?.sync_all());
         create.map_err(|source| DataDirError::Unusable {
             path: self.path.clone(),
             what: "create the plugins' shelves",
@@ -193,7 +195,9 @@ pub(super) fn shelf_names(path: &Path) -> io::Result<Vec<String>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(names),
         entries => {
             for entry in entries? {
-                names.extend(entry?.file_name().into_string().ok());
+                // One with a dot was being written in place of another.
+                let name = entry?.file_name().into_string().ok();
+                names.extend(name.filter(|name| !name.contains('.')));
             }
         }
     }

@@ -11,7 +11,7 @@
 //!
 //! # When the shelf fails
 //! What could not be applied or settled is in the journal. The keeper is *behind* then: the plugin is refused commands and reads,
-//! and every few seconds the shelf's file is opened anew, and what it lacks is read from the journal, until it has it all.
+//! and every few seconds the shelf is given a new file, and what it lacks is read from the journal, until it has it all.
 
 #[cfg(test)]
 mod crash_tests;

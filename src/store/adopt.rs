@@ -51,21 +51,25 @@ impl Shelf {
     }
 
     fn copy_tables(&self, path: &Path) -> Result<(), redb::Error> {
-        let from = self.transaction()?;
         let target = Database::builder().create_with_backend(FileBackend::new(create_file(path)?)?)?;
-        let to = target.begin_write()?;
-        for table in from.list_tables()? {
-            let definition = definition_of(table.name());
-            let source = from.open_table(definition)?;
-            let mut copy = to.open_table(definition)?;
-            for row in source.iter()? {
-                let (key, value) = row?;
-                copy.insert(key.value(), value.value())?;
-            }
-        }
-        to.commit()?;
-        Ok(())
+        copy_tables(&self.transaction()?, &target)
     }
+}
+
+/// Copies all tables, as one moment has them, to a new database, and syncs it.
+pub(super) fn copy_tables(from: &redb::ReadTransaction, target: &Database) -> Result<(), redb::Error> {
+    let to = target.begin_write()?;
+    for table in from.list_tables()? {
+        let definition = definition_of(table.name());
+        let source = from.open_table(definition)?;
+        let mut copy = to.open_table(definition)?;
+        for row in source.iter()? {
+            let (key, value) = row?;
+            copy.insert(key.value(), value.value())?;
+        }
+    }
+    to.commit()?;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -107,8 +107,8 @@ impl Shelf {
         Ok(Shelf { opened })
     }
 
-    /// Opens the file anew, if it failed and only then: what was written for now, and is not on disk, is gone. A shelf
-    /// to which nothing was written for now does that by itself.
+    /// Puts a new file in place of its own, if that failed and only then: what was written for now, and is not on disk, is
+    /// gone. A shelf to which nothing was written for now does that by itself.
     ///
     /// # Errors
     /// As [`Shelf::open`]; it may be tried again.

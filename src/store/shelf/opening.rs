@@ -1,19 +1,30 @@
-//! A shelf's database, which is opened anew after its file failed.
+//! A shelf's database, which gets a new file after its file failed.
 //!
-//! Once a read, write or sync of its file failed, redb refuses everything, even when the disk is well again. Opening the file once more
-//! helps: it is then what was synced last. Where all that was committed is on disk, nothing is lost by that, and it is done when
-//! something is wanted next. Where something was committed for now only, whoever did that has to say so, as he has to
-//! bring it again; he is the only one who writes then.
+//! Once a read, write or sync of its file failed, redb refuses everything, even when the disk is well again. Opening the
+//! file once more is not enough: after a sync that failed, what is read of it may be in the system's memory alone, and no
+//! later sync writes it. So all that is in it is copied to a new file, which is synced and takes its name:
+//!
+//! 1. `NAME.renewed` is made, whatever was there from an earlier attempt is removed;
+//! 2. all tables are copied to it, and it is synced;
+//! 3. it is renamed to `NAME`, and the directory is synced.
+//!
+//! A step that fails leaves the old file as it was, and all is begun anew with the next attempt. What the new file has is what
+//! the old one would have had when opened: the last that was put on disk. Where all that was committed is on disk,
+//! nothing is lost by that, and it is done when something is wanted next. Where something was committed for now only,
+//! whoever did that has to say so, as he has to bring it again; he is the only one who writes then.
 
 use std::fs::{File, OpenOptions};
+use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::RecursiveRwLock;
-use redb::Database;
 use redb::backends::FileBackend;
+use redb::{Database, ReadableDatabase};
+
+use crate::store::adopt::copy_tables;
 
 /// How much of a shelf redb keeps in memory. Its default is a gibibyte; shelves are small and seldom read.
 const CACHE_BYTES: usize = 4 << 20;
@@ -42,19 +53,85 @@ impl Place {
     fn open(&self) -> Result<Database, redb::Error> {
         let mut builder = Database::builder();
         builder.set_cache_size(CACHE_BYTES);
-        match self {
+        let database = match self {
             Place::File(path) => {
                 let mut options = OpenOptions::new();
                 let file =
                     options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
-                let database = builder.create_with_backend(FileBackend::new(file)?)?;
-                // Else a power loss could take the name of a new one, and with it the file.
-                let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-                File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
-                Ok(database)
+                builder.create_with_backend(FileBackend::new(file)?)?
             }
             #[cfg(test)]
-            Place::Memory(disk, name) => Ok(builder.create_with_backend(disk.file_of_shelf(name)?)?),
+            Place::Memory(disk, name) => builder.create_with_backend(disk.file_of_shelf(name)?)?,
+        };
+        // Else a power loss could take the name of a new one, and with it the file.
+        self.sync_folder()?;
+        Ok(database)
+    }
+
+    /// The place of a file that is to take this one's.
+    fn renewed(&self) -> Place {
+        match self {
+            Place::File(path) => Place::File(path.with_extension("renewed")),
+            #[cfg(test)]
+            Place::Memory(disk, name) => Place::Memory(disk.clone(), format!("{name}.renewed")),
+        }
+    }
+
+    fn remove(&self) -> std::io::Result<()> {
+        let removed = match self {
+            Place::File(path) => std::fs::remove_file(path),
+            #[cfg(test)]
+            Place::Memory(disk, name) => disk.lock().remove(name),
+        };
+        removed.or_else(|error| if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) })
+    }
+
+    /// Gives this file's place to the one at `other`, for good.
+    fn take_over(&self, other: &Place) -> std::io::Result<()> {
+        match (self, other) {
+            (Place::File(path), Place::File(other)) => std::fs::rename(other, path)?,
+            #[cfg(test)]
+            (Place::Memory(disk, name), Place::Memory(_, other)) => disk.lock().rename(other, name)?,
+            #[cfg(test)]
+            _ => return Err(ErrorKind::Unsupported.into()),
+        }
+        self.sync_folder()
+    }
+
+    fn sync_folder(&self) -> std::io::Result<()> {
+        match self {
+            Place::File(path) => {
+                let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+                File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+            }
+            #[cfg(test)]
+            Place::Memory(disk, _) => disk.lock().sync_dir(None),
+        }
+    }
+
+    /// Puts what the file has into a new one, which takes its place.
+    fn renew(&self) -> Result<(), redb::Error> {
+        let renewed = self.renewed();
+        renewed.remove()?;
+        let from = self.open_when_free()?;
+        let to = renewed.open()?;
+        copy_tables(&from.begin_read()?, &to)?;
+        // Closed first, which puts down that they are whole, and frees the name.
+        drop((from, to));
+        renewed.sync()?;
+        Ok(self.take_over(&renewed)?)
+    }
+
+    /// Puts on disk what closing it has written.
+    fn sync(&self) -> std::io::Result<()> {
+        match self {
+            Place::File(path) => File::open(path)?.sync_all(),
+            #[cfg(test)]
+            Place::Memory(disk, name) => {
+                let mut state = disk.lock();
+                let id = state.file(name)?;
+                state.sync(id)
+            }
         }
     }
 
@@ -113,7 +190,7 @@ impl Opened {
         }
     }
 
-    /// Opens the file anew, if it failed.
+    /// Puts a new file in its place, if it failed.
     pub(super) fn reopen(&self) -> Result<(), redb::Error> {
         let mut database = self.database.write();
         if !self.has_failed.load(Ordering::Acquire) {
@@ -121,6 +198,7 @@ impl Opened {
         }
         // First: it holds the file's lock.
         *database = None;
+        self.place.renew()?;
         *database = Some(self.place.open_when_free()?);
         self.unsettled.store(false, Ordering::Release);
         self.has_failed.store(false, Ordering::Release);

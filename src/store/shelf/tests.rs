@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::journal::disk_memory::{Fault, MemoryDisk};
 
 const ROWS: Table = Table("rows");
 
@@ -79,4 +80,28 @@ fn a_file_that_is_no_shelf_is_refused_untouched() {
     let error = Shelf::open(&path).unwrap_err().to_string();
     assert!(error.contains("shelf"), "{error}");
     assert_eq!(std::fs::read(&path).unwrap(), vec![7; 10_000]);
+}
+
+/// Alone, of all that is on the disk, an error of the shelf's.
+#[test]
+fn after_any_storage_error_a_shelf_is_well_again_when_its_disk_is() {
+    let write = |shelf: &Shelf, key: &[u8]| shelf.write(|it| it.put(ROWS, key, &[7; 3000]));
+    for at in 0.. {
+        let disk = MemoryDisk::default();
+        let shelf = Shelf::open_on(disk.clone(), "shelf").unwrap();
+        write(&shelf, b"a").unwrap();
+        let disk = disk.with_fault(Some(Fault::Once(at)));
+        let failed = write(&shelf, b"b").is_err();
+        if !disk.has_failed() {
+            assert!(at > 3, "a write has hardly any steps");
+            return;
+        }
+        // Whether what failed was written is not known; what comes after is, with what was there before.
+        write(&shelf, b"c").unwrap();
+        for shelf in [shelf, Shelf::open_on(disk.crash(at), "shelf").unwrap()] {
+            let found = keys(&shelf, &Scan::first(&[], 10));
+            assert!(found.contains(&b"a".to_vec()) && found.contains(&b"c".to_vec()), "{at}: {found:?}");
+            assert!(failed || found.contains(&b"b".to_vec()), "{at}: {found:?}");
+        }
+    }
 }
