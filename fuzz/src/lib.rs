@@ -16,6 +16,7 @@ pub mod manifest;
 pub mod options;
 pub mod params;
 pub mod piece;
+pub mod rows;
 pub mod segment;
 pub mod session;
 pub mod slice;
@@ -30,6 +31,7 @@ pub type Target = (&'static str, fn(&[u8]));
 pub const TARGETS: [Target; 17] = [
     ("body", body::run),
     ("catalog", catalog::run),
+    ("rows", rows::run),
     ("config", config::run),
     ("counter_line", counter_line::run),
     ("entry", entry::run),

@@ -48,6 +48,8 @@ pub struct Config {
     pub idempotency_ids_max: u64,
     /// Go on although the clock is behind the data by more than an hour.
     pub accept_clock: bool,
+    /// Where gateways call this node for decisions: an URL of `http` or `https`. If there is none, where the admin API is called.
+    pub backend_endpoint: Option<String>,
     /// The access token of the first administrator, for a node that has none yet.
     pub admin_token: Option<Password>,
     /// Who may use the internal API: any of these. None turns it off.
@@ -170,6 +172,7 @@ impl Config {
             accept_clock: Some(self.accept_clock),
             log: Some(self.log.level.clone()),
             log_format: Some(if self.log.json { "json" } else { "text" }.to_owned()),
+            backend_endpoint: self.backend_endpoint.clone(),
             admin_token: None,
             internal_api_user: None,
             internal_api_password: None,
@@ -215,6 +218,10 @@ impl Settings {
                 "idempotency_ids_max: {idempotency_ids_max} is not between 1000 and 1000000000"
             ));
         }
+        let backend_endpoint = self.backend_endpoint.filter(|url| !url.is_empty());
+        if let Some(url) = backend_endpoint.as_deref().filter(|url| !is_endpoint(url)) {
+            problems.push(format!("backend_endpoint: \"{url}\" is no URL such as https://node.example:3000"));
+        }
         let internal_api = [
             Login::of(
                 ("internal_api_user", self.internal_api_user),
@@ -253,11 +260,20 @@ impl Settings {
             disk_critical_bytes,
             idempotency_ids_max,
             accept_clock: self.accept_clock.unwrap_or(false),
+            backend_endpoint,
             admin_token: self.admin_token.filter(|token| !token.expose().is_empty()),
             internal_api: internal_api.into_iter().flatten().collect(),
             log: Log { level, json },
         }
     }
+}
+
+/// Whether it is the URL of a server: a scheme and an authority, without user, path or more.
+fn is_endpoint(url: &str) -> bool {
+    let Ok(url) = url.parse::<hyper::Uri>() else { return false };
+    let is_server = matches!(url.scheme_str(), Some("http" | "https"))
+        && url.authority().is_some_and(|it| !it.as_str().contains('@'));
+    is_server && matches!(url.path_and_query().map(hyper::http::uri::PathAndQuery::as_str), None | Some("/"))
 }
 
 #[cfg(test)]
@@ -275,6 +291,24 @@ mod tests {
         assert_eq!(config.http, SocketAddr::from(([127, 0, 0, 1], 3000)));
         assert_eq!((config.admin, config.data_dir), (None, PathBuf::from("./tollgate-data")));
         assert_eq!((config.tcp, config.unix), (Some(([127, 0, 0, 1], 3001).into()), None));
+    }
+
+    #[test]
+    fn gateways_are_told_the_url_of_a_server_or_none() {
+        let of = |url: &str| {
+            load(Settings { backend_endpoint: Some(url.into()), ..Settings::default() }, &[])
+                .map(|config| config.backend_endpoint)
+        };
+        for url in ["http://node:3000", "https://node.example", "https://[::1]:1/"] {
+            assert_eq!(of(url), Ok(Some(url.to_owned())));
+        }
+        for url in
+            ["node:3000", "ftp://node", "http://", "http://a:b@node", "http://node/path", "http://node?x"]
+        {
+            let problem = format!("backend_endpoint: \"{url}\" is no URL such as https://node.example:3000");
+            assert_eq!(of(url), Err(vec![problem]));
+        }
+        assert_eq!(of(""), Ok(None));
     }
 
     #[test]

@@ -139,6 +139,11 @@ pub struct Settings {
     #[arg(long, num_args = 0..=1, default_missing_value = "true")]
     pub accept_clock: Option<bool>,
 
+    /// URL at which gateways call this node for decisions, as their configurations tell them [default: the address at which the
+    /// admin API was called for the configuration]
+    #[arg(long, value_name = "URL")]
+    pub backend_endpoint: Option<String>,
+
     /// The first administrator's access token, for a node that has no administrator yet. Not a flag: flags can be read by
     /// everybody on the machine.
     #[arg(skip)]
@@ -206,6 +211,7 @@ impl Settings {
             disk_critical_mib: self.disk_critical_mib.or(other.disk_critical_mib),
             idempotency_ids_max: self.idempotency_ids_max.or(other.idempotency_ids_max),
             accept_clock: self.accept_clock.or(other.accept_clock),
+            backend_endpoint: self.backend_endpoint.or(other.backend_endpoint),
             admin_token: self.admin_token.or(other.admin_token),
             internal_api_user: self.internal_api_user.or(other.internal_api_user),
             internal_api_password: self.internal_api_password.or(other.internal_api_password),
@@ -245,6 +251,7 @@ pub(super) fn from_variables(
             "TCP_TLS_CERT" => settings.tcp_tls_cert = Some(value.into()),
             "TCP_TLS_KEY" => settings.tcp_tls_key = Some(value.into()),
             "TCP_TLS_CLIENT_CA" => settings.tcp_tls_client_ca = Some(value.into()),
+            "BACKEND_ENDPOINT" => settings.backend_endpoint = Some(value),
             "ADMIN_TOKEN" => settings.admin_token = Some(Password::new(&value)),
             "INTERNAL_API_USER" => settings.internal_api_user = Some(value),
             "INTERNAL_API_PASSWORD" => settings.internal_api_password = Some(Password::new(&value)),

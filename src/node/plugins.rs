@@ -34,14 +34,12 @@ pub(super) struct Plugins {
 
 impl Plugins {
     /// Opens the shelves and begins to follow the journal.
-    #[cfg_attr(
-        not(feature = "admin"),
-        allow(unused_variables, reason = "the admin API alone asks for the time")
-    )]
+    #[cfg_attr(not(feature = "admin"), allow(unused_variables, reason = "the admin API alone asks for them"))]
     pub(super) fn start(
         engine: &Arc<Engine>,
         data_dir: &DataDir,
         clock: &Clock,
+        backend_endpoint: Option<&str>,
     ) -> Result<Plugins, NodeError> {
         let errors = IntegrationErrors::open(Shelf::open(&data_dir.shelf("errors")?)?, &engine.catalog())?;
         let shelf = Shelf::open(&data_dir.shelf("alerts")?)?;
@@ -53,7 +51,8 @@ impl Plugins {
         let (host, admin) = {
             let shelf = Shelf::open(&data_dir.shelf(crate::plugin::admin::NAME)?)?;
             let desk = Desk::open(crate::plugin::admin::NAME, engine, shelf)?;
-            let admin = Arc::new(Admin::new(Arc::clone(&desk), clock.clone()));
+            let admin = Admin::new(Arc::clone(&desk), clock.clone());
+            let admin = Arc::new(admin.with_backend_endpoint(backend_endpoint.map(str::to_owned)));
             (host.with(Arc::clone(&admin) as Arc<dyn Plugin>, desk), admin)
         };
         let hosting = host.start(engine).map_err(started)?;

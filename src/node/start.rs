@@ -45,7 +45,7 @@ impl Node {
         let secrets = secret::load(data_dir.path())?;
         let recovered = recovery::recover(&data_dir, config, clock())?;
         let engine = Arc::new(recovered.engine);
-        let plugins = Plugins::start(&engine, &data_dir, &clock)?;
+        let plugins = Plugins::start(&engine, &data_dir, &clock, config.backend_endpoint.as_deref())?;
         let mut last = Last { begin: recovered.checkpoint, generation: recovered.generation };
         if recovered.clock_set_back {
             last = settle_time(&engine, &data_dir, (&plugins, &recovered.ids), last, &clock)?;

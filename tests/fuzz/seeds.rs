@@ -55,6 +55,7 @@ pub(crate) fn of(name: &str) -> Vec<Vec<u8>> {
         "tar" => tars(),
         "counter_line" => texts(LINES),
         "catalog" => journal().catalogs.clone(),
+        "rows" => journal().parts.clone(),
         _ => pieces(),
     }
 }
@@ -306,6 +307,7 @@ struct Journal {
     /// Kind, version, payload.
     entries: Vec<Vec<u8>>,
     catalogs: Vec<Vec<u8>>,
+    parts: Vec<Vec<u8>>,
 }
 
 /// What the node below has no reason to write.
@@ -344,7 +346,8 @@ fn journal() -> &'static Journal {
         reserve(&node, &sample.service_id, &sample.provider_key, &sample.user_key);
         node.engine().change(|draft| Ok(draft.take_id())).unwrap();
         runtime.block_on(node.stop()).unwrap();
-        let mut journal = Journal { segments: Vec::new(), entries: Vec::new(), catalogs: Vec::new() };
+        let mut journal =
+            Journal { segments: Vec::new(), entries: Vec::new(), catalogs: Vec::new(), parts: Vec::new() };
         journal.add(&Entry::Reached(vec![REACHED]));
         journal.add(&Entry::Ids(Ids { base: UnixMillis(1_795_355_000_000), ids: vec![KNOWN] }));
         let mut window = Window::empty(70, UnixMillis(1_795_355_000_000));
@@ -363,6 +366,7 @@ fn journal() -> &'static Journal {
             let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| (at + 128).min(bytes.len()));
             journal.segments.push(bytes[..end].to_vec());
         }
+        assert!(!journal.parts.is_empty(), "the first administrator is a plugin's");
         assert!(!journal.catalogs.is_empty() && journal.entries.len() > journal.catalogs.len());
         journal
     })
@@ -388,6 +392,7 @@ impl Journal {
         self.entries.push([&[kind as u8, kind.version()], payload.as_slice()].concat());
         if let Entry::Command(command) = entry {
             self.catalogs.push(command.core.clone());
+            self.parts.extend(command.parts.iter().map(|(_, part)| part.clone()));
         }
     }
 }

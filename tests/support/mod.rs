@@ -28,6 +28,7 @@ pub(crate) fn config(data_dir: &Path) -> Config {
         disk_critical_bytes: 0,
         idempotency_ids_max: 1_000_000,
         accept_clock: false,
+        backend_endpoint: None,
         admin_token: None,
         internal_api: Vec::new(),
         log: Log { level: "warn".into(), json: false },

@@ -5,6 +5,7 @@ mod active_docs;
 mod applications;
 mod audit;
 mod backends;
+mod begin;
 mod many;
 mod matrix;
 mod people;

@@ -1,0 +1,50 @@
+//! What a node begins with, and what its operator says of it.
+
+use super::*;
+
+/// The id of the first service.
+fn service(world: &World) -> u64 {
+    world.engine.catalog().services_of(world.tenant).iter().next().unwrap()
+}
+
+#[test]
+fn a_service_from_before_the_first_administrator_counts_each_get_as_others_do() {
+    let world = World::new();
+    let (_, rules) = world.get(&format!("services/{}/proxy/mapping_rules", service(&world)));
+    let rule = &rules["mapping_rules"][0]["mapping_rule"];
+    assert_eq!(
+        (&rule["http_method"], &rule["pattern"], &rule["delta"]),
+        (&json!("GET"), &json!("/"), &json!(1))
+    );
+    // Once only.
+    assert!(world.admin.begin(world.tenant, "another token").unwrap().is_none());
+    let (_, again) = world.get(&format!("services/{}/proxy/mapping_rules", service(&world)));
+    assert_eq!(again, rules);
+}
+
+#[test]
+fn gateways_are_told_the_operators_address_of_the_node_or_that_of_the_call() {
+    let world = World::new();
+    let proxy = format!("services/{}/proxy", service(&world));
+    world.put(&proxy, json!({"api_backend": "https://private.example.com"}));
+    let told = Admin::new(Arc::clone(&world.admin.desk), Arc::clone(&world.admin.clock));
+    let told = told.with_backend_endpoint(Some("https://node.example:3000".to_owned()));
+    for (admin, endpoint, host) in
+        [(&told, "https://node.example:3000", "node.example"), (&world.admin, "http://called:80", "called")]
+    {
+        let Value::Object(parameters) = json!({"access_token": TOKEN}) else { unreachable!() };
+        let answer = admin.answer(&Call {
+            method: Method::Get,
+            path: format!("/admin/api/{proxy}/configs/sandbox/latest.json"),
+            parameters,
+            basic: None,
+            accept: None,
+            etag: None,
+            host: Some("called:80".to_owned()),
+            scheme: "http",
+        });
+        let config: Value = serde_json::from_slice(&answer.body).unwrap();
+        let backend = &config["proxy_config"]["content"]["proxy"]["backend"];
+        assert_eq!(*backend, json!({"endpoint": endpoint, "host": host}));
+    }
+}
