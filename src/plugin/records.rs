@@ -126,6 +126,21 @@ impl<'s> Records<'s> {
         self.rows(table, &Scan::first(prefix, usize::MAX))
     }
 
+    /// The ids that the keys end with which begin with `prefix` and are not less than `from`, in the order of the keys.
+    ///
+    /// # Errors
+    /// The shelf cannot be read.
+    pub fn ids(&self, table: Table, prefix: &[u8], from: &[u8]) -> Result<Vec<u64>, ShelfError> {
+        let mut ids = Vec::new();
+        if self.rows.table(table.0).is_some() {
+            let keys = self.all_rows(table, prefix)?.into_iter().map(|(key, _)| key);
+            ids.extend(keys.filter(|key| key.as_slice() >= from).filter_map(|key| id_of(&key)));
+        } else {
+            self.reading.each_key(table, prefix, from, |key| ids.extend(id_of(key)))?;
+        }
+        Ok(ids)
+    }
+
     /// Puts a value under a key.
     pub fn put(&mut self, table: Table, key: &[u8], value: Vec<u8>) {
         self.rows.set(table.0, key, Some(value));
@@ -202,6 +217,25 @@ mod tests {
     use crate::store::Shelf;
 
     const ROWS: Table = Table("rows");
+
+    #[test]
+    fn ids_are_read_from_a_key_on_with_what_a_command_changed() {
+        let dir = tempfile::tempdir().unwrap();
+        let shelf = Shelf::open(&dir.path().join("shelf")).unwrap();
+        let keys = [pair_key(1, 5), pair_key(2, 3), pair_key(2, 4), pair_key(2, 9), pair_key(3, 1)];
+        shelf.write(|writing| keys.iter().try_for_each(|key| writing.put(ROWS, key, &[]))).unwrap();
+        let mut records = Records::over(shelf.reading().unwrap(), Rows::default());
+        let ids = |records: &Records<'_>, from: &[u8]| records.ids(ROWS, &id_key(2), from).unwrap();
+        let all = |records: &Records<'_>| {
+            let froms = [id_key(2).to_vec(), pair_key(2, 4).into(), pair_key(2, 10).into(), id_key(7).into()];
+            froms.map(|from| ids(records, &from))
+        };
+        assert_eq!(all(&records), [vec![3, 4, 9], vec![4, 9], vec![], vec![]]);
+        assert_eq!(ids(&records, &[]), [3, 4, 9], "what comes before the prefix is not asked for");
+        records.put(ROWS, &pair_key(2, 8), Vec::new());
+        records.delete(ROWS, &pair_key(2, 9));
+        assert_eq!(all(&records), [vec![3, 4, 8], vec![4, 8], vec![], vec![]]);
+    }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(40))]

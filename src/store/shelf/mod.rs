@@ -5,18 +5,18 @@
 //! and each entry takes effect once. Under it lies redb, which checksums what it writes and syncs before it answers.
 
 mod opening;
+mod reading;
 #[cfg(test)]
 mod tests;
 
 use std::path::{Path, PathBuf};
 
-use redb::{
-    Durability, ReadOnlyTable, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
-};
+use redb::{Durability, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
 use redb::{TableError, WriteTransaction};
 
 pub(super) use self::opening::create_file;
 use self::opening::{Opened, Place};
+pub use self::reading::Reading;
 use crate::journal::Sequence;
 
 /// A table of a shelf. Names beginning with `.` are the shelf's own.
@@ -47,14 +47,7 @@ pub struct Writing<'s> {
     transaction: WriteTransaction,
 }
 
-/// What is read at one moment.
-pub struct Reading<'s> {
-    shelf: &'s Shelf,
-    transaction: redb::ReadTransaction,
-}
-
-/// A table of bytes by bytes, and a value in one.
-type ReadOnly = ReadOnlyTable<&'static [u8], &'static [u8]>;
+/// A value in a table.
 type Guard<'a> = redb::AccessGuard<'a, &'static [u8]>;
 
 fn definition(table: Table) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
@@ -179,7 +172,7 @@ impl Shelf {
     /// # Errors
     /// The shelf cannot be read.
     pub fn reading(&self) -> Result<Reading<'_>, ShelfError> {
-        Ok(Reading { shelf: self, transaction: self.transaction().map_err(|error| self.failed(error))? })
+        Ok(Reading::new(self, self.transaction().map_err(|error| self.failed(error))?))
     }
 
     /// Says of a row that it is not what was written there.
@@ -197,62 +190,6 @@ impl Shelf {
 
 /// A key and its value.
 pub type Row = (Vec<u8>, Vec<u8>);
-
-impl<'s> Reading<'s> {
-    /// The shelf that is read.
-    #[must_use]
-    pub fn shelf(&self) -> &'s Shelf {
-        self.shelf
-    }
-
-    /// The value of a key.
-    ///
-    /// # Errors
-    /// The shelf cannot be read.
-    pub fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, ShelfError> {
-        self.get_in(table.0, key)
-    }
-
-    /// As [`Reading::get`], in the table of that name.
-    ///
-    /// # Errors
-    /// The shelf cannot be read.
-    pub fn get_in(&self, table: &str, key: &[u8]) -> Result<Option<Vec<u8>>, ShelfError> {
-        let Some(table) = self.table(table)? else { return Ok(None) };
-        let found = table.get(key).map_err(|error| self.shelf.failed(error))?;
-        Ok(found.map(|value| value.value().to_vec()))
-    }
-
-    /// The rows that `scan` asks for, by ascending key; or, from the end of the prefix, by descending key.
-    ///
-    /// # Errors
-    /// The shelf cannot be read.
-    pub fn rows(&self, table: Table, scan: &Scan<'_>) -> Result<Vec<Row>, ShelfError> {
-        match self.table(table.0)? {
-            Some(table) => scan.rows(&table).map_err(|error| self.shelf.failed(error)),
-            None => Ok(Vec::new()),
-        }
-    }
-
-    /// The first key of a table that is not less than `from`.
-    ///
-    /// # Errors
-    /// The shelf cannot be read.
-    pub fn first_key(&self, table: Table, from: &[u8]) -> Result<Option<Vec<u8>>, ShelfError> {
-        let Some(table) = self.table(table.0)? else { return Ok(None) };
-        let mut range = table.range::<&[u8]>(from..).map_err(|error| self.shelf.failed(error))?;
-        let first = range.next().transpose().map_err(|error| self.shelf.failed(error))?;
-        Ok(first.map(|(key, _)| key.value().to_vec()))
-    }
-
-    fn table(&self, name: &str) -> Result<Option<ReadOnly>, ShelfError> {
-        match self.transaction.open_table(definition_of(name)) {
-            Ok(table) => Ok(Some(table)),
-            Err(TableError::TableDoesNotExist(_)) => Ok(None),
-            Err(error) => Err(self.shelf.failed(error)),
-        }
-    }
-}
 
 impl Writing<'_> {
     /// The value of a key, with what was written in this transaction.
@@ -351,11 +288,7 @@ impl<'a> Scan<'a> {
         &self,
         table: &impl ReadableTable<&'static [u8], &'static [u8]>,
     ) -> Result<Vec<Row>, redb::StorageError> {
-        let end = end_of(self.prefix);
-        let range = match &end {
-            Some(end) => table.range::<&[u8]>(self.prefix..end.as_slice())?,
-            None => table.range::<&[u8]>(self.prefix..)?,
-        };
+        let range = range(table, self.prefix, self.prefix)?;
         let row = |row: Result<(Guard<'_>, Guard<'_>), _>| {
             row.map(|(key, value)| (key.value().to_vec(), value.value().to_vec()))
         };
@@ -364,6 +297,19 @@ impl<'a> Scan<'a> {
         } else {
             range.skip(self.skip).take(self.rows_max).map(row).collect()
         }
+    }
+}
+
+/// The rows from `from` on whose keys begin with `prefix`.
+fn range<'t>(
+    table: &'t impl ReadableTable<&'static [u8], &'static [u8]>,
+    from: &[u8],
+    prefix: &[u8],
+) -> Result<redb::Range<'t, &'static [u8], &'static [u8]>, redb::StorageError> {
+    match &end_of(prefix) {
+        // One that begins after its end is none.
+        Some(end) => table.range::<&[u8]>(from.min(end)..end.as_slice()),
+        None => table.range::<&[u8]>(from..),
     }
 }
 
