@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::accounts;
+use super::account_details;
 use super::answer::{Entity, Errors, Outcome, Refusal, Reply};
 use super::auth::{Access, Section};
 use super::context::{Context, Edit, Seen};
@@ -125,7 +125,7 @@ fn delete(context: &Context<'_>) -> Outcome {
     let id = context.id(0)?;
     context.change(|edit| {
         let terms = plan(edit.seen(), id)?;
-        if accounts::are_on(edit.records, id)? {
+        if account_details::are_on(edit.records, id)? {
             let why = "This account plan cannot be deleted! At least one account depends on it.";
             return Err(Refusal::Undeletable(Errors::of("base", why)));
         }

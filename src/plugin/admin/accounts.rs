@@ -6,31 +6,28 @@
 //!
 //! Deleting an account deletes its applications, users, subscriptions and messages in the same command.
 
-use rust_decimal::Decimal;
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
+use super::account_details::{self, AccountDetails, AccountState};
 use super::answer::{Entity, Errors, Format, Outcome, Refusal, Reply, links};
 use super::auth::{Access, Section};
 use super::check;
 use super::context::{Context, Edit, Seen};
-use super::extra::{self, Target};
+use super::extra;
 use super::messages::{self, Message};
 use super::names::{self, Kind};
 use super::owned::Owned;
 use super::people::User;
-use super::request::Fields;
 use super::routes::{DELETE, GET, POST, PUT, Route};
 use super::terms::Terms;
 use super::xml::Element;
-use super::{account_plans, money, plans, times, users};
+use super::{account_plans, plans, times, users};
 use crate::model::catalog::Change;
 use crate::model::id::{AccountId, PlanId};
 use crate::model::record::Account;
 use crate::plugin::host::Accompanied;
-use crate::plugin::records::{Record, Records, id_key, pair_key};
+use crate::plugin::records::Records;
 use crate::store::ShelfError;
-use crate::store::shelf::{Scan, Table};
 
 const ACCESS: Access = Access::section(Section::Partners);
 
@@ -48,152 +45,22 @@ pub(super) const ROUTES: &[Route] = &[
     Route::new(POST, "accounts/{account_id}/messages", ACCESS, messages::create),
 ];
 
-/// What was decided on an account.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, Debug)]
-#[serde(rename_all = "snake_case")]
-#[allow(missing_docs)]
-pub(super) enum AccountState {
-    Created,
-    Pending,
-    /// Also what stands for an account that came otherwise.
-    #[default]
-    Approved,
-    Rejected,
-}
-
-impl AccountState {
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            AccountState::Created => "created",
-            AccountState::Pending => "pending",
-            AccountState::Approved => "approved",
-            AccountState::Rejected => "rejected",
-        }
-    }
-}
-
-/// What is known of an account beside the catalog.
-#[derive(Clone, Serialize, Deserialize, Debug)]
-#[serde(default)]
-pub(super) struct AccountDetails {
-    pub(super) state: AccountState,
-    /// Its account plan; none for an account that came otherwise.
-    pub(super) plan: Option<u64>,
-    /// What is still to be paid once; as the plan said when it began.
-    pub(super) setup_fee: Decimal,
-    /// In milliseconds since 1970 UTC, as all times here.
-    pub(super) trial_expires_at: Option<u64>,
-    pub(super) monthly_billing_enabled: bool,
-    pub(super) monthly_charging_enabled: bool,
-    /// In percent.
-    pub(super) vat_rate: Option<Decimal>,
-    /// Fields that the tenant has defined.
-    pub(super) extra: Map<String, Value>,
-    pub(super) annotations: Map<String, Value>,
-    pub(super) created_at: u64,
-    pub(super) updated_at: u64,
-}
-
-impl Default for AccountDetails {
-    fn default() -> Self {
-        AccountDetails {
-            state: AccountState::default(),
-            plan: None,
-            setup_fee: Decimal::ZERO,
-            trial_expires_at: None,
-            monthly_billing_enabled: true,
-            monthly_charging_enabled: true,
-            vat_rate: None,
-            extra: Map::new(),
-            annotations: Map::new(),
-            created_at: 0,
-            updated_at: 0,
-        }
-    }
-}
-
-impl Record for AccountDetails {
-    const TABLE: Table = Table("accounts");
-}
-
-/// Ids of accounts by account plan, as keys.
-const BY_PLAN: Table = Table("accounts_by_plan");
-
-/// The fields of an account that need no definition.
-const OWN: &[&str] = &["org_name", "id", "state", "created_at", "updated_at", "vat_rate"];
-
-impl AccountDetails {
-    /// Puts the details of an account on the shelf; `before` is the plan that it was on.
-    pub(super) fn put(
-        &self,
-        id: u64,
-        before: Option<u64>,
-        records: &mut Records<'_>,
-    ) -> Result<(), ShelfError> {
-        if let Some(plan) = before {
-            records.delete(BY_PLAN, &pair_key(plan, id));
-        }
-        if let Some(plan) = self.plan {
-            records.put(BY_PLAN, &pair_key(plan, id), Vec::new());
-        }
-        records.save(id, self)
-    }
-
-    /// Takes over what was sent.
-    pub(super) fn apply(
-        &mut self,
-        records: &Records<'_>,
-        tenant: u64,
-        fields: &Fields,
-        errors: &mut Errors,
-    ) -> Result<(), ShelfError> {
-        self.monthly_billing_enabled =
-            fields.flag("monthly_billing_enabled").unwrap_or(self.monthly_billing_enabled);
-        self.monthly_charging_enabled =
-            fields.flag("monthly_charging_enabled").unwrap_or(self.monthly_charging_enabled);
-        if let Some(rate) = fields.filled("vat_rate") {
-            self.vat_rate = money::amount(errors, "vat_rate", &rate);
-        }
-        if let Some(Value::Object(annotations)) = fields.value("annotations") {
-            self.annotations = annotations.clone();
-        }
-        extra::apply(&mut self.extra, records, tenant, Target::Account, fields, OWN)
-    }
-}
-
-/// Whether an account plan has accounts.
-pub(super) fn are_on(records: &Records<'_>, plan: u64) -> Result<bool, ShelfError> {
-    Ok(!records.rows(BY_PLAN, &Scan::first(&id_key(plan), 1))?.is_empty())
-}
-
-/// Whether an account's plan wants its accounts looked at by somebody.
-pub(super) fn needs_approval(records: &Records<'_>, details: &AccountDetails) -> Result<bool, ShelfError> {
-    let terms = details.plan.map(|plan| records.find::<Terms>(plan)).transpose()?.flatten();
-    Ok(terms.is_some_and(|terms| terms.approval_required))
-}
-
 fn list(context: &Context<'_>) -> Outcome {
     let moment = context.look()?;
     let seen = moment.seen();
-    let ids = seen.catalog.accounts_of(context.caller.tenant);
     let (ids, page) = match context.request.parameters().filled("state") {
         None => {
+            let ids = seen.catalog.accounts_of(context.caller.tenant);
             let page = context.page(ids.len());
             (ids.iter().skip(page.skip()).take(page.per_page).collect(), page)
         }
-        Some(state) => {
-            let mut matching = Vec::new();
-            for id in ids.iter() {
-                let details = seen.records.find::<AccountDetails>(id)?.unwrap_or_default();
-                matching.extend((details.state.name() == state).then_some(id));
-            }
-            let page = context.page(matching.len());
-            (page.cut(matching), page)
-        }
+        Some(state) => match AccountState::parse(&state) {
+            Some(state) => account_details::in_state(seen, state, |total| context.page(total))?,
+            None => (Vec::new(), context.page(0)),
+        },
     };
     let accounts = ids.into_iter().filter_map(|id| seen.catalog.accounts.get(id));
-    let shown = accounts.map(|account| entity(seen, account)).collect::<Result<_, _>>()?;
-    Ok(Reply::list("accounts", shown, Some(page)))
+    Reply::page(context.format, "accounts", accounts.map(|account| entity(seen, account)), page)
 }
 
 /// By what one of its users is known: name, id or e-mail address, whichever was sent, in this order.
@@ -237,7 +104,7 @@ fn update(context: &Context<'_>) -> Outcome {
         details.apply(edit.records, edit.caller.tenant.0, &fields, &mut errors)?;
         errors.check()?;
         details.updated_at = edit.now;
-        details.put(id, None, edit.records)?;
+        details.put(id, edit.caller.tenant.0, edit.records)?;
         if let Some(name) = name {
             edit.draft.edit_account(AccountId(id), |account| account.name = name)?;
         }
@@ -245,7 +112,8 @@ fn update(context: &Context<'_>) -> Outcome {
     })
 }
 
-fn answer(edit: &Edit<'_, '_, '_>, id: u64) -> Outcome {
+/// The account as a command has it.
+pub(super) fn answer(edit: &Edit<'_, '_, '_>, id: u64) -> Outcome {
     let seen = edit.seen();
     Ok(Reply::one(entity(seen, seen.account(id)?)?))
 }
@@ -303,7 +171,7 @@ fn turn(context: &Context<'_>, event: &str, from: &[AccountState], to: AccountSt
             return Err(Errors::of("state", format!("cannot transition via \"{event}\"")).into());
         }
         (details.state, details.updated_at) = (to, edit.now);
-        details.put(id, None, edit.records)?;
+        details.put(id, edit.caller.tenant.0, edit.records)?;
         answer(edit, id)
     })
 }
@@ -317,9 +185,8 @@ fn change_plan(context: &Context<'_>) -> Outcome {
         let plan = fields.id("plan_id").ok_or(Refusal::NotFound)?;
         let terms = account_plans::plan(edit.seen(), plan)?;
         let mut details = edit.records.find::<AccountDetails>(id)?.unwrap_or_default();
-        let before = details.plan.replace(plan);
-        details.updated_at = edit.now;
-        details.put(id, before, edit.records)?;
+        (details.plan, details.updated_at) = (Some(plan), edit.now);
+        details.put(id, edit.caller.tenant.0, edit.records)?;
         Ok(Reply::one(account_plans::entity(edit.seen(), plan, &terms)?))
     })
 }
@@ -341,13 +208,17 @@ pub(super) fn entity(seen: Seen<'_>, account: &Account) -> Result<Entity, Refusa
         "id": id.0,
         "created_at": times::text(details.created_at),
         "updated_at": times::text(details.updated_at),
-        "credit_card_stored": false,
+        "credit_card_stored": details.credit_card.is_some(),
         "monthly_billing_enabled": details.monthly_billing_enabled,
         "monthly_charging_enabled": details.monthly_charging_enabled,
         "state": details.state.name(),
         "annotations": details.annotations,
         "org_name": account.name,
     });
+    if let Some(card) = &details.credit_card {
+        json["credit_card_partial_number"] = card.partial_number.as_deref().into();
+        json["credit_card_expires_on"] = card.expires_on().into();
+    }
     extra::show(&details.extra, &mut json);
     let own = format!("/admin/api/accounts/{id}");
     json["links"] = links([("users", format!("{own}/users")), ("self", own)]);
@@ -370,16 +241,20 @@ fn xml(seen: Seen<'_>, account: &Account, details: &AccountDetails) -> Result<El
     for (user_id, user) in User::of(id.0, seen.records)? {
         people.push(user.entity(user_id).xml);
     }
-    let xml = Element::new("account")
+    let mut xml = Element::new("account")
         .field("id", id)
         .field("created_at", times::text(details.created_at))
         .field("updated_at", times::text(details.updated_at))
         .field("state", details.state.name())
-        .field("credit_card_stored", false)
+        .field("credit_card_stored", details.credit_card.is_some())
         .field("monthly_billing_enabled", details.monthly_billing_enabled)
-        .field("monthly_charging_enabled", details.monthly_charging_enabled)
-        .field("org_name", &account.name)
-        .with(extra::element(&details.extra));
+        .field("monthly_charging_enabled", details.monthly_charging_enabled);
+    if let Some(card) = &details.credit_card {
+        xml = xml
+            .optional("credit_card_partial_number", card.partial_number.as_deref())
+            .field("credit_card_expires_on", card.expires_on());
+    }
+    let xml = xml.field("org_name", &account.name).with(extra::element(&details.extra));
     Ok(xml.with(plans).with(people))
 }
 
@@ -394,13 +269,11 @@ pub(super) fn accompany(
             Change::PutAccount(account) if records.find::<AccountDetails>(account.id.0)?.is_none() => {
                 let details =
                     AccountDetails { created_at: now, updated_at: now, ..AccountDetails::default() };
-                details.put(account.id.0, None, records)?;
+                details.put(account.id.0, account.tenant.0, records)?;
             }
             Change::DeleteAccount(id) => {
-                if let Some(plan) = records.find::<AccountDetails>(id.0)?.and_then(|details| details.plan) {
-                    records.delete(BY_PLAN, &pair_key(plan, id.0));
-                }
-                records.remove::<AccountDetails>(id.0);
+                let tenant = accompanied.before.accounts.get(id.0).map_or(0, |account| account.tenant.0);
+                AccountDetails::delete(id.0, tenant, records)?;
                 for (user_id, user) in User::of(id.0, records)? {
                     users::remove(records, user_id, &user)?;
                 }

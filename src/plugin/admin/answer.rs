@@ -1,13 +1,13 @@
 //! What the areas answer, and how that is written in JSON and XML.
 
-use serde_json::{Map, Value, json};
+use std::fmt::Write;
 
+use serde_json::{Value, json};
+
+pub(super) use super::refusal::{Errors, Refusal};
 use super::xml::Element;
-use crate::engine::{ChangeError, Ticket};
-use crate::model::draft::CommandError;
+use crate::engine::Ticket;
 use crate::plugin::call::Answer;
-use crate::plugin::host::{DeskError, LookError};
-use crate::store::ShelfError;
 
 /// What a client wants to read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,11 +61,17 @@ enum Body {
         items: Vec<Entity>,
         page: Option<Page>,
     },
+    /// A list whose records are written already.
+    Written {
+        wrapper: &'static str,
+        records: String,
+        page: Option<Page>,
+    },
     /// A list in JSON without anything around it.
     Bare(Vec<Entity>),
     Json(Value),
     /// The same in both ways of writing.
-    Written {
+    Both {
         json: Value,
         xml: Element,
     },
@@ -94,6 +100,20 @@ impl Reply {
         Reply::new(200, Body::List { wrapper, items, page })
     }
 
+    /// As [`Reply::list`], for long pages: each record is written as it comes, and let go.
+    ///
+    /// # Errors
+    /// What is said of a record.
+    pub(super) fn page(
+        format: Format,
+        wrapper: &'static str,
+        items: impl Iterator<Item = Result<Entity, Refusal>>,
+        page: Page,
+    ) -> Outcome {
+        let records = written(items, format)?;
+        Ok(Reply::new(200, Body::Written { wrapper, records, page: Some(page) }))
+    }
+
     /// 200 with a list in JSON without anything around it.
     pub(super) fn bare_list(items: Vec<Entity>) -> Reply {
         Reply::new(200, Body::Bare(items))
@@ -111,7 +131,7 @@ impl Reply {
 
     /// 200 in whichever way the client wants.
     pub(super) fn written(json: Value, xml: Element) -> Reply {
-        Reply::new(200, Body::Written { json, xml })
+        Reply::new(200, Body::Both { json, xml })
     }
 
     /// The same, where what was created is at this path.
@@ -143,13 +163,17 @@ impl Reply {
         let answer = match body {
             Body::None => Answer::new(status, None, ""),
             Body::Json(body) => Answer::json(status, &body),
-            Body::Bare(items) => Answer::json(status, &Value::Array(wrapped(items))),
+            Body::Bare(items) => {
+                let records = written_all(&items, Format::Json);
+                Answer::new(status, Some(JSON), format!("[{records}]"))
+            }
             Body::One(entity) => match format {
-                Format::Json => Answer::json(status, &json!({entity.wrapper: entity.json})),
+                Format::Json => Answer::new(status, Some(JSON), written_all([&*entity], Format::Json)),
                 Format::Xml => xml(status, &entity.xml),
             },
-            Body::List { wrapper, items, page } => list(wrapper, items, page, format),
-            Body::Written { json, xml: element } => match format {
+            Body::List { wrapper, items, page } => list(wrapper, written_all(&items, format), page, format),
+            Body::Written { wrapper, records, page } => list(wrapper, records, page, format),
+            Body::Both { json, xml: element } => match format {
                 Format::Json => Answer::json(status, &json),
                 Format::Xml => xml(status, &element),
             },
@@ -158,22 +182,48 @@ impl Reply {
     }
 }
 
-fn xml(status: u16, element: &Element) -> Answer {
+const JSON: &str = "application/json; charset=utf-8";
+
+pub(super) fn xml(status: u16, element: &Element) -> Answer {
     Answer::new(status, Some("application/xml; charset=utf-8"), element.document())
 }
 
-fn wrapped(items: Vec<Entity>) -> Vec<Value> {
-    items.into_iter().map(|item| json!({item.wrapper: item.json})).collect()
+/// Writes a record behind others: in JSON in its wrapper, after a comma.
+fn write_one(out: &mut String, entity: &Entity, format: Format) {
+    match format {
+        Format::Json => {
+            let comma = if out.is_empty() { "" } else { "," };
+            // Only a formatter of the value could fail.
+            let _ = write!(out, "{comma}{{\"{}\":{}}}", entity.wrapper, entity.json);
+        }
+        Format::Xml => entity.xml.write(out),
+    }
+}
+
+fn written_all<'e>(entities: impl IntoIterator<Item = &'e Entity>, format: Format) -> String {
+    let mut out = String::new();
+    entities.into_iter().for_each(|entity| write_one(&mut out, entity, format));
+    out
+}
+
+fn written(
+    entities: impl Iterator<Item = Result<Entity, Refusal>>,
+    format: Format,
+) -> Result<String, Refusal> {
+    let mut out = String::new();
+    for entity in entities {
+        write_one(&mut out, &entity?, format);
+    }
+    Ok(out)
 }
 
 /// Says of pages only if there is more than one: as the original does.
-fn list(wrapper: &'static str, items: Vec<Entity>, page: Option<Page>, format: Format) -> Answer {
+fn list(wrapper: &'static str, records: String, page: Option<Page>, format: Format) -> Answer {
     let page = page.filter(|page| page.per_page < page.total);
     let pages = |page: &Page| page.total.div_ceil(page.per_page);
     match format {
         Format::Json => {
-            let mut body = Map::new();
-            body.insert(wrapper.to_owned(), Value::Array(wrapped(items)));
+            let mut body = format!("{{\"{wrapper}\":[{records}]");
             if let Some(page) = page {
                 let metadata = json!({
                     "per_page": page.per_page,
@@ -181,12 +231,13 @@ fn list(wrapper: &'static str, items: Vec<Entity>, page: Option<Page>, format: F
                     "total_pages": pages(&page),
                     "current_page": page.number,
                 });
-                body.insert("metadata".to_owned(), metadata);
+                let _ = write!(body, ",\"metadata\":{metadata}");
             }
-            Answer::json(200, &Value::Object(body))
+            body.push('}');
+            Answer::new(200, Some(JSON), body)
         }
         Format::Xml => {
-            let mut root = Element::new(wrapper);
+            let mut root = Element::written(wrapper, records);
             if let Some(page) = page {
                 root = root
                     .attribute("per_page", page.per_page)
@@ -194,210 +245,7 @@ fn list(wrapper: &'static str, items: Vec<Entity>, page: Option<Page>, format: F
                     .attribute("total_pages", pages(&page))
                     .attribute("current_page", page.number);
             }
-            items.into_iter().for_each(|item| root.push(item.xml));
             xml(200, &root)
         }
-    }
-}
-
-/// What is wrong with the fields of a record, by field; `base` is the record as a whole.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
-pub(super) struct Errors(Vec<(String, Vec<String>)>);
-
-impl Errors {
-    /// One thing that is wrong with one field.
-    pub(super) fn of(field: &str, message: impl Into<String>) -> Errors {
-        let mut errors = Errors::default();
-        errors.add(field, message);
-        errors
-    }
-
-    /// One thing more.
-    pub(super) fn add(&mut self, field: &str, message: impl Into<String>) {
-        match self.0.iter_mut().find(|(known, _)| known == field) {
-            Some((_, messages)) => messages.push(message.into()),
-            None => self.0.push((field.to_owned(), vec![message.into()])),
-        }
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Nothing, if nothing is wrong.
-    ///
-    /// # Errors
-    /// What is wrong (422).
-    pub(super) fn check(self) -> Result<(), Refusal> {
-        if self.is_empty() { Ok(()) } else { Err(Refusal::Invalid(self)) }
-    }
-
-    fn json(&self) -> Value {
-        let fields = self.0.iter().map(|(field, messages)| (field.clone(), json!(messages)));
-        Value::Object(fields.collect())
-    }
-
-    fn xml(&self) -> Element {
-        let mut root = Element::new("errors");
-        for (field, messages) in &self.0 {
-            for message in messages {
-                let whole =
-                    if field == "base" { message.clone() } else { format!("{} {message}", human(field)) };
-                root.push(Element::text("error", whole));
-            }
-        }
-        root
-    }
-}
-
-/// A field's name as a sentence begins with it: `friendly_name` is `Friendly name`, `metric_id` is `Metric`.
-fn human(field: &str) -> String {
-    let text = field.strip_suffix("_id").unwrap_or(field).replace('_', " ");
-    let mut characters = text.chars();
-    characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
-}
-
-/// Why a call does nothing.
-#[derive(Debug)]
-pub(super) enum Refusal {
-    /// No credentials, or wrong ones.
-    AccessDenied,
-    /// The token is for other things, or for reading only.
-    Scope,
-    /// The user may not do this.
-    Forbidden,
-    /// The tenant has as many as it may, or is suspended.
-    Closed,
-    /// There is no such record, or route.
-    NotFound,
-    /// The record would not be valid.
-    Invalid(Errors),
-    /// The record would not be valid: it is shown as it was sent, with what is wrong in it, in JSON.
-    Shown(Value),
-    /// The record cannot go.
-    Undeletable(Errors),
-    /// The record is in a state that has no such event.
-    Transition { from: String, event: &'static str, error: String, object: Box<Value> },
-    /// A parameter is missing that nothing can be said without.
-    Missing(&'static str),
-    /// What should be a record is something else.
-    WrongType(String),
-    /// A parameter that makes no sense; the text says why.
-    Bad(String),
-    /// The format is not among those that there are.
-    Format,
-    /// Something else of the 4xx, in words.
-    Said(u16, String),
-    /// More than one command can hold.
-    TooLarge(String),
-    /// The disk takes no writes.
-    Unavailable(String),
-    /// A defect of ours.
-    Failed,
-}
-
-impl From<Errors> for Refusal {
-    fn from(errors: Errors) -> Self {
-        Refusal::Invalid(errors)
-    }
-}
-
-impl From<ShelfError> for Refusal {
-    fn from(error: ShelfError) -> Self {
-        // It names files of the node, which is nothing for the caller.
-        tracing::error!(%error, "a call of the admin API failed");
-        Refusal::Failed
-    }
-}
-
-impl From<LookError> for Refusal {
-    fn from(error: LookError) -> Self {
-        match error {
-            LookError::Shelf(error) => error.into(),
-            LookError::Behind => Refusal::Unavailable(error.to_string()),
-        }
-    }
-}
-
-/// A rule of the catalog that the area did not check before: what it says stands for the record as a whole.
-impl From<CommandError> for Refusal {
-    fn from(error: CommandError) -> Self {
-        match error {
-            CommandError::Unknown { .. } => Refusal::NotFound,
-            error => Refusal::Invalid(Errors::of("base", error.to_string())),
-        }
-    }
-}
-
-impl From<DeskError<Refusal>> for Refusal {
-    fn from(error: DeskError<Refusal>) -> Self {
-        match error {
-            DeskError::Refused(refusal) => refusal,
-            DeskError::Look(error) => error.into(),
-            DeskError::Change(ChangeError::Command(error)) => error.into(),
-            DeskError::Change(error @ ChangeError::TooLarge { .. }) => Refusal::TooLarge(error.to_string()),
-            DeskError::Change(error @ ChangeError::NotDurable(_)) => Refusal::Unavailable(error.to_string()),
-        }
-    }
-}
-
-const TEXT: &str = "text/plain; charset=utf-8";
-
-impl Refusal {
-    /// As it is sent: section 2 of the original's reference, in both formats.
-    pub(super) fn answer(&self, format: Format) -> Answer {
-        let mut answer = match self {
-            Refusal::AccessDenied => error(403, "Access denied", format),
-            Refusal::Scope => error(403, "Your access token does not have the correct permissions", format),
-            Refusal::Forbidden => status(403, "Forbidden", format),
-            Refusal::Closed => Answer::new(403, None, ""),
-            Refusal::NotFound => status(404, "Not found", format),
-            Refusal::Invalid(errors) => written(422, errors, format),
-            Refusal::Shown(record) => Answer::json(422, record),
-            Refusal::Undeletable(errors) => written(403, errors, format),
-            Refusal::Transition { from, event, error: said, object } => match format {
-                Format::Json => {
-                    let error = json!({"from": from, "event": event, "error": said, "object": object});
-                    Answer::json(422, &json!({"error": error}))
-                }
-                Format::Xml => xml(422, &Element::text("error", said)),
-            },
-            Refusal::Missing(name) => {
-                Answer::new(400, Some(TEXT), format!("Required parameter missing: {name}"))
-            }
-            Refusal::WrongType(name) => {
-                Answer::new(422, Some(TEXT), format!("Wrong type for parameter: {name}"))
-            }
-            Refusal::Bad(text) => error(400, text, format),
-            Refusal::Format => error(406, "The format is not supported here", Format::Json),
-            Refusal::Said(code, text) => error(*code, text, format),
-            Refusal::TooLarge(text) => error(413, text, format),
-            Refusal::Unavailable(text) => error(503, text, format),
-            Refusal::Failed => error(500, "The call failed inside the node", format),
-        };
-        answer.is_stranger = matches!(self, Refusal::AccessDenied);
-        answer
-    }
-}
-
-fn error(code: u16, text: &str, format: Format) -> Answer {
-    match format {
-        Format::Json => Answer::json(code, &json!({"error": text})),
-        Format::Xml => xml(code, &Element::text("error", text)),
-    }
-}
-
-/// In XML these have no body.
-fn status(code: u16, text: &str, format: Format) -> Answer {
-    match format {
-        Format::Json => Answer::json(code, &json!({"status": text})),
-        Format::Xml => Answer::new(code, None, ""),
-    }
-}
-
-fn written(code: u16, errors: &Errors, format: Format) -> Answer {
-    match format {
-        Format::Json => Answer::json(code, &json!({"errors": errors.json()})),
-        Format::Xml => xml(code, &errors.xml()),
     }
 }

@@ -9,6 +9,7 @@ use super::request::Fields;
 use super::terms::Terms;
 use super::times;
 use crate::model::catalog::Key;
+use crate::model::id_set::IdSet;
 use crate::model::record::BackendVersion;
 
 /// The applications of an account.
@@ -24,26 +25,15 @@ pub(super) fn list(context: &Context<'_>) -> Outcome {
     Ok(Reply::list("applications", shown, None))
 }
 
-/// The applications of all accounts: service by service, in each by ascending id. Pages are cut without looking at what comes before.
+/// The applications of all accounts: service by service, in each by ascending id; if it matters what plans cost, plan by plan. Pages
+/// are cut without looking at what comes before, unless it matters when applications were called.
 pub(super) fn list_all(context: &Context<'_>) -> Outcome {
     let moment = context.look()?;
     let seen = moment.seen();
     let asked = context.request.parameters();
-    let mut sets = Vec::new();
-    if let Some(plan) = asked.filled("plan_id") {
-        let plan = plan.parse().ok().and_then(|id| seen.plan(id).ok());
-        let plan = plan.filter(|it| asked.id("service_id").is_none_or(|service| it.service.0 == service));
-        sets.extend(plan.map(|plan| seen.catalog.applications_of(plan.id.0)));
-    } else {
-        for id in seen.catalog.services_of(context.caller.tenant).iter() {
-            let is_asked_for = !asked.has("service_id") || asked.id("service_id") == Some(id);
-            if is_asked_for && seen.service(id).is_ok() {
-                sets.push(seen.catalog.applications_of(id));
-            }
-        }
-    }
-    let filter = Filtering::of(&asked)?;
-    let (ids, page) = if filter.is_none() {
+    let sets = sets(seen, &asked)?;
+    let active = Active::of(seen, &asked)?;
+    let (ids, page) = if active.is_everything() {
         let page = context.page(sets.iter().map(|set| set.len()).sum());
         let (mut skip, mut ids) = (page.skip(), Vec::new());
         for set in sets {
@@ -53,61 +43,83 @@ pub(super) fn list_all(context: &Context<'_>) -> Outcome {
         }
         (ids, page)
     } else {
-        let mut matching = Vec::new();
-        for id in sets.into_iter().flat_map(|set| set.iter()) {
-            if filter.matches(seen, id)? {
-                matching.push(id);
+        // Which page it is does not depend on how many there are.
+        let (asked, mut total, mut ids) = (context.page(0), 0, Vec::new());
+        for id in sets.into_iter().flat_map(IdSet::iter).filter(|id| active.has(*id)) {
+            if total >= asked.skip() && ids.len() < asked.per_page {
+                ids.push(id);
             }
+            total += 1;
         }
-        let page = context.page(matching.len());
-        (page.cut(matching), page)
+        (ids, context.page(total))
     };
     let applications = ids.into_iter().filter_map(|id| seen.catalog.applications.get(id));
-    let shown = applications.map(|it| entity(seen, it)).collect::<Result<_, _>>()?;
-    Ok(Reply::list("applications", shown, Some(page)))
+    Reply::page(context.format, "applications", applications.map(|it| entity(seen, it)), page)
 }
 
-/// What a list is filtered by that there is no set for.
-struct Filtering {
-    paid: Option<bool>,
-    active_since: Option<u64>,
-    inactive_since: Option<u64>,
-}
-
-impl Filtering {
-    fn of(asked: &Fields) -> Result<Filtering, Refusal> {
-        let time = |name: &str| {
-            let Some(text) = asked.filled(name) else { return Ok(None) };
-            times::parse(&text).map(Some).ok_or_else(|| Refusal::Bad(format!("{name} is no time")))
-        };
-        let paid = match asked.filled("plan_type").as_deref() {
-            Some("paid") => Some(true),
-            Some("free") => Some(false),
-            _ => None,
-        };
-        Ok(Filtering { paid, active_since: time("active_since")?, inactive_since: time("inactive_since")? })
-    }
-
-    fn is_none(&self) -> bool {
-        self.paid.is_none() && self.active_since.is_none() && self.inactive_since.is_none()
-    }
-
-    fn matches(&self, seen: Seen<'_>, id: u64) -> Result<bool, Refusal> {
-        if let Some(paid) = self.paid {
-            let plan = seen.catalog.applications.get(id).map_or(0, |it| it.plan.0);
-            let terms = seen.records.find::<Terms>(plan)?;
-            let has_fees = terms.is_some_and(|terms| terms.has_fees());
-            if (has_fees || PricingRule::any(plan, seen.records)?) != paid {
-                return Ok(false);
+/// The sets of applications that a list is made of: those of services, or on plans.
+fn sets<'s>(seen: Seen<'s>, asked: &Fields) -> Result<Vec<&'s IdSet>, Refusal> {
+    let is_service = |id| !asked.has("service_id") || asked.id("service_id") == Some(id);
+    let is_paid = match asked.filled("plan_type").as_deref() {
+        Some("paid") => Some(true),
+        Some("free") => Some(false),
+        _ => None,
+    };
+    let mut owners = Vec::new();
+    if let Some(plan) = asked.filled("plan_id") {
+        let plan = plan.parse().ok().and_then(|id| seen.plan(id).ok());
+        owners.extend(plan.filter(|it| is_service(it.service.0)).map(|plan| plan.id.0));
+    } else {
+        let services = seen.catalog.services_of(seen.caller.tenant).iter().filter(|id| is_service(*id));
+        for service in services.filter_map(|id| seen.service(id).ok()) {
+            match is_paid {
+                None => owners.push(service.id.0),
+                Some(_) => owners.extend(seen.catalog.plans_of(service.id).iter()),
             }
         }
-        if self.active_since.is_none() && self.inactive_since.is_none() {
-            return Ok(true);
+    }
+    let mut sets = Vec::new();
+    for owner in owners {
+        let set = seen.catalog.applications_of(owner);
+        if !set.is_empty() && (is_paid.is_none() || is_paid == Some(costs(seen, owner)?)) {
+            sets.push(set);
         }
-        let last = seen.records.find::<ApplicationDetails>(id)?.and_then(|it| it.first_daily_traffic_at);
-        let is_active = self.active_since.is_none_or(|since| last.is_some_and(|last| last >= since));
-        let is_inactive = self.inactive_since.is_none_or(|since| last.is_none_or(|last| last < since));
-        Ok(is_active && is_inactive)
+    }
+    Ok(sets)
+}
+
+/// Whether anything is to be paid on a plan.
+fn costs(seen: Seen<'_>, plan: u64) -> Result<bool, Refusal> {
+    let terms = seen.records.find::<Terms>(plan)?;
+    Ok(terms.is_some_and(|terms| terms.has_fees()) || PricingRule::any(plan, seen.records)?)
+}
+
+/// Which applications a list is about by when they were called, as sorted ids.
+struct Active {
+    /// Those that were called since then.
+    since: Option<Vec<u64>>,
+    /// Not those that were.
+    not_since: Option<Vec<u64>>,
+}
+
+impl Active {
+    fn of(seen: Seen<'_>, asked: &Fields) -> Result<Active, Refusal> {
+        let called_since = |name: &str| {
+            let Some(text) = asked.filled(name) else { return Ok(None) };
+            let since = times::parse(&text).ok_or_else(|| Refusal::Bad(format!("{name} is no time")))?;
+            let tenant = seen.caller.tenant.0;
+            Ok::<_, Refusal>(Some(ApplicationDetails::active_since(tenant, since, seen.records)?))
+        };
+        Ok(Active { since: called_since("active_since")?, not_since: called_since("inactive_since")? })
+    }
+
+    fn is_everything(&self) -> bool {
+        self.since.is_none() && self.not_since.is_none()
+    }
+
+    fn has(&self, id: u64) -> bool {
+        let among = |ids: &Vec<u64>| ids.binary_search(&id).is_ok();
+        self.since.as_ref().is_none_or(among) && !self.not_since.as_ref().is_some_and(among)
     }
 }
 

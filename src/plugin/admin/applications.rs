@@ -35,7 +35,7 @@ use crate::model::draft::{NewApplication, REDIRECT_URL_LEN_MAX};
 use crate::model::id::{AccountId, ApplicationId, PlanId};
 use crate::model::record::{Application, ApplicationState, BackendVersion, Plan, Secret};
 use crate::plugin::host::Accompanied;
-use crate::plugin::records::{Record, Records};
+use crate::plugin::records::{Record, Records, id_key};
 use crate::store::ShelfError;
 use crate::store::shelf::Table;
 
@@ -86,8 +86,42 @@ impl Record for ApplicationDetails {
     const TABLE: Table = Table("applications");
 }
 
-/// The fields of an application that need no definition.
-const OWN: &[&str] = &["name", "description", "state", "id", "plan_id", "account_id", "service_id"];
+/// Ids of applications by tenant and when they were called last, as keys; of those that are known to have been called.
+const BY_DAILY_TRAFFIC: Table = Table("applications_by_daily_traffic");
+
+impl ApplicationDetails {
+    fn listed_by(&self, id: u64, tenant: u64) -> Option<Vec<u8>> {
+        self.first_daily_traffic_at.map(|at| [id_key(tenant), id_key(at), id_key(id)].concat())
+    }
+
+    /// Puts the details of an application of a tenant on the shelf, with what it is listed by.
+    fn put(&self, id: u64, tenant: u64, records: &mut Records<'_>) -> Result<(), ShelfError> {
+        Self::unlist(id, tenant, records)?;
+        if let Some(key) = self.listed_by(id, tenant) {
+            records.put(BY_DAILY_TRAFFIC, &key, Vec::new());
+        }
+        records.save(id, self)
+    }
+
+    fn unlist(id: u64, tenant: u64, records: &mut Records<'_>) -> Result<(), ShelfError> {
+        if let Some(key) = records.find::<ApplicationDetails>(id)?.and_then(|it| it.listed_by(id, tenant)) {
+            records.delete(BY_DAILY_TRAFFIC, &key);
+        }
+        Ok(())
+    }
+
+    /// The applications of a tenant that were called since a time, in milliseconds since 1970 UTC; by ascending id.
+    pub(super) fn active_since(
+        tenant: u64,
+        since: u64,
+        records: &Records<'_>,
+    ) -> Result<Vec<u64>, ShelfError> {
+        let from = [id_key(tenant), id_key(since)].concat();
+        let mut ids = records.ids(BY_DAILY_TRAFFIC, &id_key(tenant), &from)?;
+        ids.sort_unstable();
+        Ok(ids)
+    }
+}
 
 /// An application of an account, of a service that the caller may see.
 pub(super) fn application(seen: Seen<'_>, account: u64, id: u64) -> Result<&Arc<Application>, Refusal> {
@@ -161,7 +195,7 @@ pub(super) fn add(
             application.state = ApplicationState::Pending;
         }
     })?;
-    edit.records.save(id.0, &details)?;
+    details.put(id.0, edit.caller.tenant.0, edit.records)?;
     Ok(id)
 }
 
@@ -185,7 +219,7 @@ fn apply(
         }
     }
     let tenant = edit.caller.tenant.0;
-    extra::apply(&mut details.extra, edit.records, tenant, Target::Application, fields, OWN)?;
+    extra::apply(&mut details.extra, edit.records, (tenant, Target::Application), fields, errors)?;
     details.updated_at = edit.now;
     Ok(())
 }
@@ -216,7 +250,7 @@ fn update(context: &Context<'_>) -> Outcome {
         let mut details = edit.records.find::<ApplicationDetails>(id)?.unwrap_or_default();
         apply(edit, &mut details, &fields, &mut errors)?;
         errors.check()?;
-        edit.records.save(id, &details)?;
+        details.put(id, edit.caller.tenant.0, edit.records)?;
         edit.draft.edit_application(found.id, |application| {
             application.name = name.map_or_else(|| application.name.clone(), Into::into);
             if let Some(key) = &user_key {
@@ -367,7 +401,12 @@ pub(super) fn accompany(
     for change in accompanied.changes {
         match change {
             Change::PutApplication(application) => date_keys(accompanied, application, records, now)?,
-            Change::DeleteApplication(id) => records.remove::<ApplicationDetails>(id.0),
+            Change::DeleteApplication(id) => {
+                let before = accompanied.before;
+                let service = before.applications.get(id.0).and_then(|it| before.services.get(it.service.0));
+                ApplicationDetails::unlist(id.0, service.map_or(0, |it| it.tenant.0), records)?;
+                records.remove::<ApplicationDetails>(id.0);
+            }
             _ => {}
         }
     }

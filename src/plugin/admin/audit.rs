@@ -291,7 +291,18 @@ fn fitting(fields: Map<String, Value>, room: &mut usize) -> Map<String, Value> {
 
 /// Whether a field of that name holds a secret.
 fn is_secret(field: &str) -> bool {
-    const WHOLE: [&str; 7] = ["key", "keys", "app_keys", "user_keys", "provider_keys", "tokens", "hash"];
+    const WHOLE: [&str; 9] = [
+        "key",
+        "keys",
+        "app_keys",
+        "user_keys",
+        "provider_keys",
+        "tokens",
+        "hash",
+        "payment_method_id",
+        // Nobody's secret, but whose card it is is nothing for a log.
+        "billing_address",
+    ];
     const PARTS: [&str; 7] =
         ["secret", "password", "token", "user_key", "app_key", "application_key", "authentication_value"];
     // What a gateway sends a key in is no key.

@@ -1,7 +1,15 @@
 //! Fields that a tenant has defined beyond those that records have anyway: kept and shown with the record, as texts.
+//!
+//! A field with choices takes one of them, or nothing; a value that was good when it was set stays. What else a definition says is
+//! about developers, who have the portal before them: there a `required` field must be filled in, one that is `read_only` cannot be changed, and one that
+//! is `hidden` is not shown. The admin API is the tenant's own hand, as in the original: it reads and writes all of them, and leaves out what
+//! it likes.
 
 use serde_json::{Map, Value};
 
+use super::answer::Errors;
+use super::check;
+use super::fields_definitions::Definition;
 use super::names::{self, Kind};
 use super::request::{Fields, text_of};
 use super::xml::Element;
@@ -27,6 +35,17 @@ impl Target {
         }
     }
 
+    /// The fields that such a record has anyway, and those that follow from others.
+    fn own(self) -> &'static [&'static str] {
+        match self {
+            Target::Account => &["org_name", "id", "state", "created_at", "updated_at", "vat_rate"],
+            Target::User => &["username", "email", "password"],
+            Target::Application => {
+                &["name", "description", "state", "id", "plan_id", "account_id", "service_id"]
+            }
+        }
+    }
+
     /// The name that a field of it has among names.
     pub(super) fn field(self, name: &str) -> String {
         format!("{}/{name}", self.name())
@@ -34,22 +53,29 @@ impl Target {
 }
 
 /// The longest value, in bytes.
-const VALUE_LEN_MAX: usize = 4096;
+pub(super) const VALUE_LEN_MAX: usize = 4096;
 
-/// Takes over what was sent of defined fields; `own` are those that the record has anyway.
+/// Takes over what was sent of the fields that a tenant has defined.
 pub(super) fn apply(
     extra: &mut Map<String, Value>,
     records: &Records<'_>,
-    tenant: u64,
-    target: Target,
+    (tenant, target): (u64, Target),
     fields: &Fields,
-    own: &[&str],
+    errors: &mut Errors,
 ) -> Result<(), ShelfError> {
-    for (name, value) in fields.iter().filter(|(name, _)| !own.contains(&name.as_str())) {
-        let Some(text) = text_of(value).filter(|text| text.len() <= VALUE_LEN_MAX) else { continue };
-        if names::find(records, Kind::Field, tenant, &target.field(name))?.is_some() {
-            extra.insert(name.clone(), Value::from(text));
+    for (name, value) in fields.iter().filter(|(name, _)| !target.own().contains(&name.as_str())) {
+        let Some(text) = text_of(value) else { continue };
+        let Some(id) = names::find(records, Kind::Field, tenant, &target.field(name))? else { continue };
+        // Clients send back what they were shown: that stays good, whatever can be chosen now.
+        if extra.get(name).and_then(Value::as_str) == Some(&text) {
+            continue;
         }
+        check::long(errors, name, &text, VALUE_LEN_MAX);
+        let definition = records.find::<Definition>(id)?;
+        if !text.is_empty() && definition.is_some_and(|it| !it.can_be(&text)) {
+            errors.add(name, check::NOT_LISTED);
+        }
+        extra.insert(name.clone(), Value::from(text));
     }
     Ok(())
 }

@@ -90,6 +90,11 @@ impl Definition {
         Ok(found)
     }
 
+    /// Whether a value is among its choices, if it has any.
+    pub(super) fn can_be(&self, value: &str) -> bool {
+        self.choices.is_empty() || self.choices.iter().any(|choice| choice == value)
+    }
+
     fn is_builtin(&self) -> bool {
         BUILTIN.iter().any(|(target, name, _)| *target == self.target && *name == self.name)
     }

@@ -17,9 +17,6 @@ pub(super) const OF_TENANT_MAX: usize = 10_000;
 
 const USERNAME_LEN: std::ops::RangeInclusive<usize> = 3..=40;
 
-/// The fields of a user that need no definition.
-const OWN: &[&str] = &["username", "email", "password"];
-
 /// What is wrong with a username or an e-mail address as such.
 fn check_login(errors: &mut Errors, username: &str, email: &str) {
     let is_good = |it: char| it.is_alphanumeric() || matches!(it, '.' | '-' | '_' | '@' | '+' | ' ');
@@ -104,7 +101,8 @@ fn apply(
         errors.add("email", check::BLANK);
     }
     user.claim_names(id, before, edit.records, errors)?;
-    Ok(extra::apply(&mut user.extra, edit.records, user.tenant, Target::User, fields, OWN)?)
+    let tenant = user.tenant;
+    Ok(extra::apply(&mut user.extra, edit.records, (tenant, Target::User), fields, errors)?)
 }
 
 /// The user that a path is about, with its id.

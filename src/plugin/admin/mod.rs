@@ -15,19 +15,21 @@
 //!
 //! | File | What it holds |
 //! |---|---|
-//! | `request`, `answer`, `xml` | reading a call, writing its answer |
+//! | `request`, `answer`, `refusal`, `xml` | reading a call, writing its answer |
 //! | `auth`, `people`, `logins` | tokens, scopes, users, what members may do; what is the same for all users |
 //! | `routes`, `context` | the table of routes; what the areas work with |
 //! | `names`, `check`, `times`, `money` | unique names; validations; times as texts; amounts |
 //! | `terms`, `extra`, `credentials`, `passwords` | what plans of all kinds have; fields that tenants define; keys and ids of applications; hashes |
 //! | `audit` | what each command did, by whom, and what was before; written by `context` with the command |
 //! | `services`, `metrics`, ... | the areas: a file each |
+//! | `accounts`, `account_details`, `credit_cards` | accounts; what is kept of them, and by what they are listed; what stands for their card |
 //! | `proxy`, `proxy_fields`, `proxy_configs`, `proxy_content` | how a gateway stands before a service, and what it boots from |
 //! | `mapping_rules`, `patterns`, `policies`, `policy_registry`, `service_tokens` | what a gateway does, and by what leave |
 //! | `backends`, `backend_metrics`, `backend_usages` | backend APIs, and services that consist of them |
 //! | `active_docs`, `objects`, `authentication_providers` | descriptions of APIs; whether something is still there; with whom people log in |
 //! | `owned`, `endpoints` | records listed by owner; URLs |
 
+mod account_details;
 mod account_plans;
 mod accounts;
 mod active_docs;
@@ -46,6 +48,7 @@ mod bulk;
 mod check;
 mod context;
 mod credentials;
+mod credit_cards;
 mod endpoints;
 mod extra;
 mod features;
@@ -74,6 +77,7 @@ mod proxy;
 mod proxy_configs;
 mod proxy_content;
 mod proxy_fields;
+mod refusal;
 mod request;
 mod routes;
 mod search;

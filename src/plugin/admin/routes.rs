@@ -8,10 +8,10 @@ use super::context::Context;
 use super::request::Request;
 use super::{
     account_plans, accounts, active_docs, application_keys, application_states, applications, audit,
-    authentication_providers, backend_metrics, backend_usages, backends, bulk, features, fields_definitions,
-    invitations, limits, mapping_rules, metrics, notifications, objects, plans, policies, policy_registry,
-    pricing_rules, provider, provider_users, proxy, proxy_configs, search, service_plans, service_tokens,
-    services, settings, signup, subscriptions, tokens, users, webhooks,
+    authentication_providers, backend_metrics, backend_usages, backends, bulk, credit_cards, features,
+    fields_definitions, invitations, limits, mapping_rules, metrics, notifications, objects, plans, policies,
+    policy_registry, pricing_rules, provider, provider_users, proxy, proxy_configs, search, service_plans,
+    service_tokens, services, settings, signup, subscriptions, tokens, users, webhooks,
 };
 use crate::plugin::call::Method;
 use crate::plugin::host::Accompanied;
@@ -133,6 +133,7 @@ pub(super) const AREAS: &[Area] = &[
     Area { routes: service_plans::ROUTES, accompany: service_plans::accompany },
     Area { routes: account_plans::ROUTES, accompany: account_plans::accompany },
     Area { routes: accounts::ROUTES, accompany: accounts::accompany },
+    Area { routes: credit_cards::ROUTES, accompany: nothing_follows },
     Area { routes: subscriptions::ROUTES, accompany: subscriptions::accompany },
     Area { routes: users::ROUTES, accompany: nothing_follows },
     Area { routes: signup::ROUTES, accompany: nothing_follows },

@@ -6,7 +6,7 @@
 
 use serde_json::{Map, Value};
 
-use super::accounts::{self, AccountDetails, AccountState};
+use super::account_details::{AccountDetails, AccountState};
 use super::answer::{Errors, Outcome, Refusal, Reply};
 use super::auth::{Access, Section};
 use super::check;
@@ -18,7 +18,7 @@ use super::routes::{POST, Route};
 use super::services::ServiceDetails;
 use super::subscriptions::{self, Subscription};
 use super::xml::Element;
-use super::{account_plans, applications, logins, service_plans};
+use super::{account_plans, accounts, applications, logins, service_plans};
 use crate::model::id::{AccountId, PlanId};
 
 pub(super) const ROUTES: &[Route] = &[Route::new(POST, "signup", Access::section(Section::Partners), create)];
@@ -70,7 +70,7 @@ fn open_account(
         ..AccountDetails::default()
     };
     details.apply(edit.records, edit.caller.tenant.0, fields, errors)?;
-    details.put(id.0, None, edit.records)?;
+    details.put(id.0, edit.caller.tenant.0, edit.records)?;
     Ok(is_approved)
 }
 

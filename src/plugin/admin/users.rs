@@ -2,7 +2,7 @@
 //!
 //! A user begins pending, as a member. Activating one approves an account that nobody has decided on yet, unless its plan asks for approval.
 
-use super::accounts::{self, AccountDetails, AccountState};
+use super::account_details::{AccountDetails, AccountState, needs_approval};
 use super::answer::{Errors, Outcome, Refusal, Reply};
 use super::auth::{Access, Section};
 use super::context::{Context, Edit};
@@ -70,10 +70,10 @@ fn activate(context: &Context<'_>) -> Outcome {
 fn approve_account(edit: &mut Edit<'_, '_, '_>, account: u64) -> Result<(), Refusal> {
     let Some(mut details) = edit.records.find::<AccountDetails>(account)? else { return Ok(()) };
     if details.state == AccountState::Created {
-        let needs_approval = accounts::needs_approval(edit.records, &details)?;
-        details.state = if needs_approval { AccountState::Pending } else { AccountState::Approved };
+        let is_waiting = needs_approval(edit.records, &details)?;
+        details.state = if is_waiting { AccountState::Pending } else { AccountState::Approved };
         details.updated_at = edit.now;
-        edit.records.save(account, &details)?;
+        details.put(account, edit.caller.tenant.0, edit.records)?;
     }
     Ok(())
 }

@@ -14,6 +14,8 @@ pub(super) struct Element {
 enum Content {
     Text(String),
     Elements(Vec<Element>),
+    /// Elements, as they are written.
+    Written(String),
 }
 
 impl Element {
@@ -27,6 +29,12 @@ impl Element {
     #[must_use]
     pub(super) fn text(name: &str, text: impl ToString) -> Element {
         Element { content: Content::Text(text.to_string()), ..Element::new(name) }
+    }
+
+    /// An element of elements that are written already.
+    #[must_use]
+    pub(super) fn written(name: &str, elements: String) -> Element {
+        Element { content: Content::Written(elements), ..Element::new(name) }
     }
 
     /// The same with an attribute.
@@ -55,11 +63,11 @@ impl Element {
         self.field(name, text.map(|text| text.to_string()).unwrap_or_default())
     }
 
-    /// Adds an element. One that has a text loses it.
+    /// Adds an element. One that has a text, or what was written, loses it.
     pub(super) fn push(&mut self, element: Element) {
         match &mut self.content {
             Content::Elements(elements) => elements.push(element),
-            Content::Text(_) => self.content = Content::Elements(vec![element]),
+            Content::Text(_) | Content::Written(_) => self.content = Content::Elements(vec![element]),
         }
     }
 
@@ -72,7 +80,8 @@ impl Element {
         out
     }
 
-    fn write(&self, out: &mut String) {
+    /// Writes it behind what is there.
+    pub(super) fn write(&self, out: &mut String) {
         out.push('<');
         out.push_str(&self.name);
         for (name, value) in &self.attributes {
@@ -82,7 +91,7 @@ impl Element {
             out.push('"');
         }
         let is_empty = match &self.content {
-            Content::Text(text) => text.is_empty(),
+            Content::Text(text) | Content::Written(text) => text.is_empty(),
             Content::Elements(elements) => elements.is_empty(),
         };
         if is_empty {
@@ -92,6 +101,7 @@ impl Element {
         out.push('>');
         match &self.content {
             Content::Text(text) => escape(out, text),
+            Content::Written(elements) => out.push_str(elements),
             Content::Elements(elements) => elements.iter().for_each(|element| element.write(out)),
         }
         out.push_str("</");

@@ -168,3 +168,120 @@ fn an_account_subscribes_to_a_service_once() {
     assert_eq!((world.delete(&own).0, world.get(&own).0), (200, 404));
     assert_eq!(world.delete(&format!("{plans}/{}", plan["id"])).0, 200);
 }
+
+#[test]
+fn a_card_is_what_a_gateway_calls_it_and_nobody_is_shown_that() {
+    let world = World::new();
+    let (path, account) = signup(&world, "acme");
+    assert_eq!(
+        (&account["credit_card_stored"], account.get("credit_card_partial_number")),
+        (&json!(false), None)
+    );
+    let own = format!("{path}/credit_card");
+    let card = json!({
+        "credit_card_token": "cus_secret_of_the_gateway",
+        "credit_card_authorize_net_payment_profile_token": "profile_secret",
+        "payment_method_id": "pm_secret",
+        "credit_card_expiration_year": 2031,
+        "credit_card_expiration_month": "4",
+        "credit_card_partial_number": "4242",
+        "billing_address_name": "Ada Secret",
+        "billing_address_address": "1 Secret Street",
+        "billing_address_city": "Secretville",
+        "billing_address_country": "ES",
+    });
+    let without = |field: &str| {
+        let mut sent = card.clone();
+        sent.as_object_mut().unwrap().remove(field);
+        let answer = world.send(Method::Put, &format!("{own}.json"), sent, Some(TOKEN));
+        (answer.status, String::from_utf8(answer.body.to_vec()).unwrap())
+    };
+    for field in [
+        "credit_card_token",
+        "credit_card_expiration_year",
+        "credit_card_expiration_month",
+        "billing_address_name",
+        "billing_address_address",
+        "billing_address_city",
+        "billing_address_country",
+    ] {
+        assert_eq!(without(field), (400, format!("Required parameter missing: {field}")));
+    }
+    for (field, bad, good) in [
+        ("credit_card_expiration_month", json!(13), json!(12)),
+        ("credit_card_expiration_month", json!(0), json!(1)),
+        ("credit_card_expiration_year", json!(1999), json!(2000)),
+        ("credit_card_expiration_year", json!(10_000), json!(9999)),
+        ("credit_card_partial_number", json!("42424"), json!("4242")),
+        ("credit_card_partial_number", json!("42x2"), json!("")),
+        ("billing_address_city", json!("c".repeat(256)), json!("c".repeat(255))),
+    ] {
+        let sent = |value: Value| {
+            let mut sent = card.clone();
+            sent[field] = value;
+            world.put(&own, sent)
+        };
+        let (status, body) = sent(bad);
+        assert!(status == 422 && body["errors"][field].is_array(), "{field}: {body}");
+        assert_eq!(sent(good).0, 200, "{field}");
+    }
+    let (status, body) = world.put(&own, card);
+    let shown = &body["account"];
+    assert_eq!((status, &shown["credit_card_stored"]), (200, &json!(true)));
+    assert_eq!(
+        (&shown["credit_card_partial_number"], &shown["credit_card_expires_on"]),
+        (&json!("4242"), &json!("2031-04-01"))
+    );
+    let (_, xml) = world.xml(Method::Get, &path, json!({}));
+    assert!(xml.contains("<credit_card_expires_on>2031-04-01</credit_card_expires_on>"), "{xml}");
+    let (_, log) = world.get("audit_log");
+    let (log, account) = (log.to_string(), world.get(&path).1.to_string());
+    assert!(log.contains("credit_card") && log.contains("[redacted]"), "{log}");
+    for text in [&log, &account, &xml] {
+        assert!(!text.to_lowercase().contains("secret"), "{text}");
+    }
+    assert_eq!(world.delete(&own), (200, Value::Null));
+    assert_eq!(world.get(&path).1["account"]["credit_card_stored"], false);
+    assert_eq!((world.delete(&own).0, world.delete("accounts/999/credit_card").0), (200, 404));
+}
+
+#[test]
+fn accounts_are_listed_by_what_was_decided_on_them() {
+    let world = World::new();
+    let accounts: Vec<_> = (0..6).map(|number| signup(&world, &format!("account {number}"))).collect();
+    let events = ["approve", "reject", "approve", "make_pending", "approve"];
+    for ((path, _), event) in accounts.iter().zip(events) {
+        assert_eq!(world.put(&format!("{path}/{event}"), json!({})).0, 200);
+    }
+    let listed = |asked: Value| {
+        let (status, body) = world.call(Method::Get, "accounts", asked);
+        let of = |it: &Value| accounts.iter().position(|(_, made)| made["id"] == it["account"]["id"]);
+        let ids: Option<Vec<_>> = body["accounts"].as_array().unwrap().iter().map(of).collect();
+        (status, ids.unwrap(), body["metadata"]["total_entries"].as_u64())
+    };
+    let all = |state: &str| listed(json!({"state": state}));
+    assert_eq!(all("approved"), (200, vec![0, 2, 4], None));
+    assert_eq!(all("rejected"), (200, vec![1], None));
+    assert_eq!((all("pending").1, all("created").1, all("sold").1), (vec![3], vec![5], vec![]));
+    assert_eq!(listed(json!({"state": "approved", "per_page": 1, "page": 2})), (200, vec![2], Some(3)));
+    // What is decided anew, and what is gone, is listed so.
+    let turn = |number: usize, event: &str| {
+        assert_eq!(world.put(&format!("{}/{event}", accounts[number].0), json!({})).0, 200);
+    };
+    turn(0, "reject");
+    turn(1, "approve");
+    assert_eq!((all("approved").1, all("rejected").1), (vec![1, 2, 4], vec![0]));
+    assert_eq!(world.delete(&accounts[0].0).0, 200);
+    assert_eq!((all("rejected").1, listed(json!({})).1), (vec![], vec![1, 2, 3, 4, 5]));
+    // Another tenant's are its own.
+    let (other, _) = world.engine.change(|draft| draft.create_tenant("Other", "other key")).unwrap();
+    world.admin.begin(other, "other's token").unwrap();
+    let made = world.send(
+        Method::Post,
+        "signup.json",
+        json!({"org_name": "Other", "username": "other"}),
+        Some("other's token"),
+    );
+    assert_eq!(made.status, 201);
+    assert_eq!(all("created").1, [5]);
+}

@@ -280,3 +280,90 @@ fn accounts_and_applications_are_there_after_a_restart() {
     assert_eq!(world.get(&path), (200, json!({"application": before})));
     assert_eq!(world.get("accounts").1["accounts"].as_array().unwrap().len(), 1);
 }
+
+#[test]
+fn applications_are_listed_by_what_they_pay_and_when_they_were_called() {
+    let world = World::new();
+    let set = set(&world, "1");
+    let made: Vec<_> = (0..4).map(|number| set.application(json!({"description": number}))).collect();
+    let paid = world.made(&set.plans, json!({"name": "Paid", "cost_per_month": 5}))["id"].clone();
+    let path = |number: usize| format!("{}/{}", set.root, made[number]["id"]);
+    world.put(&format!("{}/change_plan", path(1)), json!({"plan_id": paid}));
+    let called = |number: usize, day: &str| {
+        let sent = json!({"first_daily_traffic_at": format!("2026-10-{day}T00:00:00Z")});
+        assert_eq!(world.put(&path(number), sent).0, 200);
+    };
+    called(0, "05");
+    called(1, "10");
+    called(2, "20");
+    let listed = |asked: Value| {
+        let (status, body) = world.call(Method::Get, "applications", asked);
+        assert_eq!(status, 200, "{body}");
+        let of = |it: &Value| made.iter().position(|made| made["id"] == it["application"]["id"]).unwrap();
+        body["applications"].as_array().unwrap().iter().map(of).collect::<Vec<_>>()
+    };
+    assert_eq!(listed(json!({"plan_type": "paid"})), [1]);
+    assert_eq!(listed(json!({"plan_type": "free"})), [0, 2, 3]);
+    assert_eq!(listed(json!({"plan_type": "free", "plan_id": paid})), Vec::<usize>::new());
+    let rule = json!({"cost_per_unit": "0.1"});
+    let hits =
+        world.get(&format!("services/{}/metrics", set.service)).1["metrics"][0]["metric"]["id"].clone();
+    world.made(&format!("application_plans/{}/metrics/{hits}/pricing_rules", set.plan), rule);
+    assert_eq!(listed(json!({"plan_type": "free"})), Vec::<usize>::new(), "usage is paid for, too");
+    // From the time on, not after it.
+    let (tenth, later) = ("2026-10-10T00:00:00Z", "2026-10-10T00:00:01Z");
+    assert_eq!(listed(json!({"active_since": tenth})), [1, 2]);
+    assert_eq!(listed(json!({"active_since": later})), [2]);
+    assert_eq!(listed(json!({"inactive_since": tenth})), [0, 3]);
+    assert_eq!(listed(json!({"active_since": "2026-10-01T00:00:00Z", "inactive_since": later})), [0, 1]);
+    assert_eq!(listed(json!({"active_since": tenth, "per_page": 1, "page": 2})), [2]);
+    assert_eq!(listed(json!({"active_since": tenth, "service_id": 1})), Vec::<usize>::new());
+    called(1, "01");
+    assert_eq!(listed(json!({"active_since": tenth})), [2]);
+    assert_eq!(world.delete(&path(2)).0, 200);
+    assert_eq!(listed(json!({"active_since": tenth})), Vec::<usize>::new());
+    assert_eq!(world.call(Method::Get, "applications", json!({"active_since": "soon"})).0, 400);
+}
+
+#[test]
+fn a_defined_field_takes_one_of_its_choices_or_nothing() {
+    let world = World::new();
+    let set = set(&world, "1");
+    let define = |target: &str, more: Value| {
+        let mut ask = json!({"target": target, "name": "size", "label": "Size"});
+        ask.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        world.made("fields_definitions", ask)
+    };
+    let choices = json!({"choices": ["s", "m"], "required": true, "read_only": true, "hidden": true});
+    let definition = ["Cinstance", "Account", "User"].map(|target| define(target, choices.clone()));
+    let account = set.root.strip_suffix("/applications").unwrap();
+    let user = world.get(&format!("{account}/users")).1["users"][0]["user"]["id"].clone();
+    // The API is the tenant's own hand: what is required may be left out, what is read only or hidden is written and shown.
+    let application = set.application(json!({}));
+    let paths = [
+        (format!("{}/{}", set.root, application["id"]), "application"),
+        (account.to_owned(), "account"),
+        (format!("{account}/users/{user}"), "user"),
+    ];
+    let listed = (422, json!({"errors": {"size": ["is not included in the list"]}}));
+    for (path, wrapper) in &paths {
+        assert_eq!(world.put(path, json!({"size": "xl"})), listed, "{path}");
+        assert_eq!(world.put(path, json!({"size": "m"})).1[wrapper]["size"], "m");
+    }
+    let mut ask = json!({"plan_id": set.plan, "name": "Other", "size": "xl"});
+    assert_eq!(world.post(&set.root, ask.clone()), listed);
+    ask["size"] = "".into();
+    assert_eq!(world.made(&set.root, ask)["size"], "");
+    let signup = json!({"org_name": "Big", "username": "bigger", "size": "xl"});
+    assert_eq!(world.post("signup", signup).0, 422);
+    // What was good stays so when it is sent back, and is no choice of others any more.
+    for it in &definition {
+        world.put(&format!("fields_definitions/{}", it["id"]), json!({"choices": ["s"]}));
+    }
+    for (path, wrapper) in &paths {
+        let whole = world.get(path).1[wrapper].clone();
+        assert_eq!(world.put(path, whole).1[wrapper]["size"], "m");
+        world.put(path, json!({"size": "s"}));
+        assert_eq!(world.put(path, json!({"size": "m"})), listed);
+    }
+}
