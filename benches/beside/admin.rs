@@ -1,12 +1,13 @@
 //! An administrator on one connection: each call is answered before the next is made.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::Instant;
 
 use super::sides::{ADMIN_TOKEN, APPLICATIONS, Node, user_key};
 
 pub(super) struct Administrator {
+    address: SocketAddr,
     stream: BufReader<TcpStream>,
     service: String,
     plan: String,
@@ -19,10 +20,9 @@ pub(super) struct Administrator {
 
 impl Administrator {
     pub(super) fn new(node: &Node) -> Administrator {
-        let stream = TcpStream::connect(node.http).unwrap();
-        stream.set_nodelay(true).unwrap();
         Administrator {
-            stream: BufReader::new(stream),
+            address: node.http,
+            stream: connect(node.http),
             service: node.service.clone(),
             plan: node.plan.clone(),
             account: node.account.clone(),
@@ -30,6 +30,11 @@ impl Administrator {
             took_ms: Vec::new(),
             created: String::new(),
         }
+    }
+
+    /// Begins anew on another connection: one that rested for long is closed by the node.
+    pub(super) fn connect(&mut self) {
+        self.stream = connect(self.address);
     }
 
     pub(super) fn calls(&self) -> usize {
@@ -109,6 +114,12 @@ impl Administrator {
         assert_eq!(status, expected, "{method} {path}: {body}");
         body
     }
+}
+
+fn connect(address: SocketAddr) -> BufReader<TcpStream> {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_nodelay(true).unwrap();
+    BufReader::new(stream)
 }
 
 fn token() -> String {

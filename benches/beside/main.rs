@@ -86,7 +86,10 @@ impl Repeating {
 impl Drop for Repeating {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        self.thread.take().map(JoinHandle::join);
+        let ended = self.thread.take().map(JoinHandle::join);
+        if !std::thread::panicking() {
+            ended.unwrap().unwrap();
+        }
     }
 }
 
@@ -126,6 +129,7 @@ fn main() {
     for _ in 0..rounds {
         alone.push(load.run());
         let calls = {
+            administrator.lock().unwrap().connect();
             let administrator = Arc::clone(&administrator);
             Repeating::start(move || administrator.lock().unwrap().call())
         };

@@ -116,6 +116,9 @@ impl From<ShelfError> for Refusal {
     fn from(error: ShelfError) -> Self {
         // It names files of the node, which is nothing for the caller.
         tracing::error!(%error, "a call of the admin API failed");
+        if error.is_of_disk() {
+            return Refusal::Unavailable("the records cannot be read at present".to_owned());
+        }
         Refusal::Failed
     }
 }

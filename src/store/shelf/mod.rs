@@ -71,6 +71,12 @@ pub(super) fn position_in(transaction: &redb::ReadTransaction) -> Result<Sequenc
 }
 
 impl ShelfError {
+    /// Whether it is the disk that failed, and not what was read: it may go well when it is tried again.
+    #[must_use]
+    pub fn is_of_disk(&self) -> bool {
+        opening::is_of_file(&self.source)
+    }
+
     pub(super) fn new(path: &Path, source: redb::Error) -> ShelfError {
         ShelfError { path: path.to_owned(), source: Box::new(source) }
     }

@@ -153,6 +153,11 @@ pub(in crate::store) fn create_file(path: &Path) -> std::io::Result<File> {
     OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
 }
 
+/// Whether the file failed.
+pub(super) fn is_of_file(error: &redb::Error) -> bool {
+    matches!(error, redb::Error::Io(_) | redb::Error::PreviousIo | redb::Error::DatabaseClosed)
+}
+
 /// The database at a place.
 #[derive(Debug)]
 pub(super) struct Opened {
@@ -207,7 +212,7 @@ impl Opened {
 
     /// Takes note of an error: after one of the file's, redb is of no use any more.
     pub(super) fn is_told_of(&self, error: &redb::Error) {
-        if matches!(error, redb::Error::Io(_) | redb::Error::PreviousIo | redb::Error::DatabaseClosed) {
+        if is_of_file(error) {
             self.has_failed.store(true, Ordering::Release);
         }
     }

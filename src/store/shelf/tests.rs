@@ -91,7 +91,7 @@ fn after_any_storage_error_a_shelf_is_well_again_when_its_disk_is() {
         let shelf = Shelf::open_on(disk.clone(), "shelf").unwrap();
         write(&shelf, b"a").unwrap();
         let disk = disk.with_fault(Some(Fault::Once(at)));
-        let failed = write(&shelf, b"b").is_err();
+        let failed = write(&shelf, b"b").map_err(|error| assert!(error.is_of_disk())).is_err();
         if !disk.has_failed() {
             assert!(at > 3, "a write has hardly any steps");
             return;
