@@ -49,7 +49,7 @@ const BUILTIN: [(&str, &str, &str); 5] = [
 /// The most definitions of a tenant.
 pub(super) const DEFINITIONS_MAX: usize = 300;
 /// The most choices of a field.
-const CHOICES_MAX: usize = 500;
+pub(super) const CHOICES_MAX: usize = 500;
 
 /// A field that records of a kind have.
 #[derive(Clone, Serialize, Deserialize, Debug)]

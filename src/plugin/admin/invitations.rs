@@ -46,7 +46,7 @@ pub(super) const ROUTES: &[Route] = &[
 pub(super) const GOOD_FOR_MS: u64 = 14 * 24 * 3600 * 1000;
 
 /// The most invitations of an account, or of the tenant itself.
-const INVITATIONS_MAX: usize = 1000;
+pub(super) const INVITATIONS_MAX: usize = 1000;
 
 /// An invitation.
 #[derive(Clone, Serialize, Deserialize, Debug)]

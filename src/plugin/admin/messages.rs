@@ -13,9 +13,9 @@ use crate::plugin::records::Record;
 use crate::store::shelf::Table;
 
 /// The longest message, in bytes: MySQL's text, in which the original keeps it.
-const BODY_LEN_MAX: usize = 65_535;
+pub(super) const BODY_LEN_MAX: usize = 65_535;
 /// The most messages that are kept of one account; the oldest go.
-const MESSAGES_MAX: usize = 500;
+pub(super) const MESSAGES_MAX: usize = 500;
 
 /// A message to an account.
 #[derive(Clone, Serialize, Deserialize, Debug)]

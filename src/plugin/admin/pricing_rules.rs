@@ -34,7 +34,7 @@ pub(super) const ROUTES: &[Route] = &[
 ];
 
 /// The most rules of one plan: its invoices are made by going through all of them.
-const RULES_MAX: usize = 1000;
+pub(super) const RULES_MAX: usize = 1000;
 
 /// What units of a metric cost in a plan.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]

@@ -23,7 +23,7 @@ pub(super) const SCANNED_MAX: usize = 100_000;
 /// The most names that one call finds.
 pub(super) const FOUND_MAX: usize = 50;
 /// The longest text that is searched for, in bytes.
-const QUERY_LEN_MAX: usize = 255;
+pub(super) const QUERY_LEN_MAX: usize = 255;
 
 /// How far a search has come: the accounts, with 0 as their owner, come first, then the applications of each service.
 type Place = (u64, u64);

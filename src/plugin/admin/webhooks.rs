@@ -46,10 +46,10 @@ const EVENTS: [&str; 16] = [
 ];
 
 /// The longest URL, in bytes.
-const URL_LEN_MAX: usize = 255;
+pub(super) const URL_LEN_MAX: usize = 255;
 
 /// The most failures that are listed.
-const FAILURES_MAX: usize = 500;
+pub(super) const FAILURES_MAX: usize = 500;
 
 /// What a tenant wants to be told, by its id.
 #[derive(Clone, Default, Serialize, Deserialize, Debug)]

@@ -6,6 +6,7 @@ mod applications;
 mod audit;
 mod backends;
 mod begin;
+mod bounds;
 mod many;
 mod matrix;
 mod people;
