@@ -29,6 +29,10 @@ use tollgate::plugin::records::{Records, id_key};
 use tollgate::store::Shelf;
 use tollgate::store::shelf::Table;
 
+/// The node's own.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const TOKEN: &str = "the token";
 /// How often each thing is measured.
 const ROUNDS: usize = 200;

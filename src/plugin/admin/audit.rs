@@ -21,13 +21,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::answer::{Entity, Outcome, Page, Refusal, Reply};
-use super::auth::{Access, Caller};
+use super::answer::Refusal;
+use super::auth::Caller;
 use super::context::Context;
-use super::request::Fields;
-use super::routes::{Formats, GET, Route};
-use super::times;
-use super::xml::Element;
+use super::redaction::{REDACTED, redacted};
 use crate::model::catalog::{Catalog, Change};
 use crate::model::draft::Draft;
 use crate::model::record::{Application, Plan, Secret, Service};
@@ -35,9 +32,6 @@ use crate::plugin::host::Accompanied;
 use crate::plugin::records::{Changed, Record, Records, id_key, id_of, pair_key};
 use crate::store::ShelfError;
 use crate::store::shelf::{Scan, Table};
-
-pub(super) const ROUTES: &[Route] =
-    &[Route::new(GET, "audit_log", Access::ADMINS, list).in_formats(Formats::JsonOnly)];
 
 /// The most entries that are kept of a tenant; the oldest go. A few dozen megabytes, and a tenth of a second to search.
 pub(super) const ENTRIES_MAX: u64 = 20_000;
@@ -47,27 +41,22 @@ const OBJECTS_MAX: usize = 100;
 const PART_LEN_MAX: usize = 16 * 1024;
 /// The most bytes of such parts in an entry; of the records after that only kind and id are kept.
 const PARTS_LEN_MAX: usize = 64 * 1024;
-/// How many entries are read at a time in a search.
-const SEARCHED: usize = 500;
-
-/// What stands in place of a secret.
-const REDACTED: &str = "[redacted]";
 
 /// One command.
 #[derive(Serialize, Deserialize, Debug)]
-struct Entry {
+pub(super) struct Entry {
     /// In milliseconds since 1970 UTC.
-    at: u64,
+    pub(super) at: u64,
     /// Id and name of the user; a provider key is nobody's.
-    user: Option<(u64, String)>,
+    pub(super) user: Option<(u64, String)>,
     /// Id and name of the access token.
-    token: Option<(u64, String)>,
-    method: String,
-    path: String,
-    objects: Vec<Object>,
+    pub(super) token: Option<(u64, String)>,
+    pub(super) method: String,
+    pub(super) path: String,
+    pub(super) objects: Vec<Object>,
     /// How many objects more there are.
     #[serde(default)]
-    more: usize,
+    pub(super) more: usize,
 }
 
 impl Record for Entry {
@@ -76,11 +65,11 @@ impl Record for Entry {
 
 /// A record that a command changed.
 #[derive(Serialize, Deserialize, Debug)]
-struct Object {
-    kind: String,
-    id: u64,
-    before: Option<Map<String, Value>>,
-    after: Option<Map<String, Value>>,
+pub(super) struct Object {
+    pub(super) kind: String,
+    pub(super) id: u64,
+    pub(super) before: Option<Map<String, Value>>,
+    pub(super) after: Option<Map<String, Value>>,
 }
 
 /// The fields of a record before and after a command.
@@ -129,7 +118,7 @@ fn append(records: &mut Records<'_>, caller: &Caller, entry: &Entry) -> Result<(
 }
 
 /// The number of a tenant's newest entry; 0 without any.
-fn newest(records: &Records<'_>, tenant: u64) -> Result<u64, ShelfError> {
+pub(super) fn newest(records: &Records<'_>, tenant: u64) -> Result<u64, ShelfError> {
     let prefix = id_key(tenant);
     let last = Scan { backwards: true, ..Scan::first(&prefix, 1) };
     Ok(records.rows(Entry::TABLE, &last)?.first().and_then(|(key, _)| id_of(key)).unwrap_or(0))
@@ -289,158 +278,6 @@ fn fitting(fields: Map<String, Value>, room: &mut usize) -> Map<String, Value> {
     }
 }
 
-/// Whether a field of that name holds a secret.
-fn is_secret(field: &str) -> bool {
-    const WHOLE: [&str; 9] = [
-        "key",
-        "keys",
-        "app_keys",
-        "user_keys",
-        "provider_keys",
-        "tokens",
-        "hash",
-        "payment_method_id",
-        // Nobody's secret, but whose card it is is nothing for a log.
-        "billing_address",
-    ];
-    const PARTS: [&str; 7] =
-        ["secret", "password", "token", "user_key", "app_key", "application_key", "authentication_value"];
-    // What a gateway sends a key in is no key.
-    WHOLE.contains(&field)
-        || PARTS.iter().any(|part| field.contains(part))
-            && !["auth_", "error_"].iter().any(|it| field.starts_with(it))
-}
-
-fn redacted(fields: Map<String, Value>) -> Map<String, Value> {
-    let field = |(field, value): (String, Value)| {
-        let value = if is_secret(&field) { hidden(value) } else { shown(value) };
-        (field, value)
-    };
-    fields.into_iter().map(field).collect()
-}
-
-/// How many secrets there are may be seen, and whether there are any.
-fn hidden(value: Value) -> Value {
-    match value {
-        Value::Array(items) => items.into_iter().map(hidden).collect(),
-        Value::Null | Value::Bool(_) => value,
-        _ => REDACTED.into(),
-    }
-}
-
-fn shown(value: Value) -> Value {
-    match value {
-        Value::Object(fields) => Value::Object(redacted(fields)),
-        Value::Array(items) => items.into_iter().map(shown).collect(),
-        Value::String(text) => Value::String(without_credentials(text)),
-        other => other,
-    }
-}
-
-/// A URL without the user and password in it.
-fn without_credentials(text: String) -> String {
-    let Some((scheme, rest)) = text.split_once("://") else { return text };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    match authority.rfind('@') {
-        Some(at) => format!("{scheme}://{REDACTED}{}", &rest[at..]),
-        None => text,
-    }
-}
-
-/// What is searched for: all of what is said.
-struct Wanted {
-    kind: Option<String>,
-    id: Option<u64>,
-    user: Option<String>,
-    since: Option<u64>,
-    until: Option<u64>,
-}
-
-impl Wanted {
-    fn read(fields: &Fields) -> Result<Wanted, Refusal> {
-        let time = |name: &str| {
-            let parse = |text: String| {
-                times::parse(&text).ok_or_else(|| Refusal::Bad(format!("{name} is no date or time")))
-            };
-            fields.filled(name).map(parse).transpose()
-        };
-        let (kind, user) = (fields.filled("object_type"), fields.filled("user"));
-        Ok(Wanted { kind, id: fields.id("object_id"), user, since: time("since")?, until: time("until")? })
-    }
-
-    fn is_everything(&self) -> bool {
-        let Wanted { kind, id, user, since, until } = self;
-        kind.is_none() && id.is_none() && user.is_none() && since.is_none() && until.is_none()
-    }
-
-    fn has(&self, entry: &Entry) -> bool {
-        let is_user = |wanted: &String| {
-            entry.user.as_ref().is_some_and(|(id, name)| name == wanted || id.to_string() == *wanted)
-        };
-        let is_object = |object: &Object| {
-            self.kind.as_ref().is_none_or(|kind| *kind == object.kind)
-                && self.id.is_none_or(|id| id == object.id)
-        };
-        self.since.is_none_or(|since| entry.at >= since)
-            && self.until.is_none_or(|until| entry.at < until)
-            && self.user.as_ref().is_none_or(is_user)
-            && (self.kind.is_none() && self.id.is_none() || entry.objects.iter().any(is_object))
-    }
-}
-
-/// The newest first.
-fn list(context: &Context<'_>) -> Outcome {
-    let wanted = Wanted::read(&context.request.parameters())?;
-    let moment = context.look()?;
-    let (records, tenant) = (moment.seen().records, context.caller.tenant.0);
-    let (entries, page) = if wanted.is_everything() {
-        let total = newest(records, tenant)?.min(ENTRIES_MAX);
-        let page = context.page(usize::try_from(total).unwrap_or(usize::MAX));
-        (read(records, tenant, page.skip(), page.per_page)?, page)
-    } else {
-        searched(context, records, tenant, &wanted)?
-    };
-    let shown = entries.iter().map(|(number, entry)| entity(*number, entry)).collect();
-    Ok(Reply::list("audit_log", shown, Some(page)))
-}
-
-fn read(
-    records: &Records<'_>,
-    tenant: u64,
-    skip: usize,
-    rows_max: usize,
-) -> Result<Vec<(u64, Entry)>, ShelfError> {
-    let rows = records.scan(&Scan { prefix: &id_key(tenant), skip, rows_max, backwards: true })?;
-    Ok(rows.into_iter().map(|(key, entry)| (id_of(&key).unwrap_or(0), entry)).collect())
-}
-
-fn searched(
-    context: &Context<'_>,
-    records: &Records<'_>,
-    tenant: u64,
-    wanted: &Wanted,
-) -> Result<(Vec<(u64, Entry)>, Page), Refusal> {
-    // Which page it is does not depend on how many there are.
-    let asked = context.page(0);
-    let (mut total, mut read_so_far, mut found) = (0, 0, Vec::new());
-    loop {
-        let entries = read(records, tenant, read_so_far, SEARCHED)?;
-        read_so_far += entries.len();
-        let is_last = entries.len() < SEARCHED;
-        let is_before =
-            entries.last().is_some_and(|(_, last)| wanted.since.is_some_and(|since| last.at < since));
-        for (number, entry) in entries.into_iter().filter(|(_, entry)| wanted.has(entry)) {
-            if total >= asked.skip() && found.len() < asked.per_page {
-                found.push((number, entry));
-            }
-            total += 1;
-        }
-        if is_last || is_before {
-            return Ok((found, context.page(total)));
-        }
-    }
-}
-
 /// It goes with its tenant.
 pub(super) fn accompany(
     accompanied: &Accompanied<'_>,
@@ -455,24 +292,4 @@ pub(super) fn accompany(
         }
     }
     Ok(())
-}
-
-fn entity(number: u64, entry: &Entry) -> Entity {
-    let named =
-        |named: &Option<(u64, String)>| named.as_ref().map(|(id, name)| json!({"id": id, "name": name}));
-    let object = |object: &Object| {
-        let Object { kind, id, before, after } = object;
-        json!({"type": kind, "id": id, "before": before, "after": after})
-    };
-    let json = json!({
-        "id": number,
-        "created_at": times::text(entry.at),
-        "user": named(&entry.user),
-        "access_token": named(&entry.token),
-        "method": entry.method,
-        "path": entry.path,
-        "objects": entry.objects.iter().map(object).collect::<Vec<_>>(),
-        "more_objects": entry.more,
-    });
-    Entity { wrapper: "entry", json, xml: Element::new("entry") }
 }

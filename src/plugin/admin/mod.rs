@@ -20,7 +20,7 @@
 //! | `routes`, `context` | the table of routes; what the areas work with |
 //! | `names`, `check`, `times`, `money` | unique names; validations; times as texts; amounts |
 //! | `terms`, `extra`, `credentials`, `passwords` | what plans of all kinds have; fields that tenants define; keys and ids of applications; hashes |
-//! | `audit` | what each command did, by whom, and what was before; written by `context` with the command |
+//! | `audit`, `audit_log`, `redaction` | what each command did, by whom, and what was before; written by `context` with the command |
 //! | `services`, `metrics`, ... | the areas: a file each |
 //! | `accounts`, `account_details`, `credit_cards` | accounts; what is kept of them, and by what they are listed; what stands for their card |
 //! | `proxy`, `proxy_fields`, `proxy_configs`, `proxy_content` | how a gateway stands before a service, and what it boots from |
@@ -39,6 +39,7 @@ mod application_lists;
 mod application_states;
 mod applications;
 mod audit;
+mod audit_log;
 mod auth;
 mod authentication_providers;
 mod backend_metrics;
@@ -77,6 +78,7 @@ mod proxy;
 mod proxy_configs;
 mod proxy_content;
 mod proxy_fields;
+mod redaction;
 mod refusal;
 mod request;
 mod routes;

@@ -8,10 +8,10 @@ use super::context::Context;
 use super::request::Request;
 use super::{
     account_plans, accounts, active_docs, application_keys, application_states, applications, audit,
-    authentication_providers, backend_metrics, backend_usages, backends, bulk, credit_cards, features,
-    fields_definitions, invitations, limits, mapping_rules, metrics, notifications, objects, plans, policies,
-    policy_registry, pricing_rules, provider, provider_users, proxy, proxy_configs, search, service_plans,
-    service_tokens, services, settings, signup, subscriptions, tokens, users, webhooks,
+    audit_log, authentication_providers, backend_metrics, backend_usages, backends, bulk, credit_cards,
+    features, fields_definitions, invitations, limits, mapping_rules, metrics, notifications, objects, plans,
+    policies, policy_registry, pricing_rules, provider, provider_users, proxy, proxy_configs, search,
+    service_plans, service_tokens, services, settings, signup, subscriptions, tokens, users, webhooks,
 };
 use crate::plugin::call::Method;
 use crate::plugin::host::Accompanied;
@@ -121,7 +121,7 @@ pub(super) const AREAS: &[Area] = &[
     Area { routes: settings::ROUTES, accompany: settings::accompany },
     Area { routes: webhooks::ROUTES, accompany: webhooks::accompany },
     Area { routes: fields_definitions::ROUTES, accompany: fields_definitions::accompany },
-    Area { routes: audit::ROUTES, accompany: audit::accompany },
+    Area { routes: audit_log::ROUTES, accompany: audit::accompany },
     Area { routes: provider_users::ROUTES, accompany: provider_users::accompany },
     Area { routes: invitations::ROUTES, accompany: invitations::accompany },
     Area { routes: bulk::ROUTES, accompany: nothing_follows },

@@ -233,3 +233,29 @@ fn a_service_that_a_member_is_not_shown_is_not_there_nor_is_one_of_another_tenan
     assert!(asked >= 26, "{asked}");
     assert_eq!(cast.world.get(&format!("services/{service}")).0, 200);
 }
+
+/// What 3scale publishes of this API, a method and a path a line.
+const PUBLISHED: &str = include_str!("published_routes.txt");
+
+#[test]
+fn there_is_a_route_for_all_that_is_published() {
+    let methods = [
+        ("GET", Method::Get),
+        ("POST", Method::Post),
+        ("PUT", Method::Put),
+        ("PATCH", Method::Patch),
+        ("DELETE", Method::Delete),
+    ];
+    let mut missing = Vec::new();
+    for line in PUBLISHED.lines() {
+        let (name, path) = line.split_once(' ').unwrap();
+        let method = methods.iter().find(|(known, _)| *known == name).unwrap().1;
+        let path: Vec<_> =
+            path.split('/').map(|it| if it.starts_with('{') { "1" } else { it }.to_owned()).collect();
+        if super::super::routes::find(method, &path).is_err() {
+            missing.push(line);
+        }
+    }
+    assert_eq!(missing, Vec::<&str>::new());
+    assert_eq!(PUBLISHED.lines().count(), 208);
+}
