@@ -4,10 +4,12 @@
 //! it runs through. Ids come from a journal that has everything: what is not covered is added once more, as the
 //! engine does after a restart, or with the next slice after an error.
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 
 use proptest::prelude::*;
 
+use super::merge::SPAN_MAX_MS;
 use super::tests::{key, known, open};
 use super::*;
 use crate::journal::disk_memory::{Fault, MemoryDisk};
@@ -132,4 +134,55 @@ proptest! {
         let reached = (0..1000).take_while(|step| run(&ops, Fault::Once(*step), seed ^ step)).count();
         prop_assert!(reached < 1000);
     }
+}
+
+/// Four slices are merged, and a fifth comes meanwhile, as a seal may. The first is too old to be merged with that one: so
+/// the next merge is of the second to the fifth.
+///
+/// Returns whether the first merge failed, and what a merge after that did.
+fn merge_twice(fault: Fault, look: impl Fn(&MemoryDisk)) -> (bool, Merged) {
+    let disk = MemoryDisk::default();
+    let slices = open(&disk, 1).unwrap();
+    let later = 2 + SPAN_MAX_MS;
+    for (number, at) in [1, 2, 2, 2].into_iter().enumerate() {
+        let number = number as u64;
+        slices.add(Sequence(number + 1), vec![known(number, number, at)]).unwrap();
+    }
+    let fifth = || slices.add(Sequence(5), vec![known(4, 4, later)]);
+    let added = OnceCell::new();
+    let _ = disk.clone().with_fault(Some(fault));
+    let failed = slices.merge(UnixMillis(later), || {
+        added.get_or_init(fifth);
+        false
+    });
+    let has_failed = disk.has_failed();
+    let _ = disk.clone().with_fault(None);
+    if !matches!(added.get(), Some(Ok(()))) {
+        fifth().unwrap();
+    }
+    disk.record();
+    let merged = slices.merge(UnixMillis(later), || false).unwrap();
+    disk.recorded().iter().for_each(look);
+    (has_failed && failed.is_err(), merged)
+}
+
+#[test]
+fn what_a_failed_merge_left_never_comes_back_beside_a_later_one_that_overlaps_it() {
+    let mut overlapping = 0;
+    let (once, read) = ((0..100).map(Fault::Once), (0..200).map(Fault::Read));
+    for fault in once.chain(read) {
+        let look = |moment: &MemoryDisk| {
+            for seed in 0..24 {
+                let slices = open(&moment.crash(seed), 2 + SPAN_MAX_MS);
+                let slices = slices.unwrap_or_else(|error| panic!("{fault:?}, seed {seed}: {error}"));
+                assert_eq!(slices.covered(), Sequence(5), "{fault:?}, seed {seed}");
+                let found = (0..5).map(|number| slices.find(&key(number)).unwrap().map(|it| it.body.0));
+                assert!(found.eq((0..5).map(Some)), "{fault:?}, seed {seed}");
+            }
+        };
+        let (failed, merged) = merge_twice(fault, look);
+        overlapping += u32::from(failed && matches!(merged, Merged::Done { parts: 4, .. }));
+    }
+    // It failed at every step of its making, and at every look at what was made.
+    assert!(overlapping >= 8, "{overlapping}");
 }

@@ -19,7 +19,7 @@ const SMALL: u64 = 1024;
 
 /// A merge does not span more time than this, so that ids do not stay long after they are forgotten: a slice goes when
 /// the newest of its ids does.
-const SPAN_MAX_MS: u64 = HORIZON_MS / 8;
+pub(super) const SPAN_MAX_MS: u64 = HORIZON_MS / 8;
 
 /// How many are left when too many were merged whatever their sizes.
 const LEFT: usize = SLICES_MAX - 8;
