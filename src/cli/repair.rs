@@ -1,16 +1,19 @@
 //! `tollgate repair`: giving up what is damaged.
 
+use std::collections::BTreeSet;
+
 use clap::Args;
 
 use super::verify::Place;
 use super::{Exit, say, show, show_json};
 use crate::listener::system_clock;
-use crate::node::repair::{Consent, GiveUp, IdsPlan, JournalPlan, Plan, RepairError, repair};
+use crate::node::repair::{Becomes, Consent, GiveUp, IdsPlan, JournalPlan, Plan, RepairError, repair};
 
 pub(super) const AFTER_HELP: &str = "\
 Nothing is deleted: what goes is moved to a folder repaired/TIME in the data directory. What the journal loses was \
 perhaps acknowledged; see what is shown before you --apply it. Idempotency ids of requests whose usage goes are forgotten, \
-so that they count if they are sent again. The next start begins a new term.
+so that they count if they are sent again. Rows that commands which go have put on a plugin's shelf become what they were, \
+or go with their record; those of which nothing is known any more stay, and are listed (all of them with --json). The next start begins a new term.
 
 Exit codes: 0 shown or done, 7 what would be left cannot be put together either (nothing was changed), 5 a node runs \
 there, 6 not a data directory, or not writable, 2 no such place or checkpoint.";
@@ -97,7 +100,7 @@ fn exit_of(error: &RepairError) -> Exit {
     }
 }
 
-/// The most applications that are listed.
+/// The most applications, or rows, that are listed.
 const LISTED_MAX: usize = 20;
 
 fn text(plan: &Plan) -> String {
@@ -108,10 +111,10 @@ fn text(plan: &Plan) -> String {
         text += &format!("Checkpoint {generation} {verb}.\n");
     }
     for shelf in &plan.shelves {
-        text += &format!(
-            "Shelf {shelf} was derived beyond that: it keeps its rows, and derives again from there.\n"
-        );
+        let is = if is_done { "was" } else { "would be" };
+        text += &format!("Shelf {shelf} reached beyond that: it {is} set back, and reads on from there.\n");
     }
+    text += &rows_text(plan, is_done);
     text += &plan.ids.as_ref().map_or_else(String::new, |ids| ids_text(ids, is_done));
     let after = &plan.after;
     let from = after.checkpoint.map_or_else(
@@ -128,6 +131,48 @@ fn text(plan: &Plan) -> String {
         None => "Nothing was changed: --apply does it.\n".to_owned(),
     };
     text
+}
+
+/// What becomes of rows of shelves, by shelf.
+fn rows_text(plan: &Plan, is_done: bool) -> String {
+    let mut text = String::new();
+    let shelves: BTreeSet<_> = plan.rows.iter().map(|row| row.shelf.as_str()).collect();
+    let say = |becomes| match (becomes, is_done) {
+        (Becomes::Restored, false) => "would become what an earlier command says",
+        (Becomes::Restored, true) => "became what an earlier command says",
+        (Becomes::Deleted, false) => "would be deleted, as they are new",
+        (Becomes::Deleted, true) => "were deleted, as they are new",
+        (Becomes::Kept, false) => "would stay, as the journal no longer has what they were",
+        (Becomes::Kept, true) => "stay, as the journal no longer has what they were",
+    };
+    for shelf in shelves {
+        text += &format!("Rows of shelf {shelf} that commands which go have changed:\n");
+        for becomes in [Becomes::Restored, Becomes::Deleted, Becomes::Kept] {
+            let rows = plan.rows.iter().filter(|row| row.shelf == shelf && row.becomes == becomes);
+            let rows: Vec<_> = rows.map(|row| format!("{} {}", row.table, row.row)).collect();
+            if !rows.is_empty() {
+                text += &format!("  {} {}: {}\n", rows.len(), say(becomes), listed(&rows));
+            }
+        }
+    }
+    if plan.rows_unknown > 0 {
+        text += &format!(
+            "{} commands that go, or parts of them, cannot be read: what they changed on shelves stays.\n",
+            plan.rows_unknown
+        );
+    }
+    let unreadable = plan.journal.as_ref().is_some_and(|journal| journal.unreadable_bytes > 0);
+    if unreadable && !plan.shelves.is_empty() {
+        text += "What the bytes that cannot be read changed on shelves is not known, and stays.\n";
+    }
+    text
+}
+
+/// The first of them, and how many more there are.
+fn listed(all: &[String]) -> String {
+    let more = all.len().saturating_sub(LISTED_MAX);
+    let first = all[..all.len() - more].join(", ");
+    if more > 0 { format!("{first} and {more} more") } else { first }
 }
 
 fn ids_text(ids: &IdsPlan, is_done: bool) -> String {
@@ -172,14 +217,8 @@ fn journal_text(journal: &JournalPlan, is_done: bool) -> String {
     }
     text += ".\n";
     if !journal.applications.is_empty() {
-        let listed: Vec<_> = journal.applications.iter().take(LISTED_MAX).map(u64::to_string).collect();
-        let more = journal.applications.len() - listed.len();
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        text += &format!(
-            "Counters of {} applications: {}{more}\n",
-            journal.applications.len(),
-            listed.join(", ")
-        );
+        let applications: Vec<_> = journal.applications.iter().map(u64::to_string).collect();
+        text += &format!("Counters of {} applications: {}\n", applications.len(), listed(&applications));
     }
     if journal.unreadable_bytes > 0 {
         text += &format!("{} bytes cannot be read.\n", journal.unreadable_bytes);

@@ -85,7 +85,7 @@ use ledger::Ledger;
 pub use open::{Options, Recovery, Torn};
 use parking_lot::Mutex;
 pub use segment::{SegmentEnd, read_segment};
-pub use shorten::{CutIds, EndAt, Fate, Lost, ShortenError, Shortening};
+pub use shorten::{CutIds, CutRow, CutRows, EndAt, Fate, Lost, RowName, RowValue, ShortenError, Shortening};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 pub use survey::{SegmentState, SegmentSurvey, read_whole, segment_names, survey_segment};

@@ -10,10 +10,12 @@
 //! would be, to be opened for a trial.
 
 mod ids;
+mod rows;
 #[cfg(test)]
 mod tests;
 
 pub use ids::{CutIds, Fate};
+pub use rows::{CutRow, CutRows, RowName, RowValue};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

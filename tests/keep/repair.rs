@@ -302,3 +302,83 @@ fn ids_that_cannot_be_read_in_the_journal_go_by_their_time_if_the_operator_says_
     let stayed = send_again(&data, reports);
     assert!(0 < stayed && stayed < reports, "{stayed} of {reports}");
 }
+
+const ADMIN_TOKEN: &str = "0123456789abcdef0123456789abcdef";
+
+/// A node with an administrator, and what it says of `path` in its admin API.
+fn administrate(data: &Path) -> Process {
+    let mut command = serve(data);
+    command.env("TOLLGATE_ADMIN_TOKEN", ADMIN_TOKEN);
+    Process::start(command)
+}
+
+fn admin(node: &Process, method: &str, path: &str, body: &str) -> (u16, serde_json::Value) {
+    let target = format!("/admin/api/{path}.json?access_token={ADMIN_TOKEN}");
+    let headers = [("Content-Type", "application/json")];
+    let answer = Client::connect(node.address).request(method, &target, &headers, body);
+    (answer.status, serde_json::from_slice(&answer.body).unwrap_or(serde_json::Value::Null))
+}
+
+fn make_service(node: &Process, name: &str, description: &str) -> u64 {
+    let body = format!(r#"{{"name": "{name}", "description": "{description}"}}"#);
+    let (status, made) = admin(node, "POST", "services", &body);
+    assert_eq!(status, 201, "{made}");
+    made["service"]["id"].as_u64().unwrap()
+}
+
+#[test]
+fn what_commands_that_go_put_on_a_shelf_becomes_what_it_was_and_new_records_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let node = administrate(&data);
+    let service = make_service(&node, "Kept", "before");
+    let gone = make_service(&node, "Deleted by what goes", "");
+    assert_eq!(node.terminate(), 0);
+    let last = verify(&data).1["state"]["last"].as_u64().unwrap();
+    let node = administrate(&data);
+    let before = admin(&node, "GET", "services", "");
+    let path = format!("services/{service}");
+    let (status, said) = admin(&node, "PUT", &path, r#"{"name": "Changed", "description": "after"}"#);
+    assert_eq!((status, &said["service"]["description"]), (200, &"after".into()), "{said}");
+    assert_eq!(admin(&node, "DELETE", &format!("services/{gone}"), "").0, 200);
+    let new = make_service(&node, "New", "a description of a service that goes");
+    assert_eq!(node.terminate(), 0);
+
+    // Of the cut and not before it.
+    let cut = (last + 1).to_string();
+    let untouched = contents(&data);
+    let (code, text, err) = repair(&data, &["--truncate-at", &cut]);
+    assert_eq!(code, 0, "{err}");
+    assert!(contents(&data) == untouched);
+    for part in ["would become what an earlier command says", "would be deleted, as they are new"] {
+        assert!(text.contains(part), "{part} not in:\n{text}");
+    }
+    let arguments =
+        ["repair", "--json", "--apply", "--truncate-at", &cut, "--data-dir", data.to_str().unwrap()];
+    let (code, plan) = run_json(&arguments);
+    assert_eq!(code, 0, "{plan}");
+    let becomes = |table: &str, row: u64| {
+        let rows = plan["rows"].as_array().unwrap().iter();
+        let mut of = rows.filter(|it| it["shelf"] == "admin" && it["table"] == table);
+        of.find(|it| it["row"] == row.to_string()).map(|it| it["becomes"].clone())
+    };
+    assert_eq!(becomes("services", service), Some("restored".into()), "{plan}");
+    assert_eq!(becomes("services", gone), Some("restored".into()), "{plan}");
+    assert_eq!(becomes("services", new), Some("deleted".into()), "{plan}");
+    // The journal has everything since the beginning.
+    assert!(plan["rows"].as_array().unwrap().iter().all(|it| it["becomes"] != "kept"), "{plan}");
+    assert_eq!(plan["rows_unknown"], 0);
+    let aside = PathBuf::from(plan["moved_to"].as_str().unwrap());
+    let shelf = data.join("shelves/admin");
+    assert!(std::fs::read(aside.join("shelf-admin")).unwrap() == untouched[&shelf].1);
+    assert_eq!(verify(&data).0, 0);
+
+    let node = administrate(&data);
+    assert_eq!(admin(&node, "GET", "services", ""), before);
+    // Its id is given to another, which has nothing of it.
+    let again = make_service(&node, "Another", "");
+    assert!(again <= new);
+    let (_, others) = admin(&node, "GET", "services", "");
+    assert!(!others.to_string().contains("a description of a service that goes"), "{others}");
+    assert_eq!(node.terminate(), 0);
+}

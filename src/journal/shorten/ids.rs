@@ -75,7 +75,7 @@ impl Shortening {
 }
 
 /// All groups that can be read, with the file of each, but for those that a later file supersedes.
-fn groups_that_count(segments: &[Segment]) -> impl Iterator<Item = (&str, Group<'_>)> {
+pub(super) fn groups_that_count(segments: &[Segment]) -> impl Iterator<Item = (&str, Group<'_>)> {
     segments.iter().enumerate().flat_map(move |(at, segment)| {
         let successor = segments[at + 1..].iter().map(|later| later.first).min();
         let counts = move |header: &GroupHeader| successor.is_none_or(|first| header.first < first);

@@ -1,26 +1,31 @@
 //! Carrying a repair out: everything is put aside before it is changed.
 
+use std::collections::BTreeSet;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::super::data_dir::DataDir;
+use super::rows::ShelfRows;
 use super::{Plan, RepairError, ids, system};
 use crate::journal::{Sequence, Shortening};
 use crate::model::time::UnixMillis;
+use crate::store::shelf::Writing;
 use crate::store::{Shelf, generation_path};
 
-/// Does what was planned; where it put what went. `cut` is what goes of the journal, and perhaps of the ids.
+/// Does what was planned; where it put what went. `cut` is what goes of the journal, and perhaps of the ids; `rows` is what is
+/// written on shelves.
 pub(super) fn carry_out(
     held: &DataDir,
     plan: &Plan,
     cut: Option<(&Shortening, Option<&ids::Cut>)>,
+    rows: &[ShelfRows],
     now: UnixMillis,
 ) -> Result<PathBuf, RepairError> {
     let aside = make_folder(held.path(), now).map_err(system("make a folder for what goes"))?;
     if let Some((shortening, _)) = cut {
-        set_shelves_back(held, &plan.shelves, shortening.from.previous(), &aside)?;
+        set_shelves_back(held, (&plan.shelves, rows), shortening.from.previous(), &aside)?;
     }
     move_checkpoints(held, &plan.checkpoints, &aside).map_err(system("move a checkpoint aside"))?;
     if let Some((shortening, ids)) = cut {
@@ -56,20 +61,27 @@ pub(super) fn sync_dir(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
+/// Sets shelves back: those of the first names to `position`, and rows. All of a shelf in one transaction: after a power
+/// failure it is as it was, or as of the cut, and then the journal, if that is still whole, brings again what went.
 fn set_shelves_back(
     held: &DataDir,
-    names: &[String],
+    (beyond, rows): (&[String], &[ShelfRows]),
     position: Sequence,
     aside: &Path,
 ) -> Result<(), RepairError> {
+    let names: BTreeSet<_> = beyond.iter().chain(rows.iter().map(|it| &it.shelf)).collect();
     for name in names {
         let path = held.shelf(name)?;
         let copy = aside.join(format!("shelf-{name}"));
         copy_file(&path, &copy).map_err(system("copy a shelf"))?;
         sync_dir(aside).map_err(system("copy a shelf"))?;
-        let set = Shelf::open(&path)
-            .and_then(|shelf| shelf.write(|writing| writing.set_position(position)))
-            .map_err(io::Error::other);
+        let write = |writing: &mut Writing<'_>| {
+            for of in rows.iter().filter(|it| it.shelf == *name) {
+                of.rows.iter().try_for_each(|(table, key, value)| writing.set_row(table, key, value))?;
+            }
+            if beyond.contains(name) { writing.set_position(position) } else { Ok(()) }
+        };
+        let set = Shelf::open(&path).and_then(|shelf| shelf.write(write)).map_err(io::Error::other);
         set.map_err(system("set a shelf back"))?;
     }
     Ok(())

@@ -7,8 +7,8 @@
 //!
 //! A checkpoint may hold what the journal loses: the counters in it carry stamps beyond the cut, and a replay would skip
 //! new entries that are given the same sequences. So every generation whose catalog, the last thing copied to it, is of
-//! the cut or later goes too. A plugin's shelf that was derived beyond the cut keeps its rows, and is set back to derive
-//! again from there.
+//! the cut or later goes too. A plugin's shelf that reaches beyond the cut is set back, to read on from there; rows that the
+//! commands which go have put on it, or deleted, become what they were, as far as that can be known (see `rows`).
 //!
 //! Slices of idempotency ids may reach beyond the cut. An id whose usage goes must go with it, or else its request, sent
 //! again as it should be, would count nothing; an id whose usage stays must stay, or its request would count twice. So
@@ -20,7 +20,7 @@
 //! # Carrying out
 //! Nothing is deleted. In the data directory a folder `repaired/<UTC time>` gets every file before it is changed:
 //!
-//! 1. shelves are copied there and set back;
+//! 1. shelves are copied there; then position and rows of each are set back in one transaction;
 //! 2. generations are moved there, `CURRENT` first if it names one of them;
 //! 3. slices of ids are linked there; the one that stays in part is written anew; what goes is unlinked, the latest first;
 //! 4. segments are linked there; the mark that keeps the term is made; what keeps its beginning is replaced as a whole;
@@ -31,6 +31,7 @@
 
 mod carry_out;
 mod ids;
+mod rows;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -41,7 +42,7 @@ use super::RecoveryError;
 use super::data_dir::{self, DataDir, DataDirError};
 use super::recovery;
 use super::scratch::Scratch;
-use crate::journal::{EndAt, ReadOnlyDirectory, Sequence, ShortenError, Shortening};
+use crate::journal::{CutRows, EndAt, ReadOnlyDirectory, Sequence, ShortenError, Shortening};
 use crate::listener::Clock;
 use crate::model::time::UnixMillis;
 use crate::store::ids::IdsError;
@@ -50,6 +51,8 @@ use crate::store::{
 };
 
 pub use ids::IdsPlan;
+use rows::ShelfRows;
+pub use rows::{Becomes, RowPlan};
 
 /// What the operator agrees to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -85,6 +88,10 @@ pub struct Plan {
     pub checkpoints: Vec<u64>,
     /// The shelves that are set back.
     pub shelves: Vec<String>,
+    /// Rows of shelves that commands which go have changed.
+    pub rows: Vec<RowPlan>,
+    /// Commands that go, or parts of them, that cannot be read: what they changed on shelves is not known, and stays.
+    pub rows_unknown: u64,
     /// What goes of the idempotency ids; `None` if none does.
     pub ids: Option<IdsPlan>,
     /// What the state comes to afterwards.
@@ -214,22 +221,23 @@ pub fn repair(data_dir: &Path, what: &GiveUp, consent: Consent, clock: &Clock) -
         return Ok(plan(data_dir, what, clock)?.plan);
     }
     let held = DataDir::open(data_dir)?;
-    let Planned { mut plan, shortening, ids } = plan(held.path(), what, clock)?;
+    let Planned { mut plan, shortening, ids, rows } = plan(held.path(), what, clock)?;
     if let Some(IdsPlan { go_by_time: count @ 1.., since_ms, .. }) = plan.ids
         && !consent.ids_by_time
     {
         return Err(RepairError::IdsByTime { count, since_ms });
     }
     let cut = shortening.as_ref().map(|shortening| (shortening, ids.as_ref()));
-    plan.moved_to = Some(carry_out::carry_out(&held, &plan, cut, clock())?);
+    plan.moved_to = Some(carry_out::carry_out(&held, &plan, cut, &rows, clock())?);
     Ok(plan)
 }
 
-/// What would be done, in the operator's words, in the journal's, and in those of the ids.
+/// What would be done, in the operator's words, in the journal's, and in those of the ids and the shelves.
 struct Planned {
     plan: Plan,
     shortening: Option<Shortening>,
     ids: Option<ids::Cut>,
+    rows: Vec<ShelfRows>,
 }
 
 fn plan(data_dir: &Path, what: &GiveUp, clock: &Clock) -> Result<Planned, RepairError> {
@@ -250,22 +258,32 @@ fn plan(data_dir: &Path, what: &GiveUp, clock: &Clock) -> Result<Planned, Repair
         Some(shortening) => shortening.disk(journal()),
         None => journal(),
     };
-    let (after, time) = put_together(checkpoint, disk, clock).map_err(RepairError::NotEnough)?;
+    let (after, left) = put_together(checkpoint, disk, clock).map_err(RepairError::NotEnough)?;
     let expected = shortening.as_ref().map_or(after.last, |shortening| shortening.from.previous().0);
     if after.last != expected {
         return Err(RepairError::TooShort { last: after.last, expected });
     }
-    let (shelves, cut) = match &shortening {
-        Some(shortening) => (
-            shelves_beyond(data_dir, &scratch, shortening.from)?,
-            ids::Cut::plan(data_dir, shortening, time)?,
-        ),
-        None => (Vec::new(), None),
+    let (shelves, ids) = match &shortening {
+        Some(shortening) => {
+            let cut = shortening.rows(journal().as_ref())?;
+            (
+                Shelves::look(data_dir, &scratch, shortening.from, &cut, left.next_id)?,
+                ids::Cut::plan(data_dir, shortening, left.time)?,
+            )
+        }
+        None => (Shelves::default(), None),
     };
-    let journal = shortening.as_ref().map(JournalPlan::of);
-    let ids = cut.as_ref().map(|cut| cut.plan.clone());
-    let plan = Plan { journal, checkpoints, shelves, ids, after, moved_to: None };
-    Ok(Planned { plan, shortening, ids: cut })
+    let plan = Plan {
+        journal: shortening.as_ref().map(JournalPlan::of),
+        checkpoints,
+        shelves: shelves.beyond,
+        rows: shelves.plans,
+        rows_unknown: shelves.unknown,
+        ids: ids.as_ref().map(|cut| cut.plan.clone()),
+        after,
+        moved_to: None,
+    };
+    Ok(Planned { plan, shortening, ids, rows: shelves.rows })
 }
 
 /// The generations that go: the one that was named, or those that reach beyond the journal's end.
@@ -289,12 +307,19 @@ fn checkpoints_that_go(
     }
 }
 
-/// The state that is left, and its time.
+/// What else is known of the state that is left.
+struct Left {
+    time: UnixMillis,
+    /// Ids below this are given out.
+    next_id: u64,
+}
+
+/// The state that is left.
 fn put_together(
     checkpoint: Option<crate::store::Checkpoint>,
     disk: Box<dyn crate::journal::Disk>,
     clock: &Clock,
-) -> Result<(After, UnixMillis), RecoveryError> {
+) -> Result<(After, Left), RecoveryError> {
     let replayed = recovery::replay(checkpoint, disk, clock())?;
     let (found, checkpoint) = (replayed.found().clone(), replayed.checkpoint());
     let engine = replayed.finish()?;
@@ -306,20 +331,46 @@ fn put_together(
         catalog_version: catalog.version,
         applications: catalog.applications.len(),
     };
-    Ok((after, engine.now(UnixMillis(0))))
+    Ok((after, Left { time: engine.now(UnixMillis(0)), next_id: catalog.next_id }))
 }
 
-/// The shelves that were derived from what goes. One that is damaged says nothing; it is not this repair's matter.
-fn shelves_beyond(data_dir: &Path, scratch: &Scratch, from: Sequence) -> Result<Vec<String>, RepairError> {
-    let shelves = data_dir::shelves(data_dir);
-    let mut beyond = Vec::new();
-    for name in data_dir::shelf_names(data_dir).map_err(system("list the shelves"))? {
-        let survey = survey_shelf(&shelves.join(&name), &scratch.join("shelf"));
-        if survey.is_ok_and(|survey| survey.position >= from) {
-            beyond.push(name);
+/// What a cut does to the shelves.
+#[derive(Default)]
+struct Shelves {
+    /// Those that reach beyond it.
+    beyond: Vec<String>,
+    /// Rows that commands which go have changed.
+    plans: Vec<RowPlan>,
+    /// What is written of them.
+    rows: Vec<ShelfRows>,
+    unknown: u64,
+}
+
+impl Shelves {
+    /// Looks at all shelves. One that is damaged says nothing; it is not this repair's matter.
+    fn look(
+        data_dir: &Path,
+        scratch: &Scratch,
+        from: Sequence,
+        cut: &CutRows,
+        next_id: u64,
+    ) -> Result<Shelves, RepairError> {
+        let mut shelves = Shelves { unknown: cut.unreadable, ..Shelves::default() };
+        for name in data_dir::shelf_names(data_dir).map_err(system("list the shelves"))? {
+            let (path, copy) = (data_dir::shelves(data_dir).join(&name), scratch.join("shelf"));
+            let Ok(survey) = survey_shelf(&path, &copy) else { continue };
+            if survey.position >= from {
+                shelves.beyond.push(name.clone());
+            }
+            // Whatever its position says: what a node had not settled when it ended may be there, too.
+            let copied = std::fs::copy(&path, &copy);
+            copied.map_err(system("copy a shelf"))?;
+            let rows = rows::plan(&name, &copy, cut, next_id, &mut shelves.plans);
+            std::fs::remove_file(&copy).map_err(system("remove a temporary file"))?;
+            shelves.rows.extend(rows?);
         }
+        Ok(shelves)
     }
-    Ok(beyond)
 }
 
 impl JournalPlan {
