@@ -223,6 +223,7 @@ pub(super) fn checkpoint_into(
     })?;
     // Before the catalog's place: whoever ends the journal before this has to go without the checkpoint, too.
     engine.append_producers(clock());
+    go_on()?;
     let (catalog, at) = engine.copy_catalog();
     let mut records = Vec::new();
     let mut total = 0_usize;

@@ -358,9 +358,10 @@ fn what_commands_that_go_put_on_a_shelf_becomes_what_it_was_and_new_records_go()
     let (code, plan) = run_json(&arguments);
     assert_eq!(code, 0, "{plan}");
     let becomes = |table: &str, row: u64| {
+        let row = row.to_string();
         let rows = plan["rows"].as_array().unwrap().iter();
         let mut of = rows.filter(|it| it["shelf"] == "admin" && it["table"] == table);
-        of.find(|it| it["row"] == row.to_string()).map(|it| it["becomes"].clone())
+        of.find(|it| it["row"].as_str() == Some(&row)).map(|it| it["becomes"].clone())
     };
     assert_eq!(becomes("services", service), Some("restored".into()), "{plan}");
     assert_eq!(becomes("services", gone), Some("restored".into()), "{plan}");

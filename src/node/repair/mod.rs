@@ -32,6 +32,8 @@
 mod carry_out;
 mod ids;
 mod rows;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -136,6 +136,7 @@ fn unreadable(error: ShelfError) -> RepairError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plugin::records::id_key;
 
     fn value(text: &str) -> RowValue {
         Some(text.as_bytes().to_vec())
@@ -146,7 +147,7 @@ mod tests {
     }
 
     fn key(ids: &[u64]) -> Vec<u8> {
-        ids.iter().flat_map(|id| id.to_be_bytes()).collect()
+        ids.iter().flat_map(|id| id_key(*id)).collect()
     }
 
     /// With ids 50 to 59 given by what goes.
@@ -200,13 +201,13 @@ mod tests {
         }
         // A text that leads to a record.
         let leads = |id: u64| {
-            let to = Some(id.to_be_bytes().to_vec());
+            let to = Some(id_key(id).to_vec());
             becomes(&to, b"a name", &row(std::slice::from_ref(&to), None), false).map(|(becomes, _)| becomes)
         };
         assert_eq!((leads(49), leads(50)), (Some(Becomes::Kept), Some(Becomes::Deleted)));
         assert_eq!(of(b"a name", false), Some(Becomes::Kept));
         // A long text is not looked through.
-        let long = Some([&55_u64.to_be_bytes()[..], b"12345678"].concat());
+        let long = Some([&id_key(55)[..], b"12345678"].concat());
         let text = becomes(&long, b"a name", &row(std::slice::from_ref(&long), None), false);
         assert_eq!(text, Some((Becomes::Kept, None)));
     }
