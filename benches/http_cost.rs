@@ -72,6 +72,7 @@ fn serve_node() {
         idempotency_ids_max: 1_000_000,
         accept_clock: false,
         admin_token: None,
+        backend_endpoint: None,
         internal_api: Vec::new(),
         log: Log { level: "warn".into(), json: false },
     };
