@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
 pub(super) use super::refusal::{Errors, Refusal};
@@ -114,6 +115,26 @@ impl Reply {
         Ok(Reply::new(200, Body::Written { wrapper, records, page: Some(page) }))
     }
 
+    /// As [`Reply::page`] in JSON, for what writes itself.
+    ///
+    /// # Errors
+    /// What is said of a record; or it cannot be written: a defect.
+    pub(super) fn page_in_json(
+        (wrapper, each): (&'static str, &str),
+        items: impl Iterator<Item = Result<impl Serialize, Refusal>>,
+        page: Page,
+    ) -> Outcome {
+        let mut records = Vec::new();
+        for item in items {
+            let comma = if records.is_empty() { "" } else { "," };
+            records.extend(format!("{comma}{{\"{each}\":").bytes());
+            serde_json::to_writer(&mut records, &item?).map_err(unwritable)?;
+            records.push(b'}');
+        }
+        let records = String::from_utf8(records).map_err(unwritable)?;
+        Ok(Reply::new(200, Body::Written { wrapper, records, page: Some(page) }))
+    }
+
     /// 200 with a list in JSON without anything around it.
     pub(super) fn bare_list(items: Vec<Entity>) -> Reply {
         Reply::new(200, Body::Bare(items))
@@ -180,6 +201,11 @@ impl Reply {
         };
         Answer { location, durable, ..answer }
     }
+}
+
+fn unwritable(error: impl std::fmt::Display) -> Refusal {
+    tracing::error!(%error, "a record cannot be written as JSON");
+    Refusal::Failed
 }
 
 const JSON: &str = "application/json; charset=utf-8";

@@ -1,6 +1,7 @@
 //! Lists of applications, and finding one: `/accounts/{id}/applications`, `/applications`, `/applications/find`.
 
-use super::answer::{Outcome, Refusal, Reply};
+use super::answer::{Format, Outcome, Refusal, Reply};
+use super::application_shown::Shown;
 use super::applications::{ApplicationDetails, entity, state_name};
 use super::context::{Context, Seen};
 use super::owned::Owned;
@@ -54,7 +55,15 @@ pub(super) fn list_all(context: &Context<'_>) -> Outcome {
         (ids, context.page(total))
     };
     let applications = ids.into_iter().filter_map(|id| seen.catalog.applications.get(id));
-    Reply::page(context.format, "applications", applications.map(|it| entity(seen, it)), page)
+    match context.format {
+        Format::Json => {
+            let shown = applications.map(|it| Shown::of(seen, it));
+            Reply::page_in_json(("applications", "application"), shown, page)
+        }
+        Format::Xml => {
+            Reply::page(context.format, "applications", applications.map(|it| entity(seen, it)), page)
+        }
+    }
 }
 
 /// The sets of applications that a list is made of: those of services, or on plans.

@@ -5,7 +5,8 @@
 //!
 //! | File | What it holds |
 //! |---|---|
-//! | here | the record, making, changing, deleting, showing it |
+//! | here | the record, making, changing, deleting it |
+//! | `application_shown` | showing it |
 //! | `application_lists` | lists and finding |
 //! | `application_states` | accept, suspend, resume, change of plan, plans of one application alone |
 //! | `application_keys` | keys and referrer filters |
@@ -15,10 +16,11 @@ use std::sync::Arc;
 
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::accounts::delete_unused;
-use super::answer::{Entity, Errors, Format, Outcome, Refusal, Reply, links};
+use super::answer::{Errors, Outcome, Refusal, Reply};
+pub(super) use super::application_shown::{entity, state_name};
 use super::auth::{Access, Section};
 use super::check;
 use super::context::{Context, Edit, Seen};
@@ -26,14 +28,13 @@ use super::credentials;
 use super::extra::{self, Target};
 use super::request::Fields;
 use super::routes::{DELETE, GET, POST, PUT, Route};
-use super::services::{DESCRIPTION_LEN_MAX, ServiceDetails};
+use super::services::DESCRIPTION_LEN_MAX;
 use super::terms::Terms;
-use super::xml::Element;
 use super::{application_lists, plans, subscriptions, times};
 use crate::model::catalog::Change;
 use crate::model::draft::{NewApplication, REDIRECT_URL_LEN_MAX};
 use crate::model::id::{AccountId, ApplicationId, PlanId};
-use crate::model::record::{Application, ApplicationState, BackendVersion, Plan, Secret};
+use crate::model::record::{Application, ApplicationState, Secret};
 use crate::plugin::host::Accompanied;
 use crate::plugin::records::{Record, Records, id_key};
 use crate::store::ShelfError;
@@ -280,115 +281,6 @@ fn delete(context: &Context<'_>) -> Outcome {
         }
         Ok(Reply::gone())
     })
-}
-
-/// A state as the API calls it.
-pub(super) fn state_name(state: &ApplicationState) -> &str {
-    match state {
-        ApplicationState::Active => "live",
-        other => other.name(),
-    }
-}
-
-/// The application as answers show it.
-pub(super) fn entity(seen: Seen<'_>, application: &Application) -> Result<Entity, Refusal> {
-    let details = seen.records.find::<ApplicationDetails>(application.id.0)?.unwrap_or_default();
-    let service = seen.service(application.service.0)?;
-    let plan = seen.catalog.plans.get(application.plan.0).ok_or(Refusal::NotFound)?;
-    let account = application.account.and_then(|id| seen.catalog.accounts.get(id.0));
-    let time = |at: Option<u64>| at.map(times::text);
-    let mut json = json!({
-        "id": application.id.0,
-        "state": state_name(&application.state),
-        "enabled": application.state == ApplicationState::Active,
-        "created_at": times::text(details.created_at),
-        "updated_at": times::text(details.updated_at),
-        "service_id": application.service.0,
-        "service_name": service.name,
-        "plan_id": plan.id.0,
-        "plan_name": plan.name,
-        "account_id": account.map(|account| account.id.0),
-        "org_name": account.map(|account| &account.name),
-        "first_traffic_at": time(details.first_traffic_at),
-        "first_daily_traffic_at": time(details.first_daily_traffic_at),
-    });
-    let user_key = application.user_keys.first().map(Secret::expose);
-    match service.backend_version {
-        BackendVersion::UserKey => {
-            json["user_key"] = user_key.into();
-            json["provider_verification_key"] = Value::Null;
-        }
-        BackendVersion::AppId => json["application_id"] = (&*application.app_id).into(),
-        BackendVersion::Oauth => {
-            json["application_id"] = (&*application.app_id).into();
-            json["redirect_url"] = application.redirect_url.as_deref().into();
-            json["client_id"] = (&*application.app_id).into();
-            json["client_secret"] = application.app_keys.first().map(Secret::expose).into();
-            let is_oidc = seen.records.find::<ServiceDetails>(service.id.0)?.is_some_and(|it| it.oidc);
-            if is_oidc {
-                json["oidc_configuration"] = json!({});
-            }
-        }
-    }
-    json["name"] = (&*application.name).into();
-    json["description"] = details.description.as_str().into();
-    extra::show(&details.extra, &mut json);
-    json["links"] = links_of(application);
-    let xml = match seen.format {
-        Format::Xml => xml(seen, application, &details, plan)?,
-        Format::Json => Element::new("application"),
-    };
-    Ok(Entity { wrapper: "application", json, xml })
-}
-
-fn links_of(application: &Application) -> Value {
-    let service = format!("/admin/api/services/{}", application.service);
-    let plan = format!("{service}/application_plans/{}", application.plan);
-    let Some(account) = application.account else { return links([("service", service), ("plan", plan)]) };
-    let account = format!("/admin/api/accounts/{account}");
-    let own = format!("{account}/applications/{}", application.id);
-    links([
-        ("self", own.clone()),
-        ("service", service),
-        ("account", account),
-        ("plan", plan),
-        ("keys", format!("{own}/keys")),
-        ("referrer_filters", format!("{own}/referrer_filters")),
-    ])
-}
-
-fn xml(
-    seen: Seen<'_>,
-    application: &Application,
-    details: &ApplicationDetails,
-    plan: &Plan,
-) -> Result<Element, Refusal> {
-    let mut xml = Element::new("application")
-        .field("id", application.id)
-        .field("created_at", times::text(details.created_at))
-        .field("updated_at", times::text(details.updated_at))
-        .field("state", state_name(&application.state))
-        .field("enabled", application.state == ApplicationState::Active)
-        .optional("user_account_id", application.account)
-        .optional("first_traffic_at", details.first_traffic_at.map(times::text))
-        .optional("first_daily_traffic_at", details.first_daily_traffic_at.map(times::text))
-        .field("service_id", application.service);
-    let version = seen.service(application.service.0)?.backend_version;
-    if version == BackendVersion::UserKey {
-        xml = xml.optional("user_key", application.user_keys.first().map(Secret::expose));
-    } else {
-        let mut keys = Element::new("keys");
-        application.app_keys.iter().for_each(|key| keys.push(Element::text("key", key.expose())));
-        xml = xml.field("application_id", &application.app_id).with(keys);
-        if version == BackendVersion::Oauth {
-            xml = xml.optional("redirect_url", application.redirect_url.as_deref());
-        }
-    }
-    let xml = xml
-        .with(plans::entity(seen, plan)?.xml)
-        .field("name", &application.name)
-        .field("description", &details.description);
-    Ok(xml.with(extra::element(&details.extra)))
 }
 
 /// What is known of applications that are gone goes with them; their keys are dated, whoever makes them. Those of other systems

@@ -36,6 +36,7 @@ mod active_docs;
 mod answer;
 mod application_keys;
 mod application_lists;
+mod application_shown;
 mod application_states;
 mod applications;
 mod audit;

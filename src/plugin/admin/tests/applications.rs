@@ -367,3 +367,29 @@ fn a_defined_field_takes_one_of_its_choices_or_nothing() {
         assert_eq!(world.put(path, json!({"size": "m"})), listed);
     }
 }
+
+#[test]
+fn an_application_is_the_same_in_a_list_and_alone() {
+    let world = World::new();
+    for name in ["size", "plan_name", "user_key", "client_id"] {
+        world.made("fields_definitions", json!({"target": "Cinstance", "name": name, "label": "L"}));
+    }
+    for (at, version) in ["1", "2", "oauth", "oidc"].into_iter().enumerate() {
+        let service = json!({"name": format!("API {at}"), "backend_version": version});
+        let service = world.made("services", service)["id"].clone();
+        let plan = world.made(&format!("services/{service}/application_plans"), json!({"name": "P"}));
+        let user = format!("user{at}");
+        let account = world.made("signup", json!({"org_name": "A", "username": user}))["id"].clone();
+        let sent = json!({"plan_id": plan["id"], "name": "App", "size": "m", "plan_name": "no", "client_id": "mine"});
+        let made = world.made(&format!("accounts/{account}/applications"), sent);
+        let alone = world.get(&format!("accounts/{account}/applications/{}", made["id"])).1;
+        let asked = json!({"service_id": service});
+        let list = world.send(Method::Get, "applications.json", asked, Some(TOKEN));
+        let text = String::from_utf8(list.body.to_vec()).unwrap();
+        assert_eq!(text, format!("{{\"applications\":[{alone}]}}"), "{version}");
+        let shown = &alone["application"];
+        assert_eq!((&shown["plan_name"], &shown["size"]), (&json!("P"), &json!("m")));
+        assert_eq!(shown["client_id"] == "mine", !version.starts_with('o'), "{version}");
+        assert_eq!(text.matches("\"user_key\"").count(), usize::from(version == "1"));
+    }
+}
