@@ -172,6 +172,8 @@ pub(super) struct Opened {
 
 impl Opened {
     pub(super) fn new(place: Place) -> Result<Opened, redb::Error> {
+        // What a renewal that was cut short has left.
+        place.renewed().remove()?;
         let database = RecursiveRwLock::new(Some(place.open_when_free()?));
         Ok(Opened { place, database, has_failed: false.into(), unsettled: false.into() })
     }

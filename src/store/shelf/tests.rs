@@ -82,6 +82,15 @@ fn a_file_that_is_no_shelf_is_refused_untouched() {
     assert_eq!(std::fs::read(&path).unwrap(), vec![7; 10_000]);
 }
 
+#[test]
+fn what_a_renewal_left_goes_with_the_next_opening() {
+    let dir = tempfile::tempdir().unwrap();
+    let left = dir.path().join("shelf.renewed");
+    std::fs::write(&left, b"half of it").unwrap();
+    Shelf::open(&dir.path().join("shelf")).unwrap();
+    assert!(!left.exists());
+}
+
 /// Alone, of all that is on the disk, an error of the shelf's.
 #[test]
 fn after_any_storage_error_a_shelf_is_well_again_when_its_disk_is() {
