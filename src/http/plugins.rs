@@ -349,7 +349,7 @@ mod tests {
         }
     }
 
-    fn routes(dir: &tempfile::TempDir) -> (Arc<Slow>, Arc<PluginRoutes>) {
+    fn routes(dir: &tempfile::TempDir, bodies: Bodies) -> (Arc<Slow>, Arc<PluginRoutes>) {
         let (journal, _) =
             Journal::open(&dir.path().join("journal"), Options::default(), Sequence(0), |_, _, _| {
                 Ok::<(), std::convert::Infallible>(())
@@ -360,7 +360,7 @@ mod tests {
         let slow = Arc::new(Slow { go: AtomicBool::new(false) });
         let host = Arc::new(Host::default().with(Arc::clone(&slow) as Arc<dyn Plugin>, desk));
         let guesses = Arc::new(Guesses::new(false));
-        let (timeout, bodies) = (Duration::from_secs(60), Arc::new(Bodies::default()));
+        let (timeout, bodies) = (Duration::from_secs(60), Arc::new(bodies));
         (slow, Arc::new(PluginRoutes::new(host, engine, timeout, bodies, guesses)))
     }
 
@@ -381,7 +381,7 @@ mod tests {
     #[tokio::test]
     async fn as_many_calls_wait_as_may_and_the_next_is_refused_at_once() {
         let dir = tempfile::tempdir().unwrap();
-        let (slow, routes) = routes(&dir);
+        let (slow, routes) = routes(&dir, Bodies::default());
         let empty = || Full::<Bytes>::default();
         let all = CALLS_AT_ONCE + CALLS_WAITING;
         // Their bodies never end: they take nobody's place.
@@ -396,5 +396,23 @@ mod tests {
         assert_eq!(call(&routes, empty()).await.unwrap(), 200);
         assert!(arriving.iter().all(|one| !one.is_finished()));
         arriving.iter().for_each(tokio::task::JoinHandle::abort);
+    }
+    #[tokio::test]
+    async fn what_a_body_takes_is_accounted_for_until_its_call_is_carried_out() {
+        const BYTES: usize = 128 << 10;
+        let dir = tempfile::tempdir().unwrap();
+        let (slow, routes) = routes(&dir, Bodies::new(BYTES, false));
+        let large = || Full::new(Bytes::from(vec![b'a'; BYTES]));
+        let at_work: Vec<_> = (0..CALLS_AT_ONCE).map(|_| call(&routes, Full::<Bytes>::default())).collect();
+        until(|| routes.waiting.load(Ordering::Relaxed) == CALLS_AT_ONCE).await;
+        let waits = call(&routes, large());
+        until(|| routes.waiting.load(Ordering::Relaxed) == CALLS_AT_ONCE + 1).await;
+        assert_eq!(call(&routes, large()).await.unwrap(), 503, "there is no room for another one");
+        slow.go.store(true, Ordering::Relaxed);
+        for one in at_work {
+            assert_eq!(one.await.unwrap(), 200);
+        }
+        assert_ne!(waits.await.unwrap(), 503);
+        assert_ne!(call(&routes, large()).await.unwrap(), 503, "what it took is given back");
     }
 }

@@ -309,9 +309,9 @@ impl Companion for Host {
         }
     }
 
-    fn applied(&self, at: Sequence, version: u64, parts: &Parts) {
+    fn applied(&self, _: Sequence, version: u64, parts: &Parts) {
         for hosted in &self.hosted {
-            hosted.desk.keeper.applied(at, version, parts.get(hosted.plugin.name()));
+            hosted.desk.keeper.applied(version, parts.get(hosted.plugin.name()));
         }
     }
 }

@@ -91,8 +91,6 @@ pub struct Keeper {
 }
 
 struct State {
-    /// Up to where parts are applied.
-    applied: Sequence,
     /// Something was applied that is not settled.
     unsettled: bool,
     behind: bool,
@@ -114,7 +112,7 @@ impl Keeper {
             name,
             engine,
             shelf,
-            state: Mutex::new(State { applied: position, unsettled: false, behind: true, stop: false }),
+            state: Mutex::new(State { unsettled: false, behind: true, stop: false }),
             wake: Condvar::new(),
             turn: AtomicU64::new(0),
             version: AtomicU64::new(version),
@@ -151,13 +149,12 @@ impl Keeper {
     }
 
     /// Applies a command's part, while commands are held.
-    pub(super) fn applied(&self, at: Sequence, version: u64, rows: Option<&Rows>) {
+    pub(super) fn applied(&self, version: u64, rows: Option<&Rows>) {
         self.turn.fetch_add(1, Ordering::AcqRel);
         let mut state = self.state.lock();
         if !state.behind {
             match rows.map_or(Ok(()), |rows| self.write(rows)) {
                 Ok(()) => {
-                    state.applied = at;
                     state.unsettled |= rows.is_some();
                     self.version.store(version, Ordering::Release);
                 }
@@ -235,7 +232,7 @@ impl Keeper {
                 state.behind = true;
                 return Err(error.into());
             }
-            (state.applied, state.unsettled) = (target, false);
+            state.unsettled = false;
             self.stored.store(target.0, Ordering::Relaxed);
             Ok(())
         })
@@ -248,7 +245,6 @@ impl Keeper {
             // What was not settled may be gone with the file that failed; it comes again, and does no harm if it is there.
             self.shelf.reopen()?;
             let position = self.shelf.position()?;
-            self.state.lock().applied = position;
             let journal = self.engine.journal();
             let mut follower = Follower::after(position);
             loop {
@@ -262,7 +258,6 @@ impl Keeper {
                 for (at, part) in parts {
                     let rows = Rows::decode(&part).map_err(|error| KeepError::Part(at, error))?;
                     self.write(&rows)?;
-                    self.state.lock().applied = at;
                 }
                 match read {
                     Ok(true) => break,
@@ -280,7 +275,7 @@ impl Keeper {
                 }
             }
             let mut state = self.state.lock();
-            (state.applied, state.unsettled, state.behind) = (follower.position(), true, false);
+            (state.unsettled, state.behind) = (true, false);
             self.version.store(self.engine.catalog().version, Ordering::Release);
             Ok(())
         })

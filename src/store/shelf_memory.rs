@@ -14,14 +14,13 @@ pub(crate) struct ShelfFile {
 }
 
 impl MemoryDisk {
-    /// The file of that name, made for good with its name if it is not there. The steps of making it are not counted: they are
-    /// the file system's.
+    /// The file of that name, made if it is not there: its name is there for good once its directory was synced.
     pub(crate) fn file_of_shelf(&self, name: &str) -> io::Result<ShelfFile> {
         let mut state = self.lock();
-        if state.file(name).is_err() {
-            state.put(name, Vec::new());
-        }
-        let id = state.file(name)?;
+        let id = match state.file(name) {
+            Ok(id) => id,
+            Err(_) => state.create(name, 0)?,
+        };
         drop(state);
         Ok(ShelfFile { disk: self.clone(), id })
     }

@@ -79,7 +79,7 @@ impl FileState {
 }
 
 impl State {
-    pub(crate) fn put(&mut self, name: &str, bytes: Vec<u8>) {
+    pub(super) fn put(&mut self, name: &str, bytes: Vec<u8>) {
         let node = Node::File(self.files.len());
         self.live.insert(name.to_owned(), node);
         self.durable.insert(name.to_owned(), node);

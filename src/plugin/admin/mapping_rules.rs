@@ -21,7 +21,7 @@ use super::times;
 use super::xml::Element;
 use crate::model::catalog::Change;
 use crate::model::draft::Draft;
-use crate::model::id::{MetricId, ServiceId, TenantId};
+use crate::model::id::{MetricId, ServiceId};
 use crate::model::record::ServiceState;
 use crate::plugin::host::Accompanied;
 use crate::plugin::records::{Record, Records};
@@ -125,22 +125,6 @@ pub(super) fn create_default(
         updated_at: now,
     };
     rule.put(draft.take_id(), records)
-}
-
-/// Gives the services of a tenant that nobody administered so far the rule that services begin with.
-pub(super) fn begin(
-    draft: &mut Draft<'_>,
-    records: &mut Records<'_>,
-    tenant: TenantId,
-    now: u64,
-) -> Result<(), ShelfError> {
-    let services: Vec<_> = draft.catalog().services_of(tenant).iter().collect();
-    for id in services {
-        if MappingRule::of(id, records)?.is_empty() {
-            create_default(draft, records, ServiceId(id), now)?;
-        }
-    }
-    Ok(())
 }
 
 /// Takes away the rules by which a metric of an owner is counted.

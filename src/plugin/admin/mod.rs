@@ -237,8 +237,7 @@ impl Admin {
             };
             token.put(id, records)?;
             account_plans::create_default(draft, records, tenant, now)?;
-            service_plans::begin(draft, records, tenant, now)?;
-            mapping_rules::begin(draft, records, tenant, now)?;
+            services::begin(draft, records, tenant, now)?;
             Ok(true)
         })?;
         Ok(is_new.then_some(ticket))

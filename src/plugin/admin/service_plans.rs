@@ -13,7 +13,7 @@ use super::subscriptions::Subscription;
 use super::terms::{self, PlanKind, Terms};
 use crate::model::catalog::Change;
 use crate::model::draft::Draft;
-use crate::model::id::{ServiceId, TenantId};
+use crate::model::id::ServiceId;
 use crate::plugin::host::Accompanied;
 use crate::plugin::records::Records;
 use crate::store::ShelfError;
@@ -42,22 +42,6 @@ pub(super) fn create_default(
     details.default_service_plan = Some(id);
     records.save(service.0, &details)?;
     Ok(id)
-}
-
-/// Gives the services of a tenant that nobody administered so far the plans that services begin with.
-pub(super) fn begin(
-    draft: &mut Draft<'_>,
-    records: &mut Records<'_>,
-    tenant: TenantId,
-    now: u64,
-) -> Result<(), ShelfError> {
-    let services: Vec<_> = draft.catalog().services_of(tenant).iter().collect();
-    for id in services {
-        if !Terms::any(id, records)? {
-            create_default(draft, records, ServiceId(id), now)?;
-        }
-    }
-    Ok(())
 }
 
 /// The plan on which an account subscribes that asked for none: the default one, else the first. A service that came

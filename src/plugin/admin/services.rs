@@ -12,18 +12,20 @@ use super::answer::{Entity, Errors, Outcome, Refusal, Reply};
 use super::auth::{Access, Section};
 use super::check;
 use super::context::{Context, Edit, Seen};
-use super::mapping_rules;
+use super::mapping_rules::{self, MappingRule};
 use super::metrics;
 use super::names::{self, Kind};
+use super::owned::Owned;
 use super::proxy;
 use super::request::Fields;
 use super::routes::{DELETE, GET, POST, PUT, Route};
 use super::service_plans;
 use super::service_tokens;
+use super::terms::Terms;
 use super::times;
 use super::xml::Element;
 use crate::model::catalog::{Catalog, Change};
-use crate::model::draft::NewService;
+use crate::model::draft::{Draft, NewService};
 use crate::model::id::{ServiceId, TenantId};
 use crate::model::record::{BackendVersion, Service, ServiceState};
 use crate::plugin::host::Accompanied;
@@ -157,6 +159,25 @@ fn create(context: &Context<'_>) -> Outcome {
         let entity = entity(seen, seen.service(id.0)?)?;
         Ok(Reply::created(entity).at(format!("/admin/api/services/{id}")))
     })
+}
+
+/// Gives the services of a tenant that nobody administered so far what services begin with.
+pub(super) fn begin(
+    draft: &mut Draft<'_>,
+    records: &mut Records<'_>,
+    tenant: TenantId,
+    now: u64,
+) -> Result<(), ShelfError> {
+    let services: Vec<_> = draft.catalog().services_of(tenant).iter().collect();
+    for id in services {
+        if !Terms::any(id, records)? {
+            service_plans::create_default(draft, records, ServiceId(id), now)?;
+        }
+        if MappingRule::of(id, records)?.is_empty() {
+            mapping_rules::create_default(draft, records, ServiceId(id), now)?;
+        }
+    }
+    Ok(())
 }
 
 /// Gives a service its system name: the one that was asked for, or else one like it that is free.

@@ -91,6 +91,17 @@ fn what_a_renewal_left_goes_with_the_next_opening() {
     assert!(!left.exists());
 }
 
+#[test]
+fn a_new_shelf_outlives_a_power_loss_with_its_name() {
+    let disk = MemoryDisk::default();
+    let shelf = Shelf::open_on(disk.clone(), "shelf").unwrap();
+    shelf.write(|it| it.put(ROWS, b"a", b"1")).unwrap();
+    for seed in 0..30 {
+        let found = Shelf::open_on(disk.crash(seed), "shelf").unwrap();
+        assert_eq!(keys(&found, &Scan::first(&[], 10)), [b"a"], "seed {seed}");
+    }
+}
+
 /// Alone, of all that is on the disk, an error of the shelf's.
 #[test]
 fn after_any_storage_error_a_shelf_is_well_again_when_its_disk_is() {
