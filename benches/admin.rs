@@ -45,6 +45,7 @@ fn call(admin: &Admin, method: Method, path: &str, mut parameters: Map<String, V
     parameters.insert("access_token".to_owned(), TOKEN.into());
     admin.answer(&Call {
         method,
+        tenant: None,
         path: format!("/admin/api/{path}.json"),
         parameters,
         basic: None,

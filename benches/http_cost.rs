@@ -71,8 +71,12 @@ fn serve_node() {
         disk_critical_bytes: 0,
         idempotency_ids_max: 1_000_000,
         accept_clock: false,
+        domain: None,
+        master_token: None,
         admin_token: None,
         backend_endpoint: None,
+        outgoing_allow: Vec::new(),
+        gateway_endpoint: None,
         internal_api: Vec::new(),
         log: Log { level: "warn".into(), json: false },
     };

@@ -11,14 +11,19 @@
 //! | [`journal`] | every change in order, on disk: the truth across restarts | model |
 //! | [`store`] | write-once checkpoints (sled), slices of remembered ids, plugins' shelves (redb) | model, journal, counter's images |
 //! | [`engine`] | decisions, reports, commands: the only way to change usage or catalog | model, counter, journal |
-//! | [`plugin`] | what is derived from the journal beside the decisions: events, integration errors | model, journal, store's shelves, engine |
+//! | [`document`] | catalog as code: the YAML document, reading, checking, writing, comparing it | model, rules |
+//! | [`migrate`] | what a running 3scale has set up, as a document | document, outgoing |
+//! | [`plugin`] | what is derived from the journal beside the decisions: events, integration errors | model, journal, store's shelves, engine, document, outgoing, rules |
+//! | [`rules`] | mapping rules: which a call matches, and what it counts; pure | nothing of ours |
 //! | [`wire`] | the binary protocol: frames, requests, answers, codes; no sockets | model |
 //! | [`listener`] | what all listeners share: caps, certificates, budgets for wrong credentials, sending clients away | model |
 //! | [`http`] | 3scale's dialect, its internal API, health, telemetry, over HTTP | engine, model, plugin, listener |
 //! | [`tcp`] | the server of the binary protocol, over TCP and a Unix socket | engine, model, wire, listener |
-//! | [`config`] | flags, variables and file, checked | nothing of ours |
+//! | [`outgoing`] | calls that go out, and which addresses they may reach | nothing of ours |
+//! | [`config`] | flags, variables and file, checked | outgoing's addresses |
+//! | [`gateway`] | the test gateway, a process of its own: what it takes, maps, asks for and sends on | rules, outgoing, listener |
 //! | [`node`] | assembly: opens, recovers, starts, stops, hands over, shows what it holds | all |
-//! | [`cli`] | the command line; its load generator is a client of the protocol | config, node, listener's clock, wire, model |
+//! | [`cli`] | the command line; its load generator is a client of the protocol | config, node, gateway, listener's clock, wire, model, document, outgoing, migrate |
 //!
 //! `tests/architecture.rs` holds these arrows and what else of the plan can be held mechanically.
 //!
@@ -31,10 +36,10 @@
 //! 6. Numbers on disk are explicit and never reused.
 //! 7. Every limit on what comes from outside has a name, a reason and a test.
 //! 8. Nothing of one tenant is ever felt by another.
-//! 9. Only `store` names sled and redb; only `node` starts a runtime.
+//! 9. Only `store` names sled and redb; only `node` starts a runtime, and the test gateway, which is another process.
 //!
 //! # Glossary
-//! - *node*: this process. *Tenant*: 3scale's provider account. *Service*: product.
+//! - *node*: this process. *Tenant*: 3scale's provider account. *Master*: who makes tenants. *Service*: product.
 //! - *check* reads, *count* writes. *Append* to the journal, *flush* to disk.
 //! - *subject*: whose counters they are: an application. *Slot*: the place of a metric among a service's counters.
 //! - *window*: one calendar span of a period. *Cell*: all seven windows of one metric that are open now.
@@ -45,13 +50,18 @@
 pub mod cli;
 pub mod config;
 pub mod counter;
+pub mod document;
 pub mod engine;
+pub mod gateway;
 pub mod http;
 pub mod journal;
 pub mod listener;
+pub mod migrate;
 pub mod model;
 pub mod node;
+pub mod outgoing;
 pub mod plugin;
+pub mod rules;
 pub mod store;
 pub mod tcp;
 pub mod wire;

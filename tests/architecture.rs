@@ -7,23 +7,31 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room of `src` and the rooms it may import.
-const MAY_IMPORT: [(&str, &[&str]); 13] = [
+const MAY_IMPORT: [(&str, &[&str]); 18] = [
     ("model", &[]),
     ("counter", &["model"]),
     ("journal", &["model"]),
     ("store", &["model", "journal", "counter"]),
     ("engine", &["model", "counter", "journal"]),
-    ("plugin", &["model", "journal", "store", "engine"]),
+    ("document", &["model", "rules"]),
+    ("migrate", &["document", "outgoing"]),
+    ("plugin", &["model", "journal", "store", "engine", "document", "outgoing", "rules"]),
+    ("rules", &[]),
+    ("gateway", &["rules", "outgoing", "listener"]),
     ("wire", &["model"]),
     ("listener", &["model"]),
     ("http", &["engine", "model", "plugin", "listener"]),
     ("tcp", &["engine", "model", "wire", "listener"]),
-    ("config", &[]),
+    ("outgoing", &[]),
+    ("config", &["outgoing"]),
     (
         "node",
-        &["model", "counter", "journal", "store", "engine", "plugin", "listener", "http", "tcp", "config"],
+        &[
+            "model", "counter", "journal", "store", "engine", "plugin", "listener", "http", "tcp", "config",
+            "outgoing",
+        ],
     ),
-    ("cli", &["config", "node", "listener", "wire", "model"]),
+    ("cli", &["config", "node", "gateway", "listener", "wire", "model", "document", "outgoing", "migrate"]),
 ];
 
 struct Source {
@@ -166,7 +174,9 @@ fn only_the_store_names_its_databases() {
 fn only_the_node_starts_a_runtime() {
     let words = ["new_multi_thread", "new_current_thread", "Runtime::new"];
     problems(|source| {
-        if source.room() == "node" { Vec::new() } else { uses(source, &words, "only node/ starts a runtime") }
+        // The test gateway is a process without a node.
+        let may = source.room() == "node" || source.path == "src/gateway/server.rs";
+        if may { Vec::new() } else { uses(source, &words, "only node/ starts a runtime") }
     });
 }
 

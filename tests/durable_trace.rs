@@ -1,5 +1,5 @@
 //! What the system is asked for, in order: between the last write to the journal and each durable answer there is an
-//! `fdatasync` of it that has succeeded.
+//! `fdatasync` of it that has succeeded; and the folder of the plugins' shelves is on disk before anything is in it.
 //!
 //! The node runs under strace (Debian has it; `tests/run` installs it). Where it is missing, or the system does not
 //! allow tracing, this is left out and a line says so.
@@ -59,10 +59,12 @@ fn hindrance() -> Option<String> {
     }
 }
 
-/// The node under strace, whose lines go to `trace`.
-fn traced(dir: &Path, trace: &Path) -> Process {
+/// What the journal and connections are asked for.
+const OF_ANSWERS: &str = "trace=pwrite64,fdatasync,read,recvfrom,write,writev,sendto,sendmsg";
+
+/// The node under strace, whose lines on `calls` go to `trace`.
+fn traced(dir: &Path, trace: &Path, calls: &str) -> Process {
     let node = tollgate();
-    let calls = "trace=pwrite64,fdatasync,read,recvfrom,write,writev,sendto,sendmsg";
     let mut command = Command::new("strace");
     command.args(["-f", "-qq", "-yy", "-s", "16", "-e", calls, "-e", "signal=none", "-o"]).arg(trace);
     command.arg(node.get_program()).args([
@@ -145,19 +147,52 @@ fn durable_answers(steps: &[Step], count: usize) -> usize {
     sent[sent.len() - count..].iter().filter(is_durable).count()
 }
 
+/// Ends a node under strace.
+fn end(mut node: Process) {
+    // strace ends with what it traces.
+    let strace = node.id();
+    let children = std::fs::read_to_string(format!("/proc/{strace}/task/{strace}/children")).unwrap();
+    assert!(Command::new("kill").args(["-TERM", children.trim()]).status().unwrap().success());
+    assert_eq!(node.wait(), 0);
+}
+
+/// Whether nothing can be traced here; then a line says so.
+fn is_left_out() -> bool {
+    let Some(why) = hindrance() else { return false };
+    println!("left out: nothing can be traced here: {why}");
+    // Seen also when the output of a test that passes is kept back.
+    std::io::Write::write_all(&mut std::io::stderr(), b"durable_trace: left out, see its output\n").unwrap();
+    true
+}
+
+#[test]
+fn the_shelves_folder_is_on_disk_before_anything_is_in_it() {
+    if is_left_out() {
+        return;
+    }
+    let parent = tempfile::tempdir().unwrap();
+    let (dir, trace) = (parent.path().join("data"), parent.path().join("trace"));
+    end(traced(&dir, &trace, "trace=mkdir,mkdirat,openat,fsync"));
+    let text = std::fs::read_to_string(&trace).unwrap();
+    let dir = dir.to_str().unwrap();
+    let first = |part: &str| text.lines().position(|line| line.contains(part)).unwrap();
+    let (made, used) = (first(&format!("\"{dir}/shelves\", 0700)")), first(&format!("\"{dir}/shelves/")));
+    let of_folder = format!("<{dir}>)");
+    let is_synced =
+        |line: &str| line.contains("fsync(") && line.contains(&of_folder) && line.ends_with("= 0");
+    let lines: Vec<_> = text.lines().collect();
+    assert!(made < used && lines[made..used].iter().any(|line| is_synced(line)), "{:?}", &lines[made..=used]);
+}
+
 #[test]
 fn an_fdatasync_lies_between_the_last_write_and_each_durable_answer() {
-    if let Some(why) = hindrance() {
-        println!("left out: nothing can be traced here: {why}");
-        // Seen also when the output of a test that passes is kept back.
-        std::io::Write::write_all(&mut std::io::stderr(), b"durable_trace: left out, see its output\n")
-            .unwrap();
+    if is_left_out() {
         return;
     }
     let parent = tempfile::tempdir().unwrap();
     let (dir, trace) = (parent.path().join("data"), parent.path().join("trace"));
     prepare(&dir);
-    let mut node = traced(&dir, &trace);
+    let node = traced(&dir, &trace, OF_ANSWERS);
     let (http, tcp) = (node.address, node.tcp.unwrap());
 
     let mut reporter = Client::connect(http);
@@ -182,11 +217,7 @@ fn an_fdatasync_lies_between_the_last_write_and_each_durable_answer() {
         assert_eq!(caller.get(target).status, 200);
     }
     let addresses = [reporter.local_address(), gateway.stream.local_addr().unwrap(), caller.local_address()];
-    // strace ends with what it traces.
-    let strace = node.id();
-    let children = std::fs::read_to_string(format!("/proc/{strace}/task/{strace}/children")).unwrap();
-    assert!(Command::new("kill").args(["-TERM", children.trim()]).status().unwrap().success());
-    assert_eq!(node.wait(), 0);
+    end(node);
 
     let text = std::fs::read_to_string(&trace).unwrap();
     let durable = |server, client| durable_answers(&steps(&text, server, client), ANSWERS);

@@ -319,7 +319,7 @@ fn flags(flags: Flags) -> Value {
     bits(flags.0.into(), &["FLAT", "LIMITS", "DURABLE", "INTERVAL", "OAUTH", "ALL"])
 }
 
-const STATUSES: [(Status, &str); 35] = [
+const STATUSES: [(Status, &str); 36] = [
     (Status::OK, "OK"),
     (Status::DUPLICATE, "DUPLICATE"),
     (Status::CHALLENGE, "CHALLENGE"),
@@ -346,6 +346,7 @@ const STATUSES: [(Status, &str); 35] = [
     (Status::PROOF_INVALID, "PROOF_INVALID"),
     (Status::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED"),
     (Status::WAIT, "WAIT"),
+    (Status::TENANT_SUSPENDED, "TENANT_SUSPENDED"),
     (Status::OVERLOADED, "OVERLOADED"),
     (Status::DRAINING, "DRAINING"),
     (Status::STORAGE_UNAVAILABLE, "STORAGE_UNAVAILABLE"),

@@ -386,3 +386,56 @@ fn a_running_node_explains_how_it_would_decide_and_counts_nothing() {
     assert!(code == 2 && err.contains("4001 bytes, at most 4000"), "{code} {err}");
     assert_eq!(node.terminate(), 0);
 }
+
+// === webhooks
+
+/// Calls the admin API in JSON; what is answered.
+fn administer(client: &mut Client, method: &str, path: &str, body: &str) -> serde_json::Value {
+    let target = format!("/admin/api/{path}.json?access_token=the-token");
+    let answer = client.request(method, &target, &[("Content-Type", "application/json")], body);
+    assert!(answer.status < 300, "{path}: {answer:?}");
+    serde_json::from_slice(&answer.body).unwrap()
+}
+
+#[test]
+fn webhooks_call_nothing_on_this_machine_unless_it_is_allowed() {
+    for allowed in [None, Some("127.0.0.1")] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut command = tollgate();
+        command.env("TOLLGATE_ADMIN_TOKEN", "the-token");
+        command.args(["serve", "--log", "error", "--http", "127.0.0.1:0", "--tcp", "off", "--data-dir"]);
+        command.arg(dir.path()).args(allowed.map(|it| format!("--outgoing-allow={it}")));
+        let mut process = Process::start(command);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = Client::connect(process.address);
+        let url = format!("http://{}/hook", listener.local_addr().unwrap());
+        let wanted = r#""active": true, "provider_actions": true, "account_created_on": true"#;
+        administer(&mut client, "PUT", "webhooks", &format!(r#"{{"url": "{url}", {wanted}}}"#));
+        administer(&mut client, "POST", "signup", r#"{"org_name": "Acme", "username": "acme"}"#);
+        if allowed.is_some() {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut got = String::new();
+            while !got.ends_with("</event>\n") {
+                let mut more = [0; 4096];
+                let read = stream.read(&mut more).unwrap();
+                assert_ne!(read, 0, "{got}");
+                got.push_str(std::str::from_utf8(&more[..read]).unwrap());
+            }
+            assert!(
+                got.starts_with("POST /hook HTTP/1.1") && got.contains("<org_name>Acme</org_name>"),
+                "{got}"
+            );
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
+        } else {
+            let failed = (0..400).find_map(|_| {
+                std::thread::sleep(Duration::from_millis(25));
+                let failures = administer(&mut client, "GET", "webhooks/failures", "");
+                Some(failures["webhooks-failures"][0]["webhooks-failure"]["error"].as_str()?.to_owned())
+            });
+            let failed = failed.unwrap();
+            assert!(failed.contains("is this machine (--outgoing-allow"), "{failed}");
+        }
+        process.signal("-TERM");
+        assert_eq!(process.wait(), 0);
+    }
+}

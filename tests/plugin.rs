@@ -141,6 +141,7 @@ impl World {
         parameters.insert("text".to_owned(), text.into());
         let call = Call {
             method,
+            tenant: None,
             path: path.to_owned(),
             parameters,
             basic: None,

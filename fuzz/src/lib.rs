@@ -8,6 +8,7 @@ pub mod body;
 pub mod catalog;
 pub mod config;
 pub mod counter_line;
+pub mod document;
 pub mod entry;
 pub mod form;
 pub mod frame;
@@ -17,6 +18,7 @@ pub mod options;
 pub mod params;
 pub mod piece;
 pub mod rows;
+pub mod rules;
 pub mod segment;
 pub mod session;
 pub mod slice;
@@ -28,12 +30,14 @@ pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
 #[allow(dead_code, reason = "libFuzzer calls each by its own name")]
-pub const TARGETS: [Target; 18] = [
+pub const TARGETS: [Target; 20] = [
     ("body", body::run),
     ("catalog", catalog::run),
     ("rows", rows::run),
+    ("rules", rules::run),
     ("config", config::run),
     ("counter_line", counter_line::run),
+    ("document", document::run),
     ("entry", entry::run),
     ("form", form::run),
     ("frame", frame::run),

@@ -2,6 +2,7 @@
 
 use hyper::Request;
 use serde_json::{Map, Value};
+use tollgate::http::form::BYTES_MAX;
 use tollgate::http::params::{ParamsError, TREE_DEPTH_MAX, params};
 
 const TYPES: [&str; 4] = [
@@ -19,7 +20,7 @@ fn read(query: &[u8], content_type: &str, body: &[u8]) -> Option<Result<Map<Stri
     }
     let uri = [b"/?", query].concat();
     let request = Request::builder().uri(&uri[..]).header("content-type", content_type).body(()).ok()?;
-    Some(params(&request.into_parts().0, body))
+    Some(params(&request.into_parts().0, body, BYTES_MAX))
 }
 
 /// How deep a tree is.

@@ -1,11 +1,18 @@
 //! The command line.
 
+mod admin;
 mod backup;
 mod check;
+mod complete;
 mod counters;
 mod explain;
+mod export;
+mod gateway;
+mod import;
 mod inspect;
 pub mod load;
+mod manual;
+mod remote;
 mod repair;
 mod secret;
 mod serve;
@@ -16,7 +23,7 @@ mod verify;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::config::{Config, Effective, Settings};
 
@@ -44,6 +51,16 @@ pub enum Exit {
     Clock = 8,
     /// `verify` found a torn tail, which is normal after a crash, and nothing else.
     Torn = 9,
+    /// `import --exit-code`: something would change.
+    Differs = 10,
+    /// A document is wrong, or the node refuses something in it.
+    Document = 11,
+    /// What an import was planned with was changed meanwhile.
+    Stale = 12,
+    /// No node answers where one was called.
+    Unreachable = 13,
+    /// A token is refused.
+    Denied = 14,
 }
 
 impl From<Exit> for ExitCode {
@@ -59,7 +76,8 @@ access token of the first administrator of the admin API, where there is none ye
 
 Exit codes: 0 stopped as asked, 1 other failure, 2 unknown flag, 3 bad configuration, 4 address not usable, \
 5 data directory in use by another node that does not hand it over, 6 data directory not usable, 7 data damaged or of a newer version, \
-8 clock behind the data, 9 torn tail, which is normal after a crash (verify only).";
+8 clock behind the data, 9 torn tail, which is normal after a crash (verify only), 10 to 12: see import --help and check --help, \
+13 and 14: see admin --help.";
 
 /// Answers \"may this application make this call?\" and counts it: a rate-limit, counter and metering daemon.
 #[derive(Parser, Debug)]
@@ -76,8 +94,8 @@ enum Command {
     /// Run a node (the default)
     #[command(after_help = AFTER_HELP)]
     Serve(Serve),
-    /// Check the configuration and its certificates, and show what a node would run with; nothing is started or
-    /// touched
+    /// Check the configuration and its certificates, and show what a node would run with; or with FILE a document of a
+    /// catalog. Nothing is started or touched
     #[command(after_help = AFTER_HELP)]
     Check(check::Check),
     /// Show the catalog, a service, or an application's counters, of a running or stopped node
@@ -100,10 +118,28 @@ enum Command {
     /// Write what was counted as JSON lines, or set counters to it
     #[command(after_help = counters::AFTER_HELP)]
     Counters(counters::Counters),
+    /// Write all that a tenant has set up in a running node as one YAML document
+    #[command(after_help = export::AFTER_HELP)]
+    Export(export::Export),
+    /// Show what a document changes in a tenant of a running node, and do it with --apply
+    #[command(after_help = import::AFTER_HELP)]
+    Import(import::Import),
     /// Measure how fast a node answers: one of its own, or one that runs
     Load(load::Load),
+    /// Run the test gateway: it takes API calls, asks the node, and sends them on or shows them
+    #[command(after_help = gateway::AFTER_HELP)]
+    Gateway(gateway::Gateway),
     /// Change the secret by which clients of the binary protocol may call for all services
     Secret(secret::Secret),
+    /// Administer a running node: tenants, services, plans, limits, accounts, applications, keys, tokens
+    #[command(after_help = admin::AFTER_HELP)]
+    Admin(admin::Admin),
+    /// Write what a shell completes
+    #[command(after_help = complete::AFTER_HELP)]
+    Completions(complete::Completions),
+    /// Write the man pages
+    #[command(after_help = manual::AFTER_HELP)]
+    Manual(manual::Manual),
 }
 
 #[derive(Args, Debug)]
@@ -138,8 +174,14 @@ pub fn run() -> ExitCode {
         Some(Command::Backup(it)) => backup::run_backup(it),
         Some(Command::Restore(it)) => backup::run_restore(it),
         Some(Command::Counters(it)) => counters::run(it),
+        Some(Command::Export(it)) => export::run(&it),
+        Some(Command::Import(it)) => import::run(&it),
         Some(Command::Load(load)) => load::run(load),
+        Some(Command::Gateway(gateway)) => gateway::run(gateway),
         Some(Command::Secret(secret)) => secret::run(secret),
+        Some(Command::Admin(admin)) => admin::run(&admin),
+        Some(Command::Completions(it)) => complete::run(&it, Arguments::command()),
+        Some(Command::Manual(manual)) => manual::run(&manual, Arguments::command()),
         None => serve::run(arguments.serve),
     };
     exit.into()
@@ -187,7 +229,6 @@ fn show_json(value: &impl serde::Serialize) -> Exit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_well_formed() {

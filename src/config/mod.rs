@@ -4,20 +4,25 @@
 //! checked. All problems are reported at once, each with where it stands.
 
 mod file;
+mod gateway;
 mod listeners;
 mod login;
 mod origin;
+mod reach;
 mod settings;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use gateway::{GATEWAY_PORTS_MAX, GatewayEndpoint, NoGatewayEndpoint};
 pub use listeners::{Listeners, Places, Promise, Tls, UnixUser};
 pub use login::{Login, Password};
 use origin::Origins;
 pub use origin::{Effective, Origin};
 pub use settings::Settings;
+
+use crate::outgoing::Allowed;
 
 /// What a node runs with.
 #[derive(Clone, Debug)]
@@ -50,6 +55,14 @@ pub struct Config {
     pub accept_clock: bool,
     /// Where gateways call this node for decisions: an URL of `http` or `https`. If there is none, where the admin API is called.
     pub backend_endpoint: Option<String>,
+    /// Under which tenants have names: in lower case, without a port. Without one they are told apart otherwise.
+    pub domain: Option<String>,
+    /// The master's access token, for a node that has no master yet.
+    pub master_token: Option<Password>,
+    /// What webhooks may reach although it is on this machine or link, or is a listener of this node.
+    pub outgoing_allow: Vec<Allowed>,
+    /// Where the test gateway stands before services. If there is none, no service has a port of it.
+    pub gateway_endpoint: Option<GatewayEndpoint>,
     /// The access token of the first administrator, for a node that has none yet.
     pub admin_token: Option<Password>,
     /// Who may use the internal API: any of these. None turns it off.
@@ -173,6 +186,10 @@ impl Config {
             log: Some(self.log.level.clone()),
             log_format: Some(if self.log.json { "json" } else { "text" }.to_owned()),
             backend_endpoint: self.backend_endpoint.clone(),
+            domain: self.domain.clone(),
+            master_token: None,
+            outgoing_allow: reach::written(&self.outgoing_allow),
+            gateway_endpoint: self.gateway_endpoint.as_ref().map(GatewayEndpoint::to_string),
             admin_token: None,
             internal_api_user: None,
             internal_api_password: None,
@@ -222,6 +239,19 @@ impl Settings {
         if let Some(url) = backend_endpoint.as_deref().filter(|url| !is_endpoint(url)) {
             problems.push(format!("backend_endpoint: \"{url}\" is no URL such as https://node.example:3000"));
         }
+        let domain =
+            self.domain.filter(|domain| !domain.is_empty()).map(|domain| domain.to_ascii_lowercase());
+        if let Some(domain) = domain.as_deref().filter(|domain| !is_domain(domain)) {
+            problems.push(format!("domain: \"{domain}\" is no domain such as api.example.com"));
+        }
+        let outgoing_allow = reach::read(self.outgoing_allow.as_deref(), problems);
+        let gateway_endpoint = gateway::read(self.gateway_endpoint, problems);
+        if let (Some(admin), Some(master)) = (&self.admin_token, &self.master_token)
+            && admin.expose() == master.expose()
+            && !admin.expose().is_empty()
+        {
+            problems.push("master_token: is the administrator's, too; each must be its own".to_owned());
+        }
         let internal_api = [
             Login::of(
                 ("internal_api_user", self.internal_api_user),
@@ -261,6 +291,10 @@ impl Settings {
             idempotency_ids_max,
             accept_clock: self.accept_clock.unwrap_or(false),
             backend_endpoint,
+            domain,
+            master_token: self.master_token.filter(|token| !token.expose().is_empty()),
+            outgoing_allow,
+            gateway_endpoint,
             admin_token: self.admin_token.filter(|token| !token.expose().is_empty()),
             internal_api: internal_api.into_iter().flatten().collect(),
             log: Log { level, json },
@@ -276,9 +310,37 @@ fn is_endpoint(url: &str) -> bool {
     is_server && matches!(url.path_and_query().map(hyper::http::uri::PathAndQuery::as_str), None | Some("/"))
 }
 
+/// Whether it is the name of a domain: labels of letters, digits and dashes.
+fn is_domain(text: &str) -> bool {
+    let is_label = |label: &str| {
+        !label.is_empty()
+            && label.len() <= 63
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'-')
+    };
+    text.len() <= 190 && text.split('.').all(is_label)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_domain_is_a_name_without_a_port() {
+        let load = |domain: &str| load(Settings { domain: Some(domain.into()), ..Settings::default() }, &[]);
+        for (good, kept) in
+            [("API.Example.com", Some("api.example.com")), ("localhost", Some("localhost")), ("", None)]
+        {
+            assert_eq!(load(good).unwrap().domain.as_deref(), kept);
+        }
+        for bad in ["a..b", ".a", "a.", "a:80", "http://a", "-a.b", "a_b"] {
+            assert_eq!(
+                load(bad).unwrap_err(),
+                [format!("domain: \"{bad}\" is no domain such as api.example.com")]
+            );
+        }
+    }
 
     fn load(flags: Settings, variables: &[(&str, &str)]) -> Result<Config, Vec<String>> {
         let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
@@ -309,6 +371,19 @@ mod tests {
             assert_eq!(of(url), Err(vec![problem]));
         }
         assert_eq!(of(""), Ok(None));
+    }
+
+    #[test]
+    fn the_gateway_stands_on_a_range_of_ports_or_nowhere() {
+        let of = |url: &str| {
+            let variables = [("TOLLGATE_GATEWAY_ENDPOINT", url)];
+            load(Settings::default(), &variables).map(|config| config.defaults().gateway_endpoint)
+        };
+        assert_eq!(of("http://127.0.0.1:9000-9199/"), Ok(Some("http://127.0.0.1:9000-9199".to_owned())));
+        assert_eq!(of(""), Ok(None));
+        let problem =
+            "\"http://127.0.0.1:9000\" is no URL with at most 4096 ports such as http://127.0.0.1:9000-9199";
+        assert!(of("http://127.0.0.1:9000").unwrap_err()[0].ends_with(problem));
     }
 
     #[test]

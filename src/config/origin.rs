@@ -95,7 +95,14 @@ mod tests {
 
     #[test]
     fn credentials_are_told_by_the_name_of_their_key() {
-        for key in ["api_password", "api_password_2", "webhook_secret", "admin_token", "old_passwords"] {
+        for key in [
+            "api_password",
+            "api_password_2",
+            "webhook_secret",
+            "admin_token",
+            "master_token",
+            "old_passwords",
+        ] {
             assert!(is_secret(key), "{key}");
         }
         for key in ["api_user", "data_dir", "tls_key"] {

@@ -144,6 +144,25 @@ pub struct Settings {
     #[arg(long, value_name = "URL")]
     pub backend_endpoint: Option<String>,
 
+    /// Domain under which tenants have names: NAME-admin.DOMAIN and NAME.DOMAIN are the tenant NAME's, master.DOMAIN the master's
+    /// [default: none; tenants are told apart by their tokens, or by /tenants/N at the beginning of a path]
+    #[arg(long, value_name = "DOMAIN")]
+    pub domain: Option<String>,
+
+    /// The master's access token, for a node that has no master yet: with it tenants are made. Not a flag.
+    #[arg(skip)]
+    pub master_token: Option<Password>,
+
+    /// What webhooks may reach although it is on this machine or link, or is a listener of this node; separated by commas: hosts as
+    /// URLs name them, addresses, networks such as 10.0.0.0/8 [default: none]
+    #[arg(long, value_name = "LIST")]
+    pub outgoing_allow: Option<String>,
+
+    /// Host and ports of the test gateway (`tollgate gateway`), such as http://127.0.0.1:9000-9199: each service gets two of
+    /// them, as its sandbox_endpoint and endpoint [default: none]
+    #[arg(long, value_name = "URL")]
+    pub gateway_endpoint: Option<String>,
+
     /// The first administrator's access token, for a node that has no administrator yet. Not a flag: flags can be read by
     /// everybody on the machine.
     #[arg(skip)]
@@ -212,6 +231,10 @@ impl Settings {
             idempotency_ids_max: self.idempotency_ids_max.or(other.idempotency_ids_max),
             accept_clock: self.accept_clock.or(other.accept_clock),
             backend_endpoint: self.backend_endpoint.or(other.backend_endpoint),
+            domain: self.domain.or(other.domain),
+            master_token: self.master_token.or(other.master_token),
+            outgoing_allow: self.outgoing_allow.or(other.outgoing_allow),
+            gateway_endpoint: self.gateway_endpoint.or(other.gateway_endpoint),
             admin_token: self.admin_token.or(other.admin_token),
             internal_api_user: self.internal_api_user.or(other.internal_api_user),
             internal_api_password: self.internal_api_password.or(other.internal_api_password),
@@ -252,6 +275,10 @@ pub(super) fn from_variables(
             "TCP_TLS_KEY" => settings.tcp_tls_key = Some(value.into()),
             "TCP_TLS_CLIENT_CA" => settings.tcp_tls_client_ca = Some(value.into()),
             "BACKEND_ENDPOINT" => settings.backend_endpoint = Some(value),
+            "DOMAIN" => settings.domain = Some(value),
+            "MASTER_TOKEN" => settings.master_token = Some(Password::new(&value)),
+            "OUTGOING_ALLOW" => settings.outgoing_allow = Some(value),
+            "GATEWAY_ENDPOINT" => settings.gateway_endpoint = Some(value),
             "ADMIN_TOKEN" => settings.admin_token = Some(Password::new(&value)),
             "INTERNAL_API_USER" => settings.internal_api_user = Some(value),
             "INTERNAL_API_PASSWORD" => settings.internal_api_password = Some(Password::new(&value)),
@@ -271,8 +298,8 @@ pub(super) fn from_variables(
             "DISK_LOW_MIB" => settings.disk_low_mib = number(&name, &value, problems),
             "DISK_CRITICAL_MIB" => settings.disk_critical_mib = number(&name, &value, problems),
             "CHECKPOINT_MIB" => settings.checkpoint_mib = number(&name, &value, problems),
-            // Of the load generator, which may well be started from the same shell.
-            "LOAD_TOKEN" => {}
+            // Of the load generator and `tollgate admin`, which may well be started from the same shell.
+            "LOAD_TOKEN" | "URL" => {}
             _ => {
                 problems.push(format!("{name}: there is no such variable; see tollgate --help for the keys"))
             }

@@ -95,7 +95,12 @@ impl Moment<'_> {
         let Some(met) = self.meet(handle.index())? else { return Err(stale) };
         let plan = catalog.plans.get(met.facts.plan.0);
         match plan.and_then(|plan| catalog.services.get(plan.service.0)) {
-            Some(service) if handle.fits(met.pass, service) && scope.includes(service) => Ok((service, met)),
+            Some(service) if handle.fits(met.pass, service) && scope.includes(service) => {
+                if catalog.is_suspended(service.tenant) {
+                    return Err(Unresolved::Final(Refusal::TenantSuspended));
+                }
+                Ok((service, met))
+            }
             _ => Err(stale),
         }
     }

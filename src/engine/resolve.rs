@@ -118,8 +118,28 @@ impl Engine {
         }
     }
 
-    /// Steps 3 and 6: the service that the credentials give access to.
+    /// Steps 3 and 6: the service that the credentials give access to. Those of a suspended tenant give none.
     pub(super) fn service<'c, 'r>(
+        &self,
+        catalog: &'c Catalog,
+        credentials: &Credentials<'r>,
+    ) -> Result<&'c Service, Refusal<'r>> {
+        let service = self.service_named(catalog, credentials)?;
+        if !catalog.is_suspended(service.tenant) {
+            return Ok(service);
+        }
+        let Credentials { service_id, .. } = *credentials;
+        Err(match (credentials.provider_key, credentials.service_token) {
+            _ if credentials.service.is_some() => Refusal::TenantSuspended,
+            (Some(key), _) => Refusal::ProviderKeyInvalid { key },
+            (None, token) => Refusal::ServiceTokenInvalid {
+                token: token.unwrap_or_default(),
+                service_id: service_id.unwrap_or_default(),
+            },
+        })
+    }
+
+    fn service_named<'c, 'r>(
         &self,
         catalog: &'c Catalog,
         credentials: &Credentials<'r>,

@@ -26,11 +26,12 @@ pub(super) struct World {
     pub(super) applications: Vec<ApplicationId>,
 }
 
-fn open(dir: &std::path::Path) -> Engine {
+/// As nodes do, each start has a seed of its own.
+fn open(dir: &std::path::Path, seed: u8) -> Engine {
     let mut recovery = Recovery::default();
     let visit = |at, time, entry| recovery.entry(at, time, &entry);
     let (journal, _) = Journal::open(&dir.join("journal"), Options::default(), Sequence(0), visit).unwrap();
-    recovery.finish(journal, [7; 16])
+    recovery.finish(journal, [seed; 16])
 }
 
 pub(super) fn credentials() -> Credentials<'static> {
@@ -40,7 +41,7 @@ pub(super) fn credentials() -> Credentials<'static> {
 impl World {
     pub(super) fn new(applications: usize) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let engine = open(dir.path());
+        let engine = open(dir.path(), 7);
         let build = |draft: &mut Draft<'_>| {
             let tenant = draft.create_tenant("acme", "pkey")?;
             let backend_version = BackendVersion::UserKey;
@@ -79,7 +80,7 @@ impl World {
 
     pub(super) fn reopen_at(&mut self, now: UnixMillis) {
         self.engine.flush(now).unwrap();
-        self.engine = open(self.dir.path());
+        self.engine = open(self.dir.path(), 8);
     }
 }
 

@@ -251,6 +251,9 @@ impl Moment<'_> {
             Part::Bound(handle, _) if !handle.fits(pass, service) || !scope.includes(service) => {
                 return Ok(Err(Refusal::StaleHandle));
             }
+            Part::Bound(..) if catalog.is_suspended(service.tenant) => {
+                return Ok(Err(Refusal::TenantSuspended));
+            }
             Part::Bound(..) => service.referrer_filters_required && part.call() != Call::Check,
         };
         if let Err(refusal) = self.promise(part.call(), service) {

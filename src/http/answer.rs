@@ -159,6 +159,7 @@ fn status_of(refusal: &Refusal<'_>) -> StatusCode {
         | Refusal::ProviderKeyInvalidOrServiceMissing { .. }
         | Refusal::ServiceIdInvalid { .. }
         | Refusal::ServiceGone { .. }
+        | Refusal::TenantSuspended
         | Refusal::AppIdAndUserKey
         | Refusal::UserKeyInvalid { .. }
         | Refusal::UsageValueInvalid { .. } => StatusCode::FORBIDDEN,

@@ -5,6 +5,7 @@
 //! as everywhere here, excepted). Whoever finds it empty is told to come again (503): reports are not lost by that.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 
@@ -18,8 +19,10 @@ pub const BODIES_BYTES_MAX: usize = 64 << 20;
 /// What each connection may take without asking: the cap on connections bounds that.
 pub const SMALL_BODY_BYTES: usize = 16 << 10;
 
-/// The account.
-pub struct Bodies {
+/// The account. What one has of it outlives whoever asked: the work goes on when they hang up.
+pub struct Bodies(Arc<Account>);
+
+struct Account {
     bytes_max: usize,
     local_counts: bool,
     taken: Mutex<Taken>,
@@ -35,12 +38,12 @@ impl Bodies {
     /// An account of `bytes_max`. `local_counts`: loopback is a peer like others.
     #[must_use]
     pub fn new(bytes_max: usize, local_counts: bool) -> Bodies {
-        Bodies { bytes_max, local_counts, taken: Mutex::default() }
+        Bodies(Arc::new(Account { bytes_max, local_counts, taken: Mutex::default() }))
     }
 
     /// Room for one body of a peer, of which it has what is small.
-    pub fn hold(&self, peer: Peer) -> Hold<'_> {
-        Hold { bodies: self, peer, bytes: 0 }
+    pub fn hold(&self, peer: Peer) -> Hold {
+        Hold { account: Arc::clone(&self.0), peer, bytes: 0 }
     }
 }
 
@@ -51,25 +54,25 @@ impl Default for Bodies {
 }
 
 /// What one body has of the account; given back when dropped.
-pub struct Hold<'b> {
-    bodies: &'b Bodies,
+pub struct Hold {
+    account: Arc<Account>,
     peer: Peer,
     bytes: usize,
 }
 
-impl Hold<'_> {
+impl Hold {
     /// Makes sure that `bytes` in all may be used; whether that is so. If not, what it had it keeps.
     #[must_use]
     pub fn grow_to(&mut self, bytes: usize) -> bool {
         let wanted = bytes.saturating_sub(SMALL_BODY_BYTES);
         let Some(more) = wanted.checked_sub(self.bytes).filter(|more| *more > 0) else { return true };
-        let mut taken = self.bodies.taken.lock();
-        if taken.all + more > self.bodies.bytes_max {
+        let mut taken = self.account.taken.lock();
+        if taken.all + more > self.account.bytes_max {
             return false;
         }
-        if self.bodies.local_counts || !self.peer.is_local() {
+        if self.account.local_counts || !self.peer.is_local() {
             let peers = taken.by_peer.get(&self.peer).copied().unwrap_or(0);
-            if peers + more > self.bodies.bytes_max / 2 {
+            if peers + more > self.account.bytes_max / 2 {
                 return false;
             }
             taken.by_peer.insert(self.peer, peers + more);
@@ -80,12 +83,12 @@ impl Hold<'_> {
     }
 }
 
-impl Drop for Hold<'_> {
+impl Drop for Hold {
     fn drop(&mut self) {
         if self.bytes == 0 {
             return;
         }
-        let mut taken = self.bodies.taken.lock();
+        let mut taken = self.account.taken.lock();
         taken.all -= self.bytes;
         if let Some(peers) = taken.by_peer.get_mut(&self.peer) {
             *peers -= self.bytes;
@@ -117,7 +120,7 @@ mod tests {
         drop(a);
         assert!(c.grow_to(SMALL_BODY_BYTES + MAX / 2));
         drop((b, c));
-        let taken = bodies.taken.lock();
+        let taken = bodies.0.taken.lock();
         assert!(taken.all == 0 && taken.by_peer.is_empty(), "nothing is remembered of who has gone");
     }
 

@@ -82,7 +82,7 @@ pub async fn read<B>(
     kind: Kind,
     body: B,
     timeout: Duration,
-    room: Hold<'_>,
+    room: Hold,
 ) -> Result<Form, BodyError>
 where
     B: Body<Data = Bytes> + Unpin,
@@ -100,19 +100,19 @@ where
 }
 
 /// A body that has arrived, with what it takes of the account of all bodies: whoever keeps it waiting keeps that too.
-pub(super) struct Received<'b> {
+pub(super) struct Received {
     pub(super) bytes: Vec<u8>,
-    pub(super) room: Hold<'b>,
+    pub(super) room: Hold,
 }
 
 /// Reads a body of at most `bytes_max` bytes, as sent and inflated.
-pub(super) async fn read_bytes<'b, B>(
+pub(super) async fn read_bytes<B>(
     headers: &HeaderMap,
     body: B,
     timeout: Duration,
     bytes_max: usize,
-    room: Hold<'b>,
-) -> Result<Received<'b>, BodyError>
+    room: Hold,
+) -> Result<Received, BodyError>
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -121,7 +121,7 @@ where
     collected.map_err(|_| BodyError::TooSlow)?
 }
 
-async fn collect<'b, B>(mut body: B, mut sink: Sink<'b>, bytes_max: usize) -> Result<Received<'b>, BodyError>
+async fn collect<B>(mut body: B, mut sink: Sink, bytes_max: usize) -> Result<Received, BodyError>
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -142,13 +142,13 @@ where
 }
 
 /// Where the bytes of a body go: through a decoder or not, never beyond their bounds.
-enum Sink<'b> {
-    Plain(Bounded<'b>),
-    Gzip(Box<MultiGzDecoder<Bounded<'b>>>),
+enum Sink {
+    Plain(Bounded),
+    Gzip(Box<MultiGzDecoder<Bounded>>),
 }
 
-impl<'b> Sink<'b> {
-    fn for_encoding(headers: &HeaderMap, bytes_max: usize, room: Hold<'b>) -> Result<Sink<'b>, BodyError> {
+impl Sink {
+    fn for_encoding(headers: &HeaderMap, bytes_max: usize, room: Hold) -> Result<Sink, BodyError> {
         let bounded = Bounded { bytes: Vec::new(), bytes_max, received: 0, room, stopped: None };
         let mut encodings = headers.get_all(CONTENT_ENCODING).iter();
         let is = |value: &[u8], name: &str| value.trim_ascii().eq_ignore_ascii_case(name.as_bytes());
@@ -162,7 +162,7 @@ impl<'b> Sink<'b> {
         }
     }
 
-    fn bounded(&mut self) -> &mut Bounded<'b> {
+    fn bounded(&mut self) -> &mut Bounded {
         match self {
             Sink::Plain(bounded) => bounded,
             Sink::Gzip(decoder) => decoder.get_mut(),
@@ -178,7 +178,7 @@ impl<'b> Sink<'b> {
         result.map_err(|_| self.bounded().stopped.take().unwrap_or(BodyError::Broken))
     }
 
-    fn finish(mut self) -> Result<Received<'b>, BodyError> {
+    fn finish(mut self) -> Result<Received, BodyError> {
         if let Sink::Gzip(decoder) = &mut self {
             // The last of the output may come only now, so a bound may be met only now.
             let ended = decoder.try_finish();
@@ -197,16 +197,16 @@ impl<'b> Sink<'b> {
 }
 
 /// Bytes in memory that refuse to become too many: a bomb is stopped while it inflates.
-struct Bounded<'b> {
+struct Bounded {
     bytes: Vec<u8>,
     bytes_max: usize,
     /// What they came from.
     received: usize,
-    room: Hold<'b>,
+    room: Hold,
     stopped: Option<BodyError>,
 }
 
-impl Bounded<'_> {
+impl Bounded {
     fn make_room(&mut self, more: usize) -> Result<(), BodyError> {
         let len = self.bytes.len() + more;
         if len > self.bytes_max {
@@ -226,7 +226,7 @@ impl Bounded<'_> {
     }
 }
 
-impl Write for Bounded<'_> {
+impl Write for Bounded {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         if let Err(error) = self.make_room(data.len()) {
             self.stopped = Some(error);

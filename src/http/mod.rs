@@ -7,7 +7,7 @@
 //! | `dialect`, `auth`, `report` | the calls of 3scale's API, each in the order of its checks |
 //! | `form`, `fields`, `body` | parameters: nested forms, the names that calls know, bodies (gzip, multipart) |
 //! | `params`, `json` | all parameters of a request as one tree, for plugins; JSON objects within bounds |
-//! | `plugins` | the routes of plugins |
+//! | `plugins`, `turns` | the routes of plugins; whose call is carried out next |
 //! | `bodies` | what all bodies together may take |
 //! | `internal` | 3scale's internal API, by which another system pushes its configuration |
 //! | `options`, `timestamp` | the `3scale-options` header; the dates that reports carry |
@@ -43,6 +43,7 @@ mod server;
 mod telemetry;
 pub mod timestamp;
 mod top;
+mod turns;
 mod xml;
 
 pub use answer::Response;

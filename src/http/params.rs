@@ -21,7 +21,7 @@ use hyper::http::request::Parts;
 use serde_json::{Map, Value};
 
 use super::body::{BodyError, Kind, kind, media_type, parse_multipart};
-use super::form::{self, BYTES_MAX, Builder, Entries, Form, FormError, PARAMETERS_MAX};
+use super::form::{self, Builder, Entries, Form, FormError, PARAMETERS_MAX};
 use super::json::{self, Bounds, Fault};
 
 /// How deep JSON may nest, the object itself included: as deep as names in a form.
@@ -40,7 +40,7 @@ const ECHO_MAX: usize = 100;
 /// that cannot be decoded.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ParamsError {
-    /// Query or form break a rule or bound of forms; also a body of any type with more than [`BYTES_MAX`].
+    /// Query or form break a rule or bound of forms; also a body of any type that is longer than it may be.
     #[error(transparent)]
     Form(#[from] FormError),
     /// A text of the query or a form.
@@ -68,18 +68,19 @@ pub enum ParamsError {
     NotAnObject,
 }
 
-/// All parameters of a request: those of its query, and those of its body, which is given as it is when inflated.
+/// All parameters of a request: those of its query, and those of its body, which is given as it is when inflated, and has `bytes_max`
+/// at most.
 ///
 /// # Errors
 /// See [`ParamsError`].
-pub fn params(head: &Parts, body: &[u8]) -> Result<Map<String, Value>, ParamsError> {
+pub fn params(head: &Parts, body: &[u8], bytes_max: usize) -> Result<Map<String, Value>, ParamsError> {
     let mut all = encoded(head.uri.query().unwrap_or_default().as_bytes())?;
-    merge(&mut all, of_body(&head.headers, body)?);
+    merge(&mut all, of_body(&head.headers, body, bytes_max)?);
     Ok(all)
 }
 
-fn of_body(headers: &HeaderMap, body: &[u8]) -> Result<Map<String, Value>, ParamsError> {
-    if body.len() > BYTES_MAX {
+fn of_body(headers: &HeaderMap, body: &[u8], bytes_max: usize) -> Result<Map<String, Value>, ParamsError> {
+    if body.len() > bytes_max {
         return Err(FormError::TooLarge.into());
     }
     if body.trim_ascii().is_empty() {

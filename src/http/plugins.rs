@@ -1,12 +1,24 @@
 //! The routes of plugins: from HTTP to a [`Call`], and from an [`Answer`] back.
 //!
-//! Calls run on threads that may block, [`CALLS_AT_ONCE`] at a time. Others wait, up to [`CALLS_WAITING`]; who comes beyond
-//! that is refused at once (503), so that a slow plugin piles nothing up.
+//! Calls run on threads that may block, [`CALLS_AT_ONCE`] at a time. Others wait for their turn ([`turns`](super::turns)): first, for their
+//! parameters to be read, the calls with each credential, as far as that can be told; then, to be carried out, those of each tenant. Whoever has [`CALLS_WAITING`] waiting and
+//! brings one more is refused at once (503): so a slow plugin piles nothing up, and no tenant feels how many calls another makes.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use super::bodies::Bodies;
+use super::body::Received;
+use super::params::params;
+use super::routes::{Answering, Extension};
+use super::turns::{Bounds, Turns};
+use super::{Response, body};
+use crate::engine::Engine;
+use crate::listener::Peer;
+use crate::listener::guesses::{Attempt, Guesses, Target};
+use crate::plugin::call::{Answer, Call, Method, tenant_of_path};
+use crate::plugin::host::Host;
 use ::metrics::{Counter, counter, describe_counter};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -19,26 +31,20 @@ use hyper::header::{
 };
 use hyper::http::request::Parts;
 use hyper::{Request, StatusCode};
-use tokio::sync::Semaphore;
 
-use super::bodies::Bodies;
-use super::body::Received;
-use super::params::params;
-use super::routes::{Answering, Extension};
-use super::{Response, body};
-use crate::engine::Engine;
-use crate::listener::Peer;
-use crate::listener::guesses::{Attempt, Guesses, Target};
-use crate::plugin::call::{Answer, Call, Method};
-use crate::plugin::host::Host;
-
-/// The calls that are carried out at a time. Bounds what parsed bodies take, and leaves threads that block to others.
+/// The calls that are read, and that are carried out, at a time. Bounds what parsed bodies take, and leaves threads that block to others.
 const CALLS_AT_ONCE: usize = 8;
 
-/// The calls that wait for others to end: a page of a dashboard makes a dozen.
+/// How many of them are one peer's, or one tenant's: there is always room for another's.
+const CALLS_AT_ONCE_OF_ONE: usize = 6;
+
+/// The calls of one that wait for others to end: a page of a dashboard makes a dozen.
 const CALLS_WAITING: usize = 256;
 
-/// The most bytes of a body: an OpenAPI document is the largest thing that is sent.
+const BOUNDS: Bounds =
+    Bounds { at_once: CALLS_AT_ONCE, of_one: CALLS_AT_ONCE_OF_ONE, waiting: CALLS_WAITING };
+
+/// The most bytes of a body, where its plugin says nothing else: an OpenAPI document is the largest thing that is sent.
 const BODY_BYTES_MAX: usize = 4 << 20;
 
 /// How long a change waits for the disk.
@@ -51,9 +57,12 @@ pub struct PluginRoutes {
     body_timeout: Duration,
     bodies: Arc<Bodies>,
     guesses: Arc<Guesses>,
-    at_once: Semaphore,
-    /// The calls that wait or are carried out.
-    waiting: AtomicUsize,
+    /// Of those who show the same credential, to have their calls read.
+    reading: Arc<Turns<(Peer, u64)>>,
+    /// What credentials are hashed with for that.
+    hashing: RandomState,
+    /// Of tenants, to have their calls carried out; those of whoever is no tenant's are nobody's.
+    carrying: Arc<Turns<Option<u64>>>,
     is_encrypted: bool,
     calls: Calls,
 }
@@ -89,15 +98,6 @@ impl Calls {
     }
 }
 
-/// Counts a call, that waits or is carried out, for as long as it lives.
-struct Waiting<'w>(&'w AtomicUsize);
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 impl PluginRoutes {
     /// The routes of `host`'s plugins. A body that takes longer than `body_timeout` to arrive is given up. `bodies` and `guesses` are
     /// the node's.
@@ -109,10 +109,22 @@ impl PluginRoutes {
         bodies: Arc<Bodies>,
         guesses: Arc<Guesses>,
     ) -> PluginRoutes {
-        let (at_once, waiting) = (Semaphore::new(CALLS_AT_ONCE), AtomicUsize::new(0));
+        let (reading, carrying) = (Turns::new(BOUNDS), Turns::new(BOUNDS));
+        let hashing = RandomState::new();
         let calls = Calls::new();
         let is_encrypted = false;
-        PluginRoutes { host, engine, body_timeout, bodies, guesses, at_once, waiting, is_encrypted, calls }
+        PluginRoutes {
+            host,
+            engine,
+            body_timeout,
+            bodies,
+            guesses,
+            reading,
+            hashing,
+            carrying,
+            is_encrypted,
+            calls,
+        }
     }
 
     /// The same behind a listener that speaks TLS: links say `https`.
@@ -135,25 +147,30 @@ impl PluginRoutes {
         B: Body<Data = Bytes> + Unpin,
     {
         let (head, body) = request.into_parts();
+        let bytes_max = self.host.body_bytes_max(tenant_of_path(head.uri.path()).1).unwrap_or(BODY_BYTES_MAX);
         let room = self.bodies.hold(peer);
-        let body = body::read_bytes(&head.headers, body, self.body_timeout, BODY_BYTES_MAX, room).await;
+        let body = body::read_bytes(&head.headers, body, self.body_timeout, bytes_max, room).await;
         let Received { bytes: body, room } = body.map_err(|error| unread(&error))?;
         // Not before: else whoever sends bodies slowly would take the places of those who wait.
-        let waiting = Waiting(&self.waiting);
-        if self.waiting.fetch_add(1, Ordering::Relaxed) >= CALLS_AT_ONCE + CALLS_WAITING {
-            return Err(busy("too many calls are waiting\n"));
-        }
-        let permit = self.at_once.acquire().await.map_err(|_| busy("the node is stopping\n"))?;
-        let (host, guesses, scheme) = (
-            Arc::clone(&self.host),
-            Arc::clone(&self.guesses),
-            if self.is_encrypted { "https" } else { "http" },
-        );
-        let answering =
-            tokio::task::spawn_blocking(move || answer(&host, &guesses, peer, &head, &body, scheme));
-        let answered = answering.await.map_err(|_| plain(StatusCode::INTERNAL_SERVER_ERROR, "failed\n"))?;
-        let answer = answered.map_err(|refused| *refused)?;
-        drop((permit, waiting, room));
+        let turn = self.reading.take((peer, shown(&self.hashing, &head))).await.map_err(|_| too_many())?;
+        let (host, scheme) = (Arc::clone(&self.host), if self.is_encrypted { "https" } else { "http" });
+        // Place and room go with the work: who hangs up meanwhile gives neither back.
+        let reading = tokio::task::spawn_blocking(move || {
+            let call = call_of(&head, (&body, bytes_max), scheme);
+            let read = call.map(|call| (host.tenant_of(&call), call));
+            drop(turn);
+            (read, room)
+        });
+        let (read, room) = reading.await.map_err(failed)?;
+        let (tenant, call) = read.map_err(|refused| *refused)?;
+        let turn = self.carrying.take(tenant).await.map_err(|_| too_many())?;
+        let (host, guesses) = (Arc::clone(&self.host), Arc::clone(&self.guesses));
+        let answering = tokio::task::spawn_blocking(move || {
+            let answered = answer(&host, &guesses, peer, &call);
+            drop((turn, room));
+            answered
+        });
+        let answer = answering.await.map_err(failed)?.map_err(|refused| *refused)?;
         if let Some(ticket) = answer.durable {
             let durable = tokio::time::timeout(DURABLE_TIMEOUT, self.engine.durable(ticket)).await;
             if !matches!(durable, Ok(Ok(()))) {
@@ -166,20 +183,29 @@ impl PluginRoutes {
     }
 }
 
+/// What stands for the credential that can be seen before anything is parsed. Nobody can show another's without knowing it, so nobody comes
+/// before another by it.
+fn shown(hashing: &RandomState, head: &Parts) -> u64 {
+    let names = ["access_token=", "provider_key=", "api_key="];
+    let query = head.uri.query().unwrap_or_default();
+    let parameter = query.split('&').find(|part| names.iter().any(|name| part.starts_with(name)));
+    hashing.hash_one((parameter, head.headers.get(AUTHORIZATION).map(HeaderValue::as_bytes)))
+}
+
+fn too_many() -> Response {
+    busy("too many calls are waiting\n")
+}
+
+fn failed(_: tokio::task::JoinError) -> Response {
+    plain(StatusCode::INTERNAL_SERVER_ERROR, "failed\n")
+}
+
 /// Answers one call, unless whoever makes it has been wrong too often. On a thread that may block.
-fn answer(
-    host: &Host,
-    guesses: &Guesses,
-    peer: Peer,
-    head: &Parts,
-    body: &[u8],
-    scheme: &'static str,
-) -> Result<Answer, Box<Response>> {
-    let call = call_of(head, body, scheme)?;
-    let credential = credential(&call);
+fn answer(host: &Host, guesses: &Guesses, peer: Peer, call: &Call) -> Result<Answer, Box<Response>> {
+    let credential = credential(call);
     let attempt = Attempt { peer, target: Target::Admin, credential: credential.as_bytes() };
     let mut answer = None;
-    let mut ask = || answer.insert(host.answer(&call)).as_ref().is_some_and(|it| !it.is_stranger);
+    let mut ask = || answer.insert(host.answer(call)).as_ref().is_some_and(|it| !it.is_stranger);
     // Who gives nothing guesses nothing.
     if credential.is_empty() {
         ask();
@@ -191,13 +217,22 @@ fn answer(
 
 /// What may be a guess.
 fn credential(call: &Call) -> String {
-    let parameter = |name: &str| call.parameters.get(name)?.as_str().map(str::to_owned);
-    let basic = || call.basic.as_ref().map(|(user, password)| format!("{user}:{password}"));
-    let given = ["access_token", "provider_key", "api_key"].into_iter().find_map(parameter);
-    given.or_else(basic).unwrap_or_default()
+    // All of them: which one a plugin looks at is its own to say.
+    let parameter = |name: &str| match call.parameters.get(name)? {
+        serde_json::Value::String(text) => Some(text.clone()).filter(|text| !text.is_empty()),
+        serde_json::Value::Null => None,
+        other => Some(other.to_string()),
+    };
+    let basic = call.basic.as_ref().map(|(user, password)| format!("{user}:{password}"));
+    let given = ["access_token", "provider_key", "api_key"].into_iter().filter_map(parameter).chain(basic);
+    given.collect::<Vec<_>>().join("\n")
 }
 
-fn call_of(head: &Parts, body: &[u8], scheme: &'static str) -> Result<Call, Box<Response>> {
+fn call_of(
+    head: &Parts,
+    (body, bytes_max): (&[u8], usize),
+    scheme: &'static str,
+) -> Result<Call, Box<Response>> {
     let method = match head.method {
         hyper::Method::GET | hyper::Method::HEAD => Method::Get,
         hyper::Method::POST => Method::Post,
@@ -206,13 +241,15 @@ fn call_of(head: &Parts, body: &[u8], scheme: &'static str) -> Result<Call, Box<
         hyper::Method::DELETE => Method::Delete,
         _ => return Err(Box::new(plain(StatusCode::METHOD_NOT_ALLOWED, "this method is not known here\n"))),
     };
-    let parameters = params(head, body).map_err(|error| {
+    let parameters = params(head, body, bytes_max).map_err(|error| {
         let body = serde_json::json!({"error": error.to_string()});
         Box::new(response_of(Answer::json(400, &body)))
     })?;
+    let (tenant, path) = tenant_of_path(head.uri.path());
     Ok(Call {
         method,
-        path: head.uri.path().to_owned(),
+        tenant,
+        path: path.to_owned(),
         parameters,
         basic: basic(&head.headers),
         accept: text(&head.headers, ACCEPT),
@@ -289,7 +326,7 @@ fn unread(error: &body::BodyError) -> Response {
 
 impl Extension for PluginRoutes {
     fn owns(&self, path: &str) -> bool {
-        self.host.owns(path)
+        self.host.owns(tenant_of_path(path).1)
     }
 
     fn answer(&self, request: Request<Incoming>, peer: Peer) -> Answering<'_> {
@@ -301,7 +338,7 @@ impl Extension for PluginRoutes {
 mod tests {
     use std::convert::Infallible;
     use std::pin::Pin;
-    use std::sync::atomic::AtomicBool;
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
     use std::task::{self, Poll};
 
     use hyper::body::Frame;
@@ -327,9 +364,10 @@ mod tests {
         }
     }
 
-    /// Answers when it is let go.
+    /// Answers when it is let go, but tenant 2 at once.
     struct Slow {
         go: AtomicBool,
+        at_work: AtomicUsize,
     }
 
     impl Plugin for Slow {
@@ -341,10 +379,16 @@ mod tests {
             true
         }
 
-        fn answer(&self, _: &Call) -> Answer {
-            while !self.go.load(Ordering::Relaxed) {
+        fn tenant_of(&self, call: &Call) -> Option<u64> {
+            call.tenant
+        }
+
+        fn answer(&self, call: &Call) -> Answer {
+            self.at_work.fetch_add(1, Ordering::Relaxed);
+            while call.tenant != Some(2) && !self.go.load(Ordering::Relaxed) {
                 std::thread::sleep(Duration::from_millis(5));
             }
+            self.at_work.fetch_sub(1, Ordering::Relaxed);
             Answer::new(200, None, "")
         }
     }
@@ -357,7 +401,7 @@ mod tests {
             .unwrap();
         let engine = Arc::new(Recovery::default().finish(journal, [7; 16]));
         let desk = Desk::open("slow", &engine, Shelf::open(&dir.path().join("shelf")).unwrap()).unwrap();
-        let slow = Arc::new(Slow { go: AtomicBool::new(false) });
+        let slow = Arc::new(Slow { go: AtomicBool::new(false), at_work: AtomicUsize::new(0) });
         let host = Arc::new(Host::default().with(Arc::clone(&slow) as Arc<dyn Plugin>, desk));
         let guesses = Arc::new(Guesses::new(false));
         let (timeout, bodies) = (Duration::from_secs(60), Arc::new(bodies));
@@ -368,7 +412,15 @@ mod tests {
         routes: &Arc<PluginRoutes>,
         body: impl Body<Data = Bytes> + Unpin + Send + 'static,
     ) -> tokio::task::JoinHandle<u16> {
-        let (routes, request) = (Arc::clone(routes), Request::get("/it").body(body).unwrap());
+        call_to(routes, "/it", body)
+    }
+
+    fn call_to(
+        routes: &Arc<PluginRoutes>,
+        path: &str,
+        body: impl Body<Data = Bytes> + Unpin + Send + 'static,
+    ) -> tokio::task::JoinHandle<u16> {
+        let (routes, request) = (Arc::clone(routes), Request::get(path).body(body).unwrap());
         tokio::spawn(async move { routes.respond(request, Peer::local()).await.status().as_u16() })
     }
 
@@ -383,11 +435,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (slow, routes) = routes(&dir, Bodies::default());
         let empty = || Full::<Bytes>::default();
-        let all = CALLS_AT_ONCE + CALLS_WAITING;
+        let all = CALLS_AT_ONCE_OF_ONE + CALLS_WAITING;
         // Their bodies never end: they take nobody's place.
         let arriving: Vec<_> = (0..all).map(|_| call(&routes, Endless)).collect();
         let waiting: Vec<_> = (0..all).map(|_| call(&routes, empty())).collect();
-        until(|| routes.waiting.load(Ordering::Relaxed) == all).await;
+        until(|| routes.carrying.count() == all).await;
         assert_eq!(call(&routes, empty()).await.unwrap(), 503);
         slow.go.store(true, Ordering::Relaxed);
         for one in waiting {
@@ -397,16 +449,52 @@ mod tests {
         assert!(arriving.iter().all(|one| !one.is_finished()));
         arriving.iter().for_each(tokio::task::JoinHandle::abort);
     }
+
+    #[tokio::test]
+    async fn a_tenant_whose_calls_fill_all_that_it_may_have_is_not_felt_by_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let (slow, routes) = routes(&dir, Bodies::default());
+        let of = |path| call_to(&routes, path, Full::<Bytes>::default());
+        let all = CALLS_AT_ONCE_OF_ONE + CALLS_WAITING;
+        let flood: Vec<_> = (0..all).map(|_| of("/tenants/1/it?access_token=a")).collect();
+        until(|| routes.carrying.count() == all).await;
+        assert_eq!(of("/tenants/1/it?access_token=a").await.unwrap(), 503);
+        for _ in 0..100 {
+            assert_eq!(of("/tenants/2/it?access_token=b").await.unwrap(), 200);
+        }
+        slow.go.store(true, Ordering::Relaxed);
+        for one in flood {
+            assert_eq!(one.await.unwrap(), 200);
+        }
+    }
+
+    #[tokio::test]
+    async fn who_hangs_up_gives_back_no_place_before_the_work_is_done() {
+        let dir = tempfile::tempdir().unwrap();
+        let (slow, routes) = routes(&dir, Bodies::default());
+        for _ in 0..3 * CALLS_AT_ONCE {
+            let gone = call(&routes, Full::<Bytes>::default());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            gone.abort();
+            let _ = gone.await;
+        }
+        assert_eq!(slow.at_work.load(Ordering::Relaxed), CALLS_AT_ONCE_OF_ONE);
+        slow.go.store(true, Ordering::Relaxed);
+        until(|| slow.at_work.load(Ordering::Relaxed) == 0).await;
+        assert_eq!(call(&routes, Full::<Bytes>::default()).await.unwrap(), 200);
+    }
+
     #[tokio::test]
     async fn what_a_body_takes_is_accounted_for_until_its_call_is_carried_out() {
         const BYTES: usize = 128 << 10;
         let dir = tempfile::tempdir().unwrap();
         let (slow, routes) = routes(&dir, Bodies::new(BYTES, false));
         let large = || Full::new(Bytes::from(vec![b'a'; BYTES]));
-        let at_work: Vec<_> = (0..CALLS_AT_ONCE).map(|_| call(&routes, Full::<Bytes>::default())).collect();
-        until(|| routes.waiting.load(Ordering::Relaxed) == CALLS_AT_ONCE).await;
+        let at_work: Vec<_> =
+            (0..CALLS_AT_ONCE_OF_ONE).map(|_| call(&routes, Full::<Bytes>::default())).collect();
+        until(|| routes.carrying.count() == CALLS_AT_ONCE_OF_ONE).await;
         let waits = call(&routes, large());
-        until(|| routes.waiting.load(Ordering::Relaxed) == CALLS_AT_ONCE + 1).await;
+        until(|| routes.carrying.count() == CALLS_AT_ONCE_OF_ONE + 1).await;
         assert_eq!(call(&routes, large()).await.unwrap(), 503, "there is no room for another one");
         slow.go.store(true, Ordering::Relaxed);
         for one in at_work {

@@ -9,7 +9,7 @@
 //!              11 .. 15 the id to delete, of the same kinds
 //!              16 ids below this are given out
 //!              20 next id: what the node's id sequence has reached at least
-//! Tenant       1 id, 2 name, 3 provider keys, 4 default service (0: none)
+//! Tenant       1 id, 2 name, 3 provider keys, 4 default service (0: none), 5 whether it is suspended
 //! Account      1 id, 2 tenant, 3 name
 //! Service      1 id, 2 tenant, 3 external id, 4 name, 5 state (0 active, 1 suspended, 2 retired),
 //!              6 backend version (1 user key, 2 app id, 3 oauth), 7 referrer filters required, 8 tokens,
@@ -38,7 +38,7 @@ use crate::model::metric::{Metric, MetricTree, TreeError};
 use crate::model::promise::Promise;
 use crate::model::record::{
     Account, Application, ApplicationState, BackendVersion, Limit, Plan, Secret, Service, ServiceState,
-    Tenant,
+    Tenant, TenantState,
 };
 use crate::model::time::Period;
 
@@ -125,6 +125,8 @@ struct TenantRecord {
     provider_keys: Vec<String>,
     #[prost(uint64, tag = "4")]
     default_service: u64,
+    #[prost(bool, tag = "5")]
+    suspended: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -252,6 +254,7 @@ fn record_of(change: &Change) -> ChangeRecord {
                 name: tenant.name.clone(),
                 provider_keys: exposed(&tenant.provider_keys),
                 default_service: tenant.default_service.map_or(0, |id| id.0),
+                suspended: tenant.state == TenantState::Suspended,
             });
         }
         Change::PutAccount(Account { id, tenant, name }) => {
@@ -351,6 +354,7 @@ fn change_of(record: ChangeRecord) -> Result<Change, CatalogError> {
             name: it.name,
             provider_keys: secrets(it.provider_keys),
             default_service: (it.default_service != 0).then_some(ServiceId(it.default_service)),
+            state: if it.suspended { TenantState::Suspended } else { TenantState::Active },
         }),
         ChangeRecord { account: Some(it), .. } => {
             Change::PutAccount(Account { id: AccountId(it.id), tenant: TenantId(it.tenant), name: it.name })

@@ -10,7 +10,7 @@ use super::id::{AccountId, ApplicationId, PlanId, ServiceId, TenantId};
 use super::id_map::IdMap;
 use super::id_set::IdSet;
 use super::owned::Owned;
-use super::record::{Account, Application, Plan, Service, ServiceState, Tenant};
+use super::record::{Account, Application, Plan, Service, ServiceState, Tenant, TenantState};
 
 /// All records of a node.
 #[derive(Clone, Default, Debug)]
@@ -34,6 +34,8 @@ pub struct Catalog {
     plans_of: Owned,
     /// By service, plan and account alike: an id is one record's on the node.
     applications_of: Owned,
+    /// Nearly always empty, which costs a decision no memory access of its own.
+    suspended: IdSet,
 }
 
 /// One record put or deleted; or ids given out.
@@ -106,12 +108,15 @@ impl Catalog {
     /// As [`Catalog::apply`], with the records of the change themselves.
     pub fn take(&mut self, change: Change) {
         match change {
-            Change::PutTenant(tenant) => drop(put(&mut self.tenants, tenant.id.0, tenant, &mut self.next_id)),
+            Change::PutTenant(tenant) => self.put_tenant(tenant),
             Change::PutAccount(account) => self.put_account(account),
             Change::PutService(service) => self.put_service(service),
             Change::PutPlan(plan) => self.put_plan(plan),
             Change::PutApplication(application) => self.put_application(application),
-            Change::DeleteTenant(id) => drop(self.tenants.remove(id.0)),
+            Change::DeleteTenant(id) => {
+                self.tenants.remove(id.0);
+                self.suspended.remove(id.0);
+            }
             Change::DeleteAccount(id) => {
                 let tenant = self.accounts.remove(id.0).map(|it| it.tenant.0);
                 self.accounts_of.pass(id.0, tenant, None);
@@ -130,6 +135,14 @@ impl Catalog {
             }
             Change::RaiseIds(next_id) => self.next_id = self.next_id.max(next_id),
         }
+    }
+
+    fn put_tenant(&mut self, tenant: Tenant) {
+        match tenant.state {
+            TenantState::Active => self.suspended.remove(tenant.id.0),
+            TenantState::Suspended => self.suspended.insert(tenant.id.0),
+        };
+        put(&mut self.tenants, tenant.id.0, tenant, &mut self.next_id);
     }
 
     fn put_account(&mut self, account: Account) {
@@ -166,6 +179,12 @@ impl Catalog {
         for (before, after) in before.into_iter().zip(after) {
             self.applications_of.pass(id.0, before, after);
         }
+    }
+
+    /// Whether the calls of a tenant are refused for now.
+    #[must_use]
+    pub fn is_suspended(&self, tenant: TenantId) -> bool {
+        !self.suspended.is_empty() && self.suspended.contains(tenant.0)
     }
 
     /// The services of a tenant, retired ones too.

@@ -147,6 +147,8 @@ pub enum Refusal<'a> {
     ServiceGone {
         service: ServiceId,
     },
+    /// Ours: the tenant is suspended; for whoever gives no credential with the request that could be called invalid.
+    TenantSuspended,
 }
 
 /// How old a reported timestamp may be, in seconds.
@@ -189,6 +191,7 @@ impl Refusal<'_> {
             Refusal::StaleHandle => "stale_handle",
             Refusal::SlotInvalid { .. } => "metric_invalid",
             Refusal::ServiceGone { .. } => "service_id_invalid",
+            Refusal::TenantSuspended => "tenant_suspended",
             Refusal::IdempotencyConflict { .. } => "idempotency_conflict",
             Refusal::IdempotencyFull | Refusal::ProducersFull => "idempotency_full",
             Refusal::SequenceTooOld { .. } => "sequence_too_old",
@@ -282,6 +285,7 @@ impl fmt::Display for Refusal<'_> {
             Refusal::StaleHandle => f.write_str("the handle is not valid any more, bind again"),
             Refusal::SlotInvalid { slot } => write!(f, "metric number {} is invalid", slot.0),
             Refusal::ServiceGone { service } => write!(f, "service id \"{service}\" is invalid"),
+            Refusal::TenantSuspended => f.write_str("the tenant is suspended"),
         }
     }
 }

@@ -57,6 +57,16 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// Whether a tenant's calls are taken.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum TenantState {
+    /// They are.
+    #[default]
+    Active,
+    /// All credentials of the tenant and of its services are refused; what it owns stays as it is, counts too.
+    Suspended,
+}
+
 /// A tenant: owns services and accounts, and is known by its provider keys.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Tenant {
@@ -68,6 +78,8 @@ pub struct Tenant {
     pub provider_keys: Vec<Secret>,
     /// The service that a call with a provider key and no service id means.
     pub default_service: Option<ServiceId>,
+    /// Whether its calls are taken.
+    pub state: TenantState,
 }
 
 /// An account: the organisation that owns applications.

@@ -50,7 +50,7 @@ use disk::Look;
 use front::{Front, Sockets};
 pub use hand_over::{HandOver, Successor};
 use listeners::Shown;
-use plugins::Plugins;
+use plugins::{Deliveries, Plugins};
 pub use recovery::RecoveryError;
 pub use sample::Sample;
 pub use secret::SecretError;
@@ -201,8 +201,12 @@ impl Node {
     /// As [`Node::stop`], and leaves what another process goes on with.
     async fn end(mut self) -> Result<(), NodeError> {
         self.shutdown.cancel();
+        // What became of calls that are under way is still put down. They end in a few seconds, meanwhile others are answered.
+        let deliveries = self.plugins.deliveries();
+        let told = tokio::task::spawn_blocking(move || deliveries.map(Deliveries::stop));
         self.front.close_for_good().await;
         self.tasks.wait().await;
+        let _ = told.await;
         let Node { writers, plugins, data_dir, .. } = self;
         let stopped = tokio::task::spawn_blocking(move || {
             let flushed = writers.stop();

@@ -32,6 +32,10 @@ pub(super) fn create_if_empty(
     wall: UnixMillis,
 ) -> Result<Option<Sample>, NodeError> {
     if engine.catalog().version != 0 {
+        // The token was for whoever administered the node first: it opens nobody else who comes later.
+        if plugins.is_administered()? {
+            return Ok(None);
+        }
         begin(engine, plugins, admin_token, wall)?;
         return Ok(None);
     }

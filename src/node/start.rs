@@ -45,7 +45,7 @@ impl Node {
         let secrets = secret::load(data_dir.path())?;
         let recovered = recovery::recover(&data_dir, config, clock())?;
         let engine = Arc::new(recovered.engine);
-        let plugins = Plugins::start(&engine, &data_dir, &clock, config.backend_endpoint.as_deref())?;
+        let plugins = Plugins::start(&engine, &data_dir, &clock, config)?;
         let mut last = Last { begin: recovered.checkpoint, generation: recovered.generation };
         if recovered.clock_set_back {
             last = settle_time(&engine, &data_dir, (&plugins, &recovered.ids), last, &clock)?;
@@ -56,6 +56,13 @@ impl Node {
             config.admin_token.as_ref().map(Password::expose),
             clock(),
         )?;
+        if let Some(token) = &config.master_token
+            && plugins.begin_master(token.expose())?.is_some()
+        {
+            engine
+                .flush(clock())
+                .map_err(|error| NodeError::system("the master", std::io::Error::other(error.to_string())))?;
+        }
         let still = StandStill::default();
         let followed = Followed { needed: plugins.needed(), still: Arc::clone(&still) };
         let writers = Writers::start(&engine, &data_dir, (last, recovered.ids), config, &clock, followed)?;
@@ -65,7 +72,7 @@ impl Node {
         let http = sockets.http.address().unwrap_or(config.http);
         let unix = sockets.unix.as_ref().and_then(Socket::path).map(Path::to_owned);
         let disk = Disk::new(&engine, look, config);
-        let parts = Parts {
+        let mut parts = Parts {
             config,
             clock,
             engine,
@@ -81,9 +88,12 @@ impl Node {
             tasks: TaskTracker::new(),
         };
         let (data, administration) = parts.routes(admin.is_some());
+        parts.tasks.spawn(parts.plugins.sweeping(parts.shutdown.clone()));
         let (binary, binary_layer) = parts.binary_server();
         let mut front = parts.front(sockets, &shown, (data, administration), &binary);
-        if let Err(error) = front.open() {
+        let own: Vec<_> = [Some(http), admin, tcp].into_iter().flatten().collect();
+        let deliver = |()| parts.plugins.deliver(&own, &config.outgoing_allow);
+        if let Err(error) = front.open().and_then(deliver) {
             parts.shutdown.cancel();
             let _ = writers.stop();
             return Err(error);

@@ -36,7 +36,9 @@ impl Method {
 pub struct Call {
     /// What it does.
     pub method: Method,
-    /// The path as it was sent, not decoded: a segment may have an encoded slash in it.
+    /// The tenant whose number the path began with, `/tenants/7`: for it alone the call can be.
+    pub tenant: Option<u64>,
+    /// The path as it was sent, not decoded: a segment may have an encoded slash in it. Without what it says of a tenant.
     pub path: String,
     /// Query and body together, as a tree.
     pub parameters: Map<String, Value>,
@@ -50,6 +52,19 @@ pub struct Call {
     pub host: Option<String>,
     /// `https` or `http`: how the client reached the listener.
     pub scheme: &'static str,
+}
+
+/// What a path begins with that says for which tenant it is.
+const TENANTS: &str = "/tenants/";
+
+/// A path as it was sent, and the tenant that it says it is for: `/tenants/7/admin/api/services` is `/admin/api/services` for tenant 7.
+#[must_use]
+pub fn tenant_of_path(path: &str) -> (Option<u64>, &str) {
+    let parts = path.strip_prefix(TENANTS).and_then(|rest| rest.find('/').map(|end| rest.split_at(end)));
+    match parts.map(|(number, rest)| (number.parse(), rest)) {
+        Some((Ok(tenant), rest)) => (Some(tenant), rest),
+        _ => (None, path),
+    }
 }
 
 /// What a call is answered.
@@ -90,5 +105,28 @@ impl Answer {
     #[must_use]
     pub fn json(status: u16, body: &Value) -> Answer {
         Answer::new(status, Some("application/json; charset=utf-8"), body.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::tenant_of_path;
+
+    #[test]
+    fn a_path_may_say_for_which_tenant_it_is() {
+        assert_eq!(tenant_of_path("/tenants/7/admin/api/x"), (Some(7), "/admin/api/x"));
+        assert_eq!(tenant_of_path("/tenants/7/"), (Some(7), "/"));
+        for whole in [
+            "/tenants/7",
+            "/tenants/x/admin/api",
+            "/tenants//admin",
+            "/tenants/-1/a",
+            "/admin/api",
+            "/tenant/7/a",
+        ] {
+            assert_eq!(tenant_of_path(whole), (None, whole));
+        }
+        let too_large = "/tenants/99999999999999999999/admin/api";
+        assert_eq!(tenant_of_path(too_large), (None, too_large));
     }
 }

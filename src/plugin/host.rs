@@ -39,8 +39,21 @@ pub trait Plugin: Send + Sync {
     /// Whether a path, as it was sent (not decoded), is its own.
     fn owns(&self, path: &str) -> bool;
 
+    /// The tenant whose credentials a call has, so that calls of each are answered in turn. What it says is believed: it is not what the call
+    /// claims. May block, for no longer than looking something up takes.
+    fn tenant_of(&self, call: &Call) -> Option<u64> {
+        let _ = call;
+        None
+    }
+
     /// Answers a call of a path it owns. May block.
     fn answer(&self, call: &Call) -> Answer;
+
+    /// The most bytes that the body of a call of such a path may have, where that is another than usual.
+    fn body_bytes_max(&self, path: &str) -> Option<usize> {
+        let _ = path;
+        None
+    }
 
     /// Records what follows from a command's changes, of whoever gave it, before it is journalled.
     ///
@@ -61,6 +74,8 @@ pub struct Accompanied<'c> {
     pub after: &'c Catalog,
     /// What leads from one to the other.
     pub changes: &'c [Change],
+    /// The plugin that is shown it gave it itself.
+    pub is_own: bool,
 }
 
 /// Catalog and records as they are at one moment.
@@ -245,6 +260,20 @@ impl Host {
         self.owner(path).is_some()
     }
 
+    /// The tenant whose credentials a call has, if a plugin owns its path and knows.
+    #[must_use]
+    pub fn tenant_of(&self, call: &Call) -> Option<u64> {
+        let hosted = self.owner(&call.path)?;
+        // One that panics here does so when it answers, too, and there it is told.
+        catch_unwind(AssertUnwindSafe(|| hosted.plugin.tenant_of(call))).ok().flatten()
+    }
+
+    /// The most bytes that the body of a call of a path may have, where its plugin says so.
+    #[must_use]
+    pub fn body_bytes_max(&self, path: &str) -> Option<usize> {
+        self.owner(path)?.plugin.body_bytes_max(path)
+    }
+
     /// Answers a call, unless no plugin owns its path. May block.
     #[must_use]
     pub fn answer(&self, call: &Call) -> Option<Answer> {
@@ -291,9 +320,10 @@ impl Hosted {
             Ok(reading) => reading,
             Err(error) => return failed(error),
         };
-        let own = parts.get(name).cloned().unwrap_or_default();
-        let mut records = Records::over(reading, own);
-        let said = catch_unwind(AssertUnwindSafe(|| self.plugin.accompany(accompanied, &mut records)));
+        let own = parts.get(name).cloned();
+        let accompanied = Accompanied { is_own: own.is_some(), ..*accompanied };
+        let mut records = Records::over(reading, own.unwrap_or_default());
+        let said = catch_unwind(AssertUnwindSafe(|| self.plugin.accompany(&accompanied, &mut records)));
         match said {
             Ok(Ok(())) => drop(parts.insert(name, records.into_rows())),
             Ok(Err(error)) => failed(error),
@@ -305,7 +335,7 @@ impl Hosted {
 impl Companion for Host {
     fn accompany(&self, before: &Catalog, after: &Catalog, changes: &[Change], parts: &mut Parts) {
         for hosted in &self.hosted {
-            hosted.accompany(&Accompanied { before, after, changes }, parts);
+            hosted.accompany(&Accompanied { before, after, changes, is_own: false }, parts);
         }
     }
 

@@ -74,6 +74,14 @@ impl<'s> Records<'s> {
         self.rows.iter().map(changed).collect()
     }
 
+    /// Looks at the records as they were before anything was put or deleted.
+    pub fn before<R>(&mut self, look: impl FnOnce(&Records<'_>) -> R) -> R {
+        let rows = std::mem::take(&mut self.rows);
+        let seen = look(self);
+        self.rows = rows;
+        seen
+    }
+
     /// What was put and deleted.
     #[must_use]
     pub fn into_rows(self) -> Rows {
@@ -176,6 +184,33 @@ impl<'s> Records<'s> {
     pub fn scan<T: Record>(&self, scan: &Scan<'_>) -> Result<Vec<(Vec<u8>, T)>, ShelfError> {
         let record = |(key, bytes): (Vec<u8>, Vec<u8>)| Ok((key, self.parse(&bytes)?));
         self.rows(T::TABLE, scan)?.into_iter().map(record).collect()
+    }
+
+    /// As [`Records::scan`], of records that lie in a table of their own beside others of their kind.
+    ///
+    /// # Errors
+    /// As [`Records::find`].
+    pub fn scan_in<T: DeserializeOwned>(
+        &self,
+        table: Table,
+        scan: &Scan<'_>,
+    ) -> Result<Vec<(Vec<u8>, T)>, ShelfError> {
+        let record = |(key, bytes): (Vec<u8>, Vec<u8>)| {
+            let read = serde_json::from_slice(&bytes);
+            Ok((key, read.map_err(|error| self.reading.shelf().damaged(table, &error))?))
+        };
+        self.rows(table, scan)?.into_iter().map(record).collect()
+    }
+
+    /// Puts a record into a table of its own beside others of its kind.
+    ///
+    /// # Errors
+    /// It cannot be written as JSON: a defect.
+    pub fn save_in(&mut self, table: Table, key: &[u8], record: &impl Serialize) -> Result<(), ShelfError> {
+        let bytes = serde_json::to_vec(record);
+        let bytes = bytes.map_err(|error| self.reading.shelf().damaged(table, &error))?;
+        self.put(table, key, bytes);
+        Ok(())
     }
 
     /// Puts a record under a key of its own.

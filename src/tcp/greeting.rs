@@ -179,6 +179,9 @@ impl Greeted {
             let token = self.judge(guesses, peer, Target::Service(&self.service), proof, &tokens)?;
             // Without a service there is no token that could be right.
             let id = service.map_or(ServiceId(0), |it| it.id);
+            if service.is_some_and(|service| catalog.is_suspended(service.tenant)) {
+                return Err(Rejected::new(Status::TENANT_SUSPENDED, "the tenant is suspended"));
+            }
             (Access { scope: Scope::Service(id), by: By::ServiceToken(id, token.clone()) }, token)
         };
         let proof = secret.proof(&server_proof_text(&self.client_nonce, &self.node_nonce));

@@ -79,6 +79,7 @@ fn status_of(refusal: &Refusal<'_>) -> Status {
         Refusal::ApplicationNotFound { .. } => Status::APPLICATION_NOT_FOUND,
         Refusal::MetricInvalid { .. } | Refusal::SlotInvalid { .. } => Status::METRIC_INVALID,
         Refusal::UsageValueInvalid { .. } => Status::USAGE_VALUE_INVALID,
+        Refusal::TenantSuspended => Status::TENANT_SUSPENDED,
         Refusal::TimestampTooOld => Status::TIMESTAMP_TOO_OLD,
         Refusal::TimestampTooNew => Status::TIMESTAMP_TOO_NEW,
         Refusal::NotValidData => Status::NOT_VALID_DATA,

@@ -132,6 +132,7 @@ impl Status {
     pub const PROOF_INVALID: Status = Status(0x0301);
     pub const METHOD_NOT_ALLOWED: Status = Status(0x0302);
     pub const WAIT: Status = Status(0x0303);
+    pub const TENANT_SUSPENDED: Status = Status(0x0304);
     pub const OVERLOADED: Status = Status(0x0401);
     pub const DRAINING: Status = Status(0x0402);
     pub const STORAGE_UNAVAILABLE: Status = Status(0x0403);

@@ -22,16 +22,32 @@ use tollgate::store::ids::Slices;
 use crate::support::data::reservation;
 use crate::support::{self, Client};
 
+const DOCUMENTS: &[&str] = &[
+    "version: 1\nservices:\n- system_name: api\n  backend_version: '2'\n  tokens: [{secret: t}]\n  metrics: [{system_name: hits, methods: [{system_name: search}]}]\n  \
+application_plans:\n  - system_name: basic\n    cost_per_month: 1e1\n    limits: [{metric: search, period: day, value: 5}]\n    pricing_rules: [{metric: hits, max: 10, cost_per_unit: 0.5}]\n  \
+mapping_rules: [{http_method: GET, pattern: '/a/{b}$', metric: hits}]\n  proxy: {api_backend: {secret: u}, error_status_no_match: 404}\n  policies: [{name: cors, version: builtin, configuration: {a: [1, .5, ~, yes]}}]\n",
+    "version: 1\naccounts:\n- org_name: \"A\\u00e9\"\n  ordinal: 2\n  vat_rate: 7.5\n  extra: {x: |\n    y\n    z}\n  users: [{username: bob, role: admin}]\n  applications:\n  - {service: api, application_id: abcd, plan: basic, keys: []}\n",
+    "a/b/c: value\n'1': \"two\\n\"\n",
+    "openapi: 3.0.0\nservers: [{url: 'https://{h}/v1', variables: {h: {default: x}}}]\npaths:\n  /a/{b-c}: {get: {operationId: getA, summary: S}, $x: 1}\n  /d: {$ref: '#/paths/~1a~1{b-c}'}\n",
+    "{\"openapi\": \"3.1.0\", \"paths\": {\"/x\": {\"post\": {}}}}",
+    "? a\n: - b\n  - ? c\n    : d\n--- &x !t\n*x\n",
+];
+
 pub(crate) fn of(name: &str) -> Vec<Vec<u8>> {
     let texts = |texts: &[&str]| texts.iter().map(|text| text.as_bytes().to_vec()).collect();
     match name {
         "body" => bodies(),
+        "document" => texts(DOCUMENTS),
         "form" => texts(FORMS),
         "internal_json" => texts(JSONS),
         "params" => params(),
         "options" => {
             texts(&["no_body=1&limit_headers=1", "rejection_reason_header=1", "hierarchy=1&flat_usage=0"])
         }
+        "rules" => texts(&[
+            "/\n/a/b$\n/{x}/b\n/{x}-{y}.json$?k=1\n/a//b%20/../c;d=e/f-g.json?k=1&l",
+            "/v1/{id}/parts\n/v1/{id}$?k={v}\n/v{n}/{id}/p\n/v1/%7bx%7D/parts/%2e?k=2&k",
+        ]),
         "timestamp" => texts(&[
             "2026-11-22 13:45:30",
             "2026-11-22T13:45:30.123Z",
@@ -101,6 +117,9 @@ pub(crate) fn words(name: &str) -> &'static [&'static str] {
             "--X\r\nContent-Disposition: form-data; name=\"a[]\"\r\n\r\n1\r\n",
         ],
         "options" => &["no_body", "limit_headers", "=1", "&", "%3D", "[x]="],
+        "rules" => {
+            &["{x}", "{y_1}", "/", "//", "/../", "/./", "%2F", "%2e", "$", "?", "&k=", "=1", "\n", "a"]
+        }
         "timestamp" => &["T", "Z", "+00:00", "-2359", ":60", "24:00:00", "02-29", "99999", " "],
         "manifest" => &[
             "\"files\":[",

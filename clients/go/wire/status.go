@@ -43,6 +43,7 @@ const (
 	StatusProofInvalid     Status = 0x0301
 	StatusMethodNotAllowed Status = 0x0302
 	StatusWait             Status = 0x0303
+	StatusTenantSuspended  Status = 0x0304
 
 	// Class 4: the node; the same request may be sent again later. Nothing was counted but with two of them:
 	// INTERNAL may have counted, NOT_DURABLE has.
@@ -96,6 +97,7 @@ var statuses = map[Status]string{
 	StatusProofInvalid:        "PROOF_INVALID",
 	StatusMethodNotAllowed:    "METHOD_NOT_ALLOWED",
 	StatusWait:                "WAIT",
+	StatusTenantSuspended:     "TENANT_SUSPENDED",
 	StatusOverloaded:          "OVERLOADED",
 	StatusDraining:            "DRAINING",
 	StatusStorageUnavailable:  "STORAGE_UNAVAILABLE",

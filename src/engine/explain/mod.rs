@@ -389,7 +389,7 @@ fn step_of(refusal: &Refusal<'_>) -> &'static str {
         | Refusal::ServiceTokenInvalid { .. }
         | Refusal::ProviderKeyInvalid { .. }
         | Refusal::ProviderKeyInvalidOrServiceMissing { .. } => "the caller's credentials",
-        Refusal::ServiceIdInvalid { .. } => "finding the service",
+        Refusal::ServiceIdInvalid { .. } | Refusal::TenantSuspended => "finding the service",
         Refusal::AppIdAndUserKey | Refusal::UserKeyInvalid { .. } | Refusal::ApplicationNotFound { .. } => {
             "finding the application"
         }

@@ -24,6 +24,9 @@ const PART: usize = 512;
 /// After a disk that takes no writes, or a command that did not go through.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How often the catalog is looked at for what others than the internal API have deleted.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Carries out what was asked for.
 pub(super) struct Sweeper {
     engine: Arc<Engine>,
@@ -63,15 +66,26 @@ impl Sweeper {
     pub(super) async fn run(self: Arc<Self>, shutdown: CancellationToken) {
         let work = async {
             loop {
+                let seen = self.engine.catalog().version;
                 match self.next_job() {
                     Some(job) => self.carry_out(job).await,
-                    None => self.wake.notified().await,
+                    None => self.something_new(seen).await,
                 }
             }
         };
         tokio::select! {
             () = shutdown.cancelled() => {}
             () = work => {}
+        }
+    }
+
+    /// Waits until there may be something to do: a catalog of the version `seen` has nothing.
+    async fn something_new(&self, seen: u64) {
+        loop {
+            let woken = tokio::time::timeout(LOOK_INTERVAL, self.wake.notified()).await.is_ok();
+            if woken || self.engine.catalog().version != seen {
+                return;
+            }
         }
     }
 

@@ -4,6 +4,7 @@ use hyper::Request;
 use proptest::prelude::*;
 use serde_json::json;
 
+use super::super::form::BYTES_MAX;
 use super::*;
 
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -15,7 +16,7 @@ fn read(method: &str, query: &str, content_type: &str, body: &[u8]) -> Result<Va
     if !content_type.is_empty() {
         request = request.header(CONTENT_TYPE, content_type);
     }
-    params(&request.body(()).unwrap().into_parts().0, body).map(Value::Object)
+    params(&request.body(()).unwrap().into_parts().0, body, BYTES_MAX).map(Value::Object)
 }
 
 fn query(text: &str) -> Result<Value, ParamsError> {

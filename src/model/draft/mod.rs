@@ -19,7 +19,7 @@ use crate::model::id::{AccountId, ApplicationId, PlanId, ServiceId, Subject, Ten
 use crate::model::metric::MetricTree;
 use crate::model::record::{
     ALERT_LEVELS, Account, Application, ApplicationState, BackendVersion, Plan, Secret, Service,
-    ServiceState, Tenant,
+    ServiceState, Tenant, TenantState,
 };
 pub use rules::{CommandError, KEYS_MAX, LIMITS_MAX, REDIRECT_URL_LEN_MAX, TEXT_LEN_MAX};
 use rules::{check_count, check_secrets, check_text, check_text_of, kind_of};
@@ -140,6 +140,7 @@ impl<'i> Draft<'i> {
             name: name.into(),
             provider_keys,
             default_service: None,
+            state: TenantState::Active,
         }))?;
         Ok(id)
     }
@@ -153,6 +154,18 @@ impl<'i> Draft<'i> {
         edit(&mut tenant);
         tenant.id = id;
         self.stage(Change::PutTenant(tenant))
+    }
+
+    /// Deletes a tenant that owns nothing any more.
+    ///
+    /// # Errors
+    /// It is unknown, or owns something.
+    pub fn delete_tenant(&mut self, id: TenantId) -> Result<(), CommandError> {
+        self.tenant(id)?;
+        if !self.catalog.services_of(id).is_empty() || !self.catalog.accounts_of(id).is_empty() {
+            return Err(CommandError::TenantInUse(id.0));
+        }
+        self.stage(Change::DeleteTenant(id))
     }
 
     /// Creates a service without metrics. A tenant's first service becomes its default.
@@ -343,6 +356,14 @@ impl<'i> Draft<'i> {
         self.keys.extend(freed);
         self.keys.extend(given);
         self.catalog = next;
+        // A record that this draft made is written once, as it is in the end, however often it is changed at once: nobody has seen it before.
+        // Of others each change counts, also one that is taken back: handles die by it.
+        let is_again = |last: &Change| {
+            put_id(last).is_some_and(|it| it.1 >= self.first_id) && put_id(last) == put_id(&change)
+        };
+        if self.changes.last().is_some_and(is_again) {
+            self.changes.pop();
+        }
         self.changes.push(change);
         Ok(())
     }
@@ -412,5 +433,17 @@ fn check_plan_texts(plan: &Plan) -> Result<(), CommandError> {
             check_text("plan id", id)?;
             if plan.name.is_empty() { Ok(()) } else { check_text("plan name", &plan.name) }
         }
+    }
+}
+
+/// Kind and id of the record that a change puts.
+fn put_id(change: &Change) -> Option<(u8, u64)> {
+    match change {
+        Change::PutTenant(it) => Some((0, it.id.0)),
+        Change::PutAccount(it) => Some((1, it.id.0)),
+        Change::PutService(it) => Some((2, it.id.0)),
+        Change::PutPlan(it) => Some((3, it.id.0)),
+        Change::PutApplication(it) => Some((4, it.id.0)),
+        _ => None,
     }
 }

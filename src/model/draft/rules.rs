@@ -33,6 +33,9 @@ pub enum CommandError {
         /// How many applications.
         by: usize,
     },
+    /// A tenant that owns services or accounts cannot go.
+    #[error("tenant {0} has services or accounts")]
+    TenantInUse(u64),
     /// The metric does not fit the tree.
     #[error("metric: {0}")]
     Metric(#[from] TreeError),

@@ -10,7 +10,7 @@ use crate::counter::snapshot::{CellImage, HoldImage, SubjectImage};
 use crate::engine::Engine;
 use crate::model::catalog::{Catalog, Key};
 use crate::model::id::{ApplicationId, MetricSlot, ServiceId};
-use crate::model::record::{Application, Plan, Service};
+use crate::model::record::{Application, Plan, Service, ServiceState};
 use crate::model::time::{Period, UnixMillis, Windows};
 use crate::model::usage::response_code_name;
 
@@ -284,7 +284,11 @@ fn row(catalog: &Catalog, service: &Service) -> ServiceRow {
         external_id: service.external_id.clone(),
         tenant: service.tenant.0,
         name: service.name.clone(),
-        state: service.state.name().to_owned(),
+        state: match service.state {
+            ServiceState::Active if catalog.is_suspended(service.tenant) => "tenant suspended",
+            state => state.name(),
+        }
+        .to_owned(),
         backend_version: service.backend_version.name().to_owned(),
         promise: service.promise.map(|it| it.name().to_owned()),
         tokens: service.tokens.len(),

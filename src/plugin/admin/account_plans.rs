@@ -40,7 +40,8 @@ impl Record for DefaultPlan {
     const TABLE: Table = Table("default_account_plans");
 }
 
-fn default_of(tenant: u64, records: &Records<'_>) -> Result<Option<u64>, ShelfError> {
+/// The plan that accounts are on if they ask for none.
+pub(super) fn default_of(tenant: u64, records: &Records<'_>) -> Result<Option<u64>, ShelfError> {
     Ok(records.find::<DefaultPlan>(tenant)?.and_then(|default| default.plan))
 }
 
@@ -54,6 +55,11 @@ pub(super) fn for_new_account(edit: &mut Edit<'_, '_, '_>) -> Result<u64, Refusa
         return Ok(*id);
     }
     Ok(create_default(edit.draft, edit.records, edit.caller.tenant, edit.now)?)
+}
+
+/// Leaves accounts that ask for none without a plan of their own choice: they get the first.
+pub(super) fn forget_default(tenant: u64, records: &mut Records<'_>) {
+    records.remove::<DefaultPlan>(tenant);
 }
 
 /// Gives a tenant the plan that it begins with.

@@ -61,7 +61,7 @@ impl Owned for ActiveDoc {
     const BY_OWNER: Table = Table("active_docs_by_tenant");
 
     fn owners(&self) -> Vec<u64> {
-        vec![self.tenant]
+        std::iter::once(self.tenant).chain(self.service).collect()
     }
 }
 
@@ -111,7 +111,7 @@ fn create(context: &Context<'_>) -> Outcome {
         if given.as_ref().is_some_and(|name| !names::is_system_name(name)) {
             errors.add("system_name", check::INVALID);
         }
-        if ActiveDoc::of(tenant, edit.records)?.len() >= DOCS_MAX {
+        if ActiveDoc::count(tenant, edit.records)? >= DOCS_MAX {
             errors.add("base", format!("There can be at most {DOCS_MAX} ActiveDocs"));
         }
         errors.check()?;
@@ -129,12 +129,15 @@ fn update(context: &Context<'_>) -> Outcome {
     let fields = context.fields("api_docs_service")?;
     let id = context.id(0)?;
     context.change(|edit| {
-        let mut doc = find(edit.seen(), id)?;
+        let before = find(edit.seen(), id)?;
+        let mut doc = before.clone();
         let mut errors = Errors::default();
         apply(edit.seen(), &mut doc, &fields, false, &mut errors);
         errors.check()?;
         doc.updated_at = edit.now;
-        edit.records.save(id, &doc)?;
+        // It may be another service's now.
+        before.delete(id, edit.records);
+        doc.put(id, edit.records)?;
         Ok(Reply::one(entity(id, &doc)))
     })
 }
@@ -147,7 +150,8 @@ fn delete(context: &Context<'_>) -> Outcome {
     })
 }
 
-fn take_away(id: u64, doc: &ActiveDoc, records: &mut Records<'_>) -> Result<(), ShelfError> {
+/// Takes one away, and frees its name.
+pub(super) fn take_away(id: u64, doc: &ActiveDoc, records: &mut Records<'_>) -> Result<(), ShelfError> {
     names::release(records, Kind::ActiveDocs, doc.tenant, &doc.system_name, id)?;
     doc.delete(id, records);
     Ok(())
@@ -239,11 +243,8 @@ pub(super) fn accompany(
             Change::DeleteService(id) => *id,
             _ => continue,
         };
-        let Some(service) = accompanied.before.services.get(id.0) else { continue };
-        for (doc_id, doc) in ActiveDoc::of(service.tenant.0, records)? {
-            if doc.service == Some(id.0) {
-                take_away(doc_id, &doc, records)?;
-            }
+        for (doc_id, doc) in ActiveDoc::of(id.0, records)? {
+            take_away(doc_id, &doc, records)?;
         }
     }
     Ok(())

@@ -150,6 +150,11 @@ impl Reply {
         Reply::new(status, Body::Json(body))
     }
 
+    /// 201 in whichever way the client wants.
+    pub(super) fn made(json: Value, xml: Element) -> Reply {
+        Reply::new(201, Body::Both { json, xml })
+    }
+
     /// 200 in whichever way the client wants.
     pub(super) fn written(json: Value, xml: Element) -> Reply {
         Reply::new(200, Body::Both { json, xml })
@@ -168,6 +173,14 @@ impl Reply {
     /// What stands for what was done, until it is on disk.
     pub(super) fn ticket(&self) -> Option<Ticket> {
         self.durable
+    }
+
+    /// The id of the one record that is shown.
+    pub(super) fn id(&self) -> Option<u64> {
+        match &self.body {
+            Body::One(entity) => entity.json["id"].as_u64(),
+            _ => None,
+        }
     }
 
     /// The body, if it is JSON whatever the client wants.

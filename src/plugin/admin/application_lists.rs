@@ -1,6 +1,6 @@
 //! Lists of applications, and finding one: `/accounts/{id}/applications`, `/applications`, `/applications/find`.
 
-use super::answer::{Format, Outcome, Refusal, Reply};
+use super::answer::{Format, Outcome, Page, Refusal, Reply};
 use super::application_shown::Shown;
 use super::applications::{ApplicationDetails, entity, state_name};
 use super::context::{Context, Seen};
@@ -8,7 +8,7 @@ use super::owned::Owned;
 use super::pricing_rules::PricingRule;
 use super::request::Fields;
 use super::terms::Terms;
-use super::times;
+use super::{times, traffic};
 use crate::model::catalog::Key;
 use crate::model::id_set::IdSet;
 use crate::model::record::BackendVersion;
@@ -20,6 +20,7 @@ pub(super) fn list(context: &Context<'_>) -> Outcome {
     let account = seen.account(context.id(0)?)?;
     let state = context.request.parameters().filled("state");
     let ids = seen.catalog.applications_of(account.id.0).iter();
+    traffic::wait_for(context, ids.clone())?;
     let all = ids.filter_map(|id| seen.application(id).ok());
     let asked_for = all.filter(|it| state.as_ref().is_none_or(|state| state == state_name(&it.state)));
     let shown = asked_for.map(|it| entity(seen, it)).collect::<Result<_, _>>()?;
@@ -27,33 +28,14 @@ pub(super) fn list(context: &Context<'_>) -> Outcome {
 }
 
 /// The applications of all accounts: service by service, in each by ascending id; if it matters what plans cost, plan by plan. Pages
-/// are cut without looking at what comes before, unless it matters when applications were called.
+/// are cut without looking at what comes before; if it matters when applications were called, without looking at more than were.
 pub(super) fn list_all(context: &Context<'_>) -> Outcome {
     let moment = context.look()?;
     let seen = moment.seen();
     let asked = context.request.parameters();
     let sets = sets(seen, &asked)?;
-    let active = Active::of(seen, &asked)?;
-    let (ids, page) = if active.is_everything() {
-        let page = context.page(sets.iter().map(|set| set.len()).sum());
-        let (mut skip, mut ids) = (page.skip(), Vec::new());
-        for set in sets {
-            let left = page.per_page - ids.len();
-            ids.extend(set.iter().skip(skip).take(left));
-            skip = skip.saturating_sub(set.len());
-        }
-        (ids, page)
-    } else {
-        // Which page it is does not depend on how many there are.
-        let (asked, mut total, mut ids) = (context.page(0), 0, Vec::new());
-        for id in sets.into_iter().flat_map(IdSet::iter).filter(|id| active.has(*id)) {
-            if total >= asked.skip() && ids.len() < asked.per_page {
-                ids.push(id);
-            }
-            total += 1;
-        }
-        (ids, context.page(total))
-    };
+    let (ids, page) = Active::of(context, seen, &asked)?.page(&sets, |total| context.page(total));
+    traffic::wait_for(context, ids.iter().copied())?;
     let applications = ids.into_iter().filter_map(|id| seen.catalog.applications.get(id));
     match context.format {
         Format::Json => {
@@ -103,32 +85,77 @@ fn costs(seen: Seen<'_>, plan: u64) -> Result<bool, Refusal> {
     Ok(terms.is_some_and(|terms| terms.has_fees()) || PricingRule::any(plan, seen.records)?)
 }
 
-/// Which applications a list is about by when they were called, as sorted ids.
-struct Active {
-    /// Those that were called since then.
-    since: Option<Vec<u64>>,
-    /// Not those that were.
-    not_since: Option<Vec<u64>>,
+/// Which applications a list is about by when they were called; ids ascend.
+#[derive(Debug)]
+enum Active {
+    /// Whenever.
+    Any,
+    /// These.
+    These(Vec<u64>),
+    /// All but these.
+    Others(Vec<u64>),
 }
 
 impl Active {
-    fn of(seen: Seen<'_>, asked: &Fields) -> Result<Active, Refusal> {
+    fn of(context: &Context<'_>, seen: Seen<'_>, asked: &Fields) -> Result<Active, Refusal> {
         let called_since = |name: &str| {
             let Some(text) = asked.filled(name) else { return Ok(None) };
             let since = times::parse(&text).ok_or_else(|| Refusal::Bad(format!("{name} is no time")))?;
-            let tenant = seen.caller.tenant.0;
-            Ok::<_, Refusal>(Some(ApplicationDetails::active_since(tenant, since, seen.records)?))
+            let mut ids = ApplicationDetails::active_since(seen.caller.tenant.0, since, seen.records)?;
+            ids.extend(traffic::since(context, since)?);
+            ids.sort_unstable();
+            ids.dedup();
+            Ok::<_, Refusal>(Some(ids))
         };
-        Ok(Active { since: called_since("active_since")?, not_since: called_since("inactive_since")? })
+        Ok(match (called_since("active_since")?, called_since("inactive_since")?) {
+            (None, None) => Active::Any,
+            (Some(these), None) => Active::These(these),
+            (None, Some(others)) => Active::Others(others),
+            (Some(mut these), Some(others)) => {
+                these.retain(|id| others.binary_search(id).is_err());
+                Active::These(these)
+            }
+        })
     }
 
-    fn is_everything(&self) -> bool {
-        self.since.is_none() && self.not_since.is_none()
+    /// How many of a set they are.
+    fn count(&self, set: &IdSet) -> usize {
+        match self {
+            Active::Any => set.len(),
+            Active::These(ids) => common(ids, set).count(),
+            Active::Others(ids) => set.len() - common(ids, set).count(),
+        }
     }
 
-    fn has(&self, id: u64) -> bool {
-        let among = |ids: &Vec<u64>| ids.binary_search(&id).is_ok();
-        self.since.as_ref().is_none_or(among) && !self.not_since.as_ref().is_some_and(among)
+    /// A page of those of the sets, one set after the other.
+    fn page(&self, sets: &[&IdSet], page: impl FnOnce(usize) -> Page) -> (Vec<u64>, Page) {
+        let counts: Vec<_> = sets.iter().map(|set| self.count(set)).collect();
+        let page = page(counts.iter().sum());
+        let (mut skip, mut ids) = (page.skip(), Vec::new());
+        for (set, count) in sets.iter().zip(counts) {
+            let left = page.per_page - ids.len();
+            if skip < count && left > 0 {
+                match self {
+                    Active::Any => ids.extend(set.iter().skip(skip).take(left)),
+                    Active::These(these) => ids.extend(common(these, set).skip(skip).take(left)),
+                    Active::Others(others) => {
+                        let all = set.iter().filter(|id| others.binary_search(id).is_err());
+                        ids.extend(all.skip(skip).take(left));
+                    }
+                }
+            }
+            skip = skip.saturating_sub(count);
+        }
+        (ids, page)
+    }
+}
+
+/// The ids that are in both, ascending; no more are looked at than the fewer of the two are.
+fn common<'i>(ids: &'i [u64], set: &'i IdSet) -> Box<dyn Iterator<Item = u64> + 'i> {
+    if ids.len() < set.len() {
+        Box::new(ids.iter().copied().filter(|id| set.contains(*id)))
+    } else {
+        Box::new(set.iter().filter(|id| ids.binary_search(id).is_ok()))
     }
 }
 
@@ -171,5 +198,36 @@ fn find_among(context: &Context<'_>, account: Option<u64>) -> Outcome {
     if account.is_some() && found.account.map(|id| id.0) != account {
         return Err(Refusal::NotFound);
     }
+    traffic::wait_for(context, [found.id.0])?;
     Ok(Reply::one(entity(seen, found)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(ids: &[u64]) -> IdSet {
+        let mut set = IdSet::new();
+        ids.iter().for_each(|id| assert!(set.insert(*id)));
+        set
+    }
+
+    #[test]
+    fn pages_are_cut_from_those_that_are_asked_for() {
+        let sets = [set(&[1, 3, 5, 7]), set(&[]), set(&[2, 4, 6])];
+        let sets: Vec<_> = sets.iter().collect();
+        let pages = |active: &Active| {
+            let page = |number| active.page(&sets, |total| Page { number, per_page: 2, total });
+            let all: Vec<_> = (1..=4).map(|number| page(number).0).collect();
+            (page(1).1.total, all)
+        };
+        let none = Vec::<u64>::new;
+        assert_eq!(pages(&Active::Any), (7, vec![vec![1, 3], vec![5, 7], vec![2, 4], vec![6]]));
+        let these = Active::These(vec![2, 3, 6, 7, 9]);
+        assert_eq!(pages(&these), (4, vec![vec![3, 7], vec![2, 6], none(), none()]));
+        let others = Active::Others(vec![2, 3, 6, 7, 9]);
+        assert_eq!(pages(&others), (3, vec![vec![1, 5], vec![4], none(), none()]));
+        assert_eq!(pages(&Active::These(none())), (0, vec![none(); 4]));
+        assert_eq!(pages(&Active::Others(vec![1])).1[0], [3, 5]);
+    }
 }

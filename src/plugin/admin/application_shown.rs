@@ -10,7 +10,7 @@ use super::applications::ApplicationDetails;
 use super::context::Seen;
 use super::services::ServiceDetails;
 use super::xml::Element;
-use super::{extra, plans, times};
+use super::{extra, plans, times, traffic};
 use crate::model::record::{Account, Application, ApplicationState, BackendVersion, Plan, Secret, Service};
 
 /// A state as the API calls it.
@@ -29,6 +29,8 @@ pub(super) struct Shown<'a> {
     plan: &'a Plan,
     account: Option<&'a Account>,
     is_oidc: bool,
+    /// When it was called first, and first on its last day.
+    called: [Option<u64>; 2],
 }
 
 /// A link, as lists of them have it.
@@ -47,9 +49,11 @@ impl<'a> Shown<'a> {
         let service = seen.service(application.service.0)?;
         let is_oidc = service.backend_version == BackendVersion::Oauth
             && seen.records.find::<ServiceDetails>(service.id.0)?.is_some_and(|it| it.oidc);
+        let details = seen.records.find::<ApplicationDetails>(application.id.0)?.unwrap_or_default();
         Ok(Shown {
             application,
-            details: seen.records.find::<ApplicationDetails>(application.id.0)?.unwrap_or_default(),
+            called: traffic::times(seen.traffic, application.id, &details)?,
+            details,
             service,
             plan: seen.catalog.plans.get(application.plan.0).ok_or(Refusal::NotFound)?,
             account: application.account.and_then(|id| seen.catalog.accounts.get(id.0)).map(|it| &**it),
@@ -135,7 +139,7 @@ impl<'a> Shown<'a> {
 
 impl Serialize for Shown<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Shown { application, details, service, plan, account, .. } = self;
+        let Shown { application, details, service, plan, account, called, .. } = self;
         let time = |at: Option<u64>| at.map(times::text);
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("id", &application.id.0)?;
@@ -149,8 +153,8 @@ impl Serialize for Shown<'_> {
         map.serialize_entry("plan_name", &*plan.name)?;
         map.serialize_entry("account_id", &account.map(|account| account.id.0))?;
         map.serialize_entry("org_name", &account.map(|account| &*account.name))?;
-        map.serialize_entry("first_traffic_at", &time(details.first_traffic_at))?;
-        map.serialize_entry("first_daily_traffic_at", &time(details.first_daily_traffic_at))?;
+        map.serialize_entry("first_traffic_at", &time(called[0]))?;
+        map.serialize_entry("first_daily_traffic_at", &time(called[1]))?;
         self.credentials(&mut map)?;
         map.serialize_entry("name", &*application.name)?;
         map.serialize_entry("description", &details.description)?;
@@ -166,7 +170,7 @@ impl Serialize for Shown<'_> {
 pub(super) fn entity(seen: Seen<'_>, application: &Application) -> Result<Entity, Refusal> {
     let shown = Shown::of(seen, application)?;
     let xml = match seen.format {
-        Format::Xml => xml(seen, application, &shown.details, shown.plan)?,
+        Format::Xml => xml(seen, &shown)?,
         Format::Json => Element::new("application"),
     };
     let json = serde_json::to_value(&shown).map_err(|error| {
@@ -176,12 +180,8 @@ pub(super) fn entity(seen: Seen<'_>, application: &Application) -> Result<Entity
     Ok(Entity { wrapper: "application", json, xml })
 }
 
-fn xml(
-    seen: Seen<'_>,
-    application: &Application,
-    details: &ApplicationDetails,
-    plan: &Plan,
-) -> Result<Element, Refusal> {
+fn xml(seen: Seen<'_>, shown: &Shown<'_>) -> Result<Element, Refusal> {
+    let Shown { application, details, plan, called, .. } = shown;
     let mut xml = Element::new("application")
         .field("id", application.id)
         .field("created_at", times::text(details.created_at))
@@ -189,8 +189,8 @@ fn xml(
         .field("state", state_name(&application.state))
         .field("enabled", application.state == ApplicationState::Active)
         .optional("user_account_id", application.account)
-        .optional("first_traffic_at", details.first_traffic_at.map(times::text))
-        .optional("first_daily_traffic_at", details.first_daily_traffic_at.map(times::text))
+        .optional("first_traffic_at", called[0].map(times::text))
+        .optional("first_daily_traffic_at", called[1].map(times::text))
         .field("service_id", application.service);
     let version = seen.service(application.service.0)?.backend_version;
     if version == BackendVersion::UserKey {

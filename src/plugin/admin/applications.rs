@@ -30,7 +30,7 @@ use super::request::Fields;
 use super::routes::{DELETE, GET, POST, PUT, Route};
 use super::services::DESCRIPTION_LEN_MAX;
 use super::terms::Terms;
-use super::{application_lists, plans, subscriptions, times};
+use super::{application_lists, plans, subscriptions, times, traffic};
 use crate::model::catalog::Change;
 use crate::model::draft::{NewApplication, REDIRECT_URL_LEN_MAX};
 use crate::model::id::{AccountId, ApplicationId, PlanId};
@@ -134,7 +134,9 @@ pub(super) fn application(seen: Seen<'_>, account: u64, id: u64) -> Result<&Arc<
 fn show(context: &Context<'_>) -> Outcome {
     let moment = context.look()?;
     let seen = moment.seen();
-    Ok(Reply::one(entity(seen, application(seen, context.id(0)?, context.id(1)?)?)?))
+    let found = application(seen, context.id(0)?, context.id(1)?)?;
+    traffic::wait_for(context, [found.id.0])?;
+    Ok(Reply::one(entity(seen, found)?))
 }
 
 fn create(context: &Context<'_>) -> Outcome {

@@ -1,6 +1,6 @@
-//! The audit log: who did what with the admin API, and what it was before. `GET /audit_log`, for administrators.
+//! The audit log: who did what, and what it was before. `GET /audit_log`, for administrators.
 //!
-//! Each command leaves one entry, which is part of the command: there is no change without its entry, and no entry of
+//! Each command of the admin API leaves one entry, which is part of the command: there is no change without its entry, and no entry of
 //! what did not happen. What else follows from a command, as the applications that go with their account, is not listed: the
 //! deletion of the account says it.
 //!
@@ -13,8 +13,12 @@
 //! be seen that they changed and not to what.
 //!
 //! # Where it lies
-//! In the table `audit`, by tenant and number. A tenant's entries are numbered from 1 without a gap, so keeping the newest
+//! In the table `audit`, by tenant and place. A tenant's places are counted from 1 without a gap, so keeping the newest
 //! [`ENTRIES_MAX`] is one row put and one row deleted with each command, and a page of the log is found without counting.
+//!
+//! What comes over the internal API ([`audit_others`](super::audit_others)) has the same in a table of its own, `audit_internal`, with the same bound: whoever
+//! pushes a hundred thousand applications does not push out who did what. An entry's number, by which both are one log, is one more than the last in
+//! either; it is left out of a row where it is the place.
 
 use std::collections::BTreeMap;
 
@@ -22,14 +26,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::answer::Refusal;
-use super::auth::Caller;
 use super::context::Context;
 use super::redaction::{REDACTED, redacted};
 use crate::model::catalog::{Catalog, Change};
 use crate::model::draft::Draft;
+use crate::model::id::TenantId;
 use crate::model::record::{Application, Plan, Secret, Service};
 use crate::plugin::host::Accompanied;
-use crate::plugin::records::{Changed, Record, Records, id_key, id_of, pair_key};
+use crate::plugin::records::{Changed, Records, id_key, id_of, pair_key};
 use crate::store::ShelfError;
 use crate::store::shelf::{Scan, Table};
 
@@ -57,10 +61,37 @@ pub(super) struct Entry {
     /// How many objects more there are.
     #[serde(default)]
     pub(super) more: usize,
+    /// Its number in the log, where that is not its place in the table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) number: Option<u64>,
 }
 
-impl Record for Entry {
-    const TABLE: Table = Table("audit");
+/// Whose changes a table has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Origin {
+    /// Of the admin API.
+    Admin,
+    /// Of the internal API.
+    Internal,
+}
+
+impl Origin {
+    pub(super) const ALL: [Origin; 2] = [Origin::Admin, Origin::Internal];
+
+    /// What it is called.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Origin::Admin => "admin API",
+            Origin::Internal => "internal API",
+        }
+    }
+
+    pub(super) fn table(self) -> Table {
+        match self {
+            Origin::Admin => Table("audit"),
+            Origin::Internal => Table("audit_internal"),
+        }
+    }
 }
 
 /// A record that a command changed.
@@ -73,7 +104,7 @@ pub(super) struct Object {
 }
 
 /// The fields of a record before and after a command.
-type Sides = [Map<String, Value>; 2];
+pub(super) type Sides = [Map<String, Value>; 2];
 
 /// Writes down what a command has done, so far as it is drafted.
 pub(super) fn write(
@@ -92,42 +123,75 @@ pub(super) fn write(
     for row in records.changed()? {
         add_row(&mut changed, &row);
     }
-    let more = changed.len().saturating_sub(OBJECTS_MAX);
-    let mut room = PARTS_LEN_MAX;
-    let objects = changed.into_iter().take(OBJECTS_MAX).map(|(name, sides)| object(name, sides, &mut room));
+    let (objects, more) = objects(changed);
     let entry = Entry {
         at: context.now.0,
         user: caller.user.as_ref().map(|(id, user)| (*id, user.username.clone())),
         token: caller.token.clone(),
         method: context.request.method.name().to_owned(),
         path: path_of(context),
-        objects: objects.collect(),
+        objects,
         more,
+        number: None,
     };
-    Ok(append(records, caller, &entry)?)
+    Ok(append(records, Origin::Admin, caller.tenant.0, entry)?)
 }
 
-fn append(records: &mut Records<'_>, caller: &Caller, entry: &Entry) -> Result<(), ShelfError> {
-    let tenant = caller.tenant.0;
-    let number = newest(records, tenant)? + 1;
-    records.save_at(&pair_key(tenant, number), entry)?;
-    if let Some(oldest) = number.checked_sub(ENTRIES_MAX).filter(|oldest| *oldest > 0) {
-        records.delete(Entry::TABLE, &pair_key(tenant, oldest));
+/// What is kept of changed records, and how many more there are.
+pub(super) fn objects(changed: BTreeMap<(String, u64), Sides>) -> (Vec<Object>, usize) {
+    let more = changed.len().saturating_sub(OBJECTS_MAX);
+    let mut room = PARTS_LEN_MAX;
+    let objects = changed.into_iter().take(OBJECTS_MAX).map(|(name, sides)| object(name, sides, &mut room));
+    (objects.collect(), more)
+}
+
+/// Puts an entry behind the others of a tenant.
+///
+/// # Errors
+/// The shelf cannot be read.
+pub(super) fn append(
+    records: &mut Records<'_>,
+    origin: Origin,
+    tenant: u64,
+    entry: Entry,
+) -> Result<(), ShelfError> {
+    let mut number = 0;
+    for origin in Origin::ALL {
+        number = number
+            .max(last(records, origin, tenant)?.map_or(0, |(place, entry)| entry.number.unwrap_or(place)));
+    }
+    let (number, place) = (number + 1, newest(records, origin, tenant)? + 1);
+    let entry = Entry { number: (number != place).then_some(number), ..entry };
+    records.save_in(origin.table(), &pair_key(tenant, place), &entry)?;
+    if let Some(oldest) = place.checked_sub(ENTRIES_MAX).filter(|oldest| *oldest > 0) {
+        records.delete(origin.table(), &pair_key(tenant, oldest));
     }
     Ok(())
 }
 
-/// The number of a tenant's newest entry; 0 without any.
-pub(super) fn newest(records: &Records<'_>, tenant: u64) -> Result<u64, ShelfError> {
+/// A tenant's newest entry, and its place.
+fn last(records: &Records<'_>, origin: Origin, tenant: u64) -> Result<Option<(u64, Entry)>, ShelfError> {
     let prefix = id_key(tenant);
     let last = Scan { backwards: true, ..Scan::first(&prefix, 1) };
-    Ok(records.rows(Entry::TABLE, &last)?.first().and_then(|(key, _)| id_of(key)).unwrap_or(0))
+    let found = records.scan_in(origin.table(), &last)?;
+    Ok(found.into_iter().next().map(|(key, entry)| (id_of(&key).unwrap_or(0), entry)))
+}
+
+/// The place of a tenant's newest entry; 0 without any.
+pub(super) fn newest(records: &Records<'_>, origin: Origin, tenant: u64) -> Result<u64, ShelfError> {
+    let prefix = id_key(tenant);
+    let last = Scan { backwards: true, ..Scan::first(&prefix, 1) };
+    Ok(records.rows(origin.table(), &last)?.first().and_then(|(key, _)| id_of(key)).unwrap_or(0))
 }
 
 /// The path of a call as its route says it, with the ids that were given: some texts in paths are secrets.
 fn path_of(context: &Context<'_>) -> String {
     let mut given = context.ids.iter();
-    let mut path = String::from("/admin/api");
+    let mut path = String::new();
+    for part in context.request.path.iter().take(2) {
+        path.push('/');
+        path.push_str(part);
+    }
     for segment in context.route.path.split('/') {
         path.push('/');
         path.push_str(match segment {
@@ -140,7 +204,7 @@ fn path_of(context: &Context<'_>) -> String {
 }
 
 /// Kind and id of what a change is about.
-fn name_of(change: &Change) -> Option<(&'static str, u64)> {
+pub(super) fn name_of(change: &Change) -> Option<(&'static str, u64)> {
     match change {
         Change::PutTenant(tenant) => Some(("tenant", tenant.id.0)),
         Change::DeleteTenant(id) => Some(("tenant", id.0)),
@@ -158,7 +222,7 @@ fn name_of(change: &Change) -> Option<(&'static str, u64)> {
 }
 
 /// The fields of a record of the catalog; none, if there is no such record.
-fn fields_of(catalog: &Catalog, kind: &str, id: u64) -> Map<String, Value> {
+pub(super) fn fields_of(catalog: &Catalog, kind: &str, id: u64) -> Map<String, Value> {
     let fields = match kind {
         "tenant" => catalog.tenants.get(id).map(|tenant| {
             let default = tenant.default_service.map(|id| id.0);
@@ -278,6 +342,21 @@ fn fitting(fields: Map<String, Value>, room: &mut usize) -> Map<String, Value> {
     }
 }
 
+/// Takes away up to `count` entries of a tenant that goes, the oldest; whether there were any.
+pub(super) fn forget_part(
+    records: &mut Records<'_>,
+    tenant: TenantId,
+    count: usize,
+) -> Result<bool, ShelfError> {
+    let mut is_any = false;
+    for origin in Origin::ALL {
+        let rows = records.rows(origin.table(), &Scan::first(&id_key(tenant.0), count))?;
+        rows.iter().for_each(|(key, _)| records.delete(origin.table(), key));
+        is_any |= !rows.is_empty();
+    }
+    Ok(is_any)
+}
+
 /// It goes with its tenant.
 pub(super) fn accompany(
     accompanied: &Accompanied<'_>,
@@ -286,10 +365,59 @@ pub(super) fn accompany(
 ) -> Result<(), ShelfError> {
     for change in accompanied.changes {
         if let Change::DeleteTenant(tenant) = change {
-            for (key, _) in records.all_rows(Entry::TABLE, &id_key(tenant.0))? {
-                records.delete(Entry::TABLE, &key);
+            for origin in Origin::ALL {
+                for (key, _) in records.all_rows(origin.table(), &id_key(tenant.0))? {
+                    records.delete(origin.table(), &key);
+                }
             }
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fields that take so many bytes as JSON.
+    fn fields(len: usize) -> Map<String, Value> {
+        let fields = Map::from_iter([("description".to_owned(), Value::from("x".repeat(len - 18)))]);
+        assert_eq!(Value::Object(fields.clone()).to_string().len(), len);
+        fields
+    }
+
+    /// Those of new records that an entry has whole.
+    fn kept(lens: &[usize]) -> Vec<bool> {
+        let changed =
+            lens.iter().zip(0..).map(|(len, id)| (("plan".to_owned(), id), [Map::new(), fields(*len)]));
+        let (objects, more) = objects(changed.collect());
+        assert_eq!(more, 0);
+        let is_kept = |object: &Object| object.after.as_ref().unwrap().contains_key("description");
+        let said = |(object, len): (&Object, &usize)| {
+            let omitted = object.after.as_ref().unwrap().get("omitted_bytes").and_then(Value::as_u64);
+            assert!(is_kept(object) || omitted == Some(*len as u64), "{object:?}");
+        };
+        objects.iter().zip(lens).for_each(said);
+        objects.iter().map(is_kept).collect()
+    }
+
+    #[test]
+    fn an_entry_keeps_so_many_bytes_of_a_record_and_so_many_in_all() {
+        assert_eq!(kept(&[PART_LEN_MAX, PART_LEN_MAX + 1]), [true, false]);
+        let quarter = PARTS_LEN_MAX / 4;
+        assert_eq!(kept(&[quarter, quarter, quarter, quarter, 19]), [true, true, true, true, false]);
+        assert_eq!(kept(&[quarter, quarter, quarter, quarter - 19, 19]), [true; 5]);
+        assert_eq!(kept(&[quarter, quarter, quarter, quarter - 19, 20]), [true, true, true, true, false]);
+    }
+
+    #[test]
+    fn an_entry_lists_so_many_records_and_says_how_many_more_there_are() {
+        let of = |count: u64| {
+            let changed = (0..count).map(|id| (("plan".to_owned(), id), [Map::new(), fields(19)]));
+            let (objects, more) = objects(changed.collect());
+            (objects.len(), more)
+        };
+        let most = OBJECTS_MAX as u64;
+        assert_eq!((of(most), of(most + 1)), ((OBJECTS_MAX, 0), (OBJECTS_MAX, 1)));
+    }
 }

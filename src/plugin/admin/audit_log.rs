@@ -1,9 +1,12 @@
-//! Reading the audit log: `GET /audit_log`, for administrators.
+//! Reading the audit log: `GET /audit_log`, for administrators. What came over the admin API and over the internal API lies in two tables and
+//! is shown as one log, by number; `origin` asks for one of them.
+
+use std::collections::VecDeque;
 
 use serde_json::json;
 
 use super::answer::{Entity, Outcome, Page, Refusal, Reply};
-use super::audit::{ENTRIES_MAX, Entry, Object, newest};
+use super::audit::{ENTRIES_MAX, Entry, Object, Origin, newest};
 use super::auth::Access;
 use super::context::Context;
 use super::request::Fields;
@@ -27,6 +30,7 @@ struct Wanted {
     user: Option<String>,
     since: Option<u64>,
     until: Option<u64>,
+    origins: Vec<Origin>,
 }
 
 impl Wanted {
@@ -38,17 +42,22 @@ impl Wanted {
             fields.filled(name).map(parse).transpose()
         };
         let (kind, user) = (fields.filled("object_type"), fields.filled("user"));
-        Ok(Wanted { kind, id: fields.id("object_id"), user, since: time("since")?, until: time("until")? })
+        let origin = fields.filled("origin");
+        let is_asked_for = |it: &Origin| origin.as_ref().is_none_or(|name| name == it.name());
+        let origins = Origin::ALL.into_iter().filter(is_asked_for).collect();
+        let (since, until) = (time("since")?, time("until")?);
+        Ok(Wanted { kind, id: fields.id("object_id"), user, since, until, origins })
     }
 
     fn is_everything(&self) -> bool {
-        let Wanted { kind, id, user, since, until } = self;
+        let Wanted { kind, id, user, since, until, .. } = self;
         kind.is_none() && id.is_none() && user.is_none() && since.is_none() && until.is_none()
     }
 
-    fn has(&self, entry: &Entry) -> bool {
-        let is_user = |wanted: &String| {
-            entry.user.as_ref().is_some_and(|(id, name)| name == wanted || id.to_string() == *wanted)
+    fn has(&self, Line { origin, entry, .. }: &Line) -> bool {
+        let is_user = |wanted: &String| match &entry.user {
+            Some((id, name)) => name == wanted || id.to_string() == *wanted,
+            None => *origin == Origin::Internal && wanted == origin.name(),
         };
         let is_object = |object: &Object| {
             self.kind.as_ref().is_none_or(|kind| *kind == object.kind)
@@ -67,24 +76,95 @@ fn list(context: &Context<'_>) -> Outcome {
     let moment = context.look()?;
     let (records, tenant) = (moment.seen().records, context.caller.tenant.0);
     let (entries, page) = if wanted.is_everything() {
-        let total = newest(records, tenant)?.min(ENTRIES_MAX);
-        let page = context.page(usize::try_from(total).unwrap_or(usize::MAX));
-        (read(records, tenant, page.skip(), page.per_page)?, page)
+        everything(context, records, tenant, &wanted.origins)?
     } else {
         searched(context, records, tenant, &wanted)?
     };
-    let shown = entries.iter().map(|(number, entry)| entity(*number, entry)).collect();
+    let shown = entries.iter().map(entity).collect();
     Ok(Reply::list("audit_log", shown, Some(page)))
 }
 
-fn read(
+/// An entry of the log, with its number.
+struct Line {
+    number: u64,
+    origin: Origin,
+    entry: Entry,
+}
+
+/// A table, read from its end.
+struct Source {
+    origin: Origin,
+    read: usize,
+    ahead: VecDeque<Line>,
+    is_over: bool,
+}
+
+/// Entries of some tables as one log, the newest first.
+struct Backwards<'r> {
+    records: &'r Records<'r>,
+    tenant: u64,
+    sources: Vec<Source>,
+    /// How many are read at a time.
+    at_once: usize,
+}
+
+impl<'r> Backwards<'r> {
+    fn new(records: &'r Records<'r>, tenant: u64, origins: &[Origin], at_once: usize) -> Backwards<'r> {
+        let source =
+            |origin: &Origin| Source { origin: *origin, read: 0, ahead: VecDeque::new(), is_over: false };
+        Backwards { records, tenant, sources: origins.iter().map(source).collect(), at_once: at_once.max(1) }
+    }
+
+    fn next(&mut self) -> Result<Option<Line>, ShelfError> {
+        for source in self.sources.iter_mut().filter(|it| it.ahead.is_empty() && !it.is_over) {
+            let (prefix, skip, rows_max) = (id_key(self.tenant), source.read, self.at_once);
+            let scan = Scan { prefix: &prefix, skip, rows_max, backwards: true };
+            let rows = self.records.scan_in::<Entry>(source.origin.table(), &scan)?;
+            source.read += rows.len();
+            source.is_over = rows.len() < rows_max;
+            let origin = source.origin;
+            source.ahead.extend(rows.into_iter().map(|(key, entry)| {
+                let number = entry.number.or_else(|| id_of(&key)).unwrap_or(0);
+                Line { number, origin, entry }
+            }));
+        }
+        let number = |source: &&mut Source| source.ahead.front().map(|line| line.number);
+        Ok(self.sources.iter_mut().max_by_key(number).and_then(|source| source.ahead.pop_front()))
+    }
+}
+
+/// A page of all there is.
+fn everything(
+    context: &Context<'_>,
     records: &Records<'_>,
     tenant: u64,
-    skip: usize,
-    rows_max: usize,
-) -> Result<Vec<(u64, Entry)>, ShelfError> {
-    let rows = records.scan(&Scan { prefix: &id_key(tenant), skip, rows_max, backwards: true })?;
-    Ok(rows.into_iter().map(|(key, entry)| (id_of(&key).unwrap_or(0), entry)).collect())
+    origins: &[Origin],
+) -> Result<(Vec<Line>, Page), ShelfError> {
+    let mut total = 0;
+    let mut with_any = Vec::new();
+    for origin in origins {
+        let count = newest(records, *origin, tenant)?.min(ENTRIES_MAX);
+        total += usize::try_from(count).unwrap_or(usize::MAX);
+        with_any.extend((count > 0).then_some(*origin));
+    }
+    let page = context.page(total);
+    let mut log = Backwards::new(records, tenant, &with_any, page.per_page);
+    let mut skip = page.skip();
+    // What is in one table alone is found without reading what comes before.
+    if let [source] = &mut log.sources[..] {
+        source.read = std::mem::take(&mut skip);
+    }
+    let mut found = Vec::new();
+    while found.len() < page.per_page
+        && let Some(line) = log.next()?
+    {
+        if skip > 0 {
+            skip -= 1;
+        } else {
+            found.push(line);
+        }
+    }
+    Ok((found, page))
 }
 
 fn searched(
@@ -92,29 +172,27 @@ fn searched(
     records: &Records<'_>,
     tenant: u64,
     wanted: &Wanted,
-) -> Result<(Vec<(u64, Entry)>, Page), Refusal> {
+) -> Result<(Vec<Line>, Page), Refusal> {
     // Which page it is does not depend on how many there are.
     let asked = context.page(0);
-    let (mut total, mut read_so_far, mut found) = (0, 0, Vec::new());
-    loop {
-        let entries = read(records, tenant, read_so_far, SEARCHED)?;
-        read_so_far += entries.len();
-        let is_last = entries.len() < SEARCHED;
-        let is_before =
-            entries.last().is_some_and(|(_, last)| wanted.since.is_some_and(|since| last.at < since));
-        for (number, entry) in entries.into_iter().filter(|(_, entry)| wanted.has(entry)) {
+    let (mut total, mut found) = (0, Vec::new());
+    let mut log = Backwards::new(records, tenant, &wanted.origins, SEARCHED);
+    while let Some(line) = log.next()? {
+        if wanted.since.is_some_and(|since| line.entry.at < since) {
+            break;
+        }
+        if wanted.has(&line) {
             if total >= asked.skip() && found.len() < asked.per_page {
-                found.push((number, entry));
+                found.push(line);
             }
             total += 1;
         }
-        if is_last || is_before {
-            return Ok((found, context.page(total)));
-        }
     }
+    Ok((found, context.page(total)))
 }
 
-fn entity(number: u64, entry: &Entry) -> Entity {
+fn entity(Line { number, origin, entry }: &Line) -> Entity {
+    let text = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
     let named =
         |named: &Option<(u64, String)>| named.as_ref().map(|(id, name)| json!({"id": id, "name": name}));
     let object = |object: &Object| {
@@ -124,10 +202,11 @@ fn entity(number: u64, entry: &Entry) -> Entity {
     let json = json!({
         "id": number,
         "created_at": times::text(entry.at),
+        "origin": origin.name(),
         "user": named(&entry.user),
         "access_token": named(&entry.token),
-        "method": entry.method,
-        "path": entry.path,
+        "method": text(&entry.method),
+        "path": text(&entry.path),
         "objects": entry.objects.iter().map(object).collect::<Vec<_>>(),
         "more_objects": entry.more,
     });

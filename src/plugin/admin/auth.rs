@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::answer::Refusal;
 use super::owned::Owned;
 use super::people::User;
+use super::places::MASTER;
 use crate::engine::Engine;
 use crate::model::catalog::Key;
 use crate::model::id::{ServiceId, TenantId};
@@ -225,7 +226,10 @@ pub(super) fn credential(call: &Call) -> Option<String> {
         let (user, password) = call.basic.as_ref()?;
         [user, password].into_iter().find(|half| !half.is_empty()).cloned()
     };
-    parameter("access_token").or_else(|| parameter("provider_key")).or_else(basic)
+    parameter("access_token")
+        .or_else(|| parameter("provider_key"))
+        .or_else(|| parameter("api_key"))
+        .or_else(basic)
 }
 
 impl Caller {
@@ -249,8 +253,23 @@ impl Caller {
             return Ok(Caller { tenant, scopes, permission, user, token });
         }
         let tenant = engine.find(Key::ProviderKey(&credential)).ok_or(Refusal::AccessDenied)?;
+        Ok(Caller::owner(TenantId(tenant)))
+    }
+
+    /// Who may do everything for a tenant: in whose name the master does what a tenant begins with.
+    pub(super) fn owner(tenant: TenantId) -> Caller {
         let (scopes, permission) = (Scope::ALL.to_vec(), Permission::Write);
-        Ok(Caller { tenant: TenantId(tenant), scopes, permission, user: None, token: None })
+        Caller { tenant, scopes, permission, user: None, token: None }
+    }
+
+    /// Whether it is the master, which has no services and accounts.
+    pub(super) fn is_master(&self) -> bool {
+        self.tenant == MASTER
+    }
+
+    /// Whether the token is not for reading alone.
+    pub(super) fn may_write(&self) -> bool {
+        self.permission == Permission::Write
     }
 
     /// Whether the caller may use a route in this way.
@@ -259,7 +278,7 @@ impl Caller {
     /// The token is for other things or for reading only, or the user may not.
     pub(super) fn check(&self, access: Access, method: Method) -> Result<(), Refusal> {
         let is_for_it = access.scopes.iter().any(|scope| self.scopes.contains(scope));
-        let may_write = method == Method::Get || self.permission == Permission::Write;
+        let may_write = method == Method::Get || self.may_write();
         if !is_for_it || !may_write {
             return Err(Refusal::Scope);
         }

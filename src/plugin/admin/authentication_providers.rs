@@ -70,7 +70,7 @@ impl Who {
 
 /// An authentication provider.
 #[derive(Clone, Serialize, Deserialize, Debug)]
-struct AuthenticationProvider {
+pub(super) struct AuthenticationProvider {
     tenant: u64,
     who: Who,
     kind: String,

@@ -15,6 +15,7 @@ use super::backends::{self, Backend};
 use super::check;
 use super::context::{Context, Edit, Seen};
 use super::owned::Owned;
+use super::request::Fields;
 use super::routes::{DELETE, Formats, GET, POST, PUT, Route};
 use super::xml::Element;
 use crate::model::catalog::Change;
@@ -128,30 +129,43 @@ fn create(context: &Context<'_>) -> Outcome {
     let fields = context.fields("backend_usage")?;
     let service = context.id(0)?;
     context.change(|edit| {
-        edit.seen().service(service)?;
-        let Some(backend) = fields.filled("backend_api_id") else {
-            return Err(Errors::of("backend_api_id", check::BLANK).into());
-        };
-        let backend = backend.trim().parse().map_err(|_| Refusal::NotFound)?;
-        backends::find(edit.seen(), backend)?;
-        let mut errors = Errors::default();
-        let others = BackendUsage::of(service, edit.records)?;
-        if others.iter().any(|(_, other)| other.backend == backend) {
-            errors.add("backend_api_id", check::TAKEN);
-        }
-        if others.len() >= USAGES_MAX {
-            errors.add("base", format!("There can be at most {USAGES_MAX} backend APIs"));
-        }
-        let path = normal(&fields.text("path").unwrap_or_default());
-        check_path(&path, None, &others, &mut errors);
-        errors.check()?;
-        let usage = BackendUsage { service, backend, path };
-        let id = edit.draft.take_id();
-        usage.put(id, edit.records)?;
-        backend_metrics::put_into(edit, backend, ServiceId(service))?;
+        let (id, usage) = add(edit, service, &fields)?;
         let place = format!("/admin/api/services/{service}/backend_usages/{id}");
         Ok(Reply::created(entity(id, &usage)).at(place))
     })
+}
+
+/// Puts a backend API behind a service.
+///
+/// # Errors
+/// There is no such service or backend, or it cannot be at that path.
+pub(super) fn add(
+    edit: &mut Edit<'_, '_, '_>,
+    service: u64,
+    fields: &Fields,
+) -> Result<(u64, BackendUsage), Refusal> {
+    edit.seen().service(service)?;
+    let Some(backend) = fields.filled("backend_api_id") else {
+        return Err(Errors::of("backend_api_id", check::BLANK).into());
+    };
+    let backend = backend.trim().parse().map_err(|_| Refusal::NotFound)?;
+    backends::find(edit.seen(), backend)?;
+    let mut errors = Errors::default();
+    let others = BackendUsage::of(service, edit.records)?;
+    if others.iter().any(|(_, other)| other.backend == backend) {
+        errors.add("backend_api_id", check::TAKEN);
+    }
+    if others.len() >= USAGES_MAX {
+        errors.add("base", format!("There can be at most {USAGES_MAX} backend APIs"));
+    }
+    let path = normal(&fields.text("path").unwrap_or_default());
+    check_path(&path, None, &others, &mut errors);
+    errors.check()?;
+    let usage = BackendUsage { service, backend, path };
+    let id = edit.draft.take_id();
+    usage.put(id, edit.records)?;
+    backend_metrics::put_into(edit, backend, ServiceId(service))?;
+    Ok((id, usage))
 }
 
 fn check_path(path: &str, own: Option<u64>, others: &[(u64, BackendUsage)], errors: &mut Errors) {

@@ -11,7 +11,7 @@ use super::auth::{Access, Section};
 use super::backend_metrics::{self, BackendMetric};
 use super::backend_usages::BackendUsage;
 use super::check;
-use super::context::{Context, Seen};
+use super::context::{Context, Edit, Seen};
 use super::endpoints::{Endpoint, PRIVATE};
 use super::mapping_rules::MappingRule;
 use super::names::{self, Kind};
@@ -112,32 +112,41 @@ fn show(context: &Context<'_>) -> Outcome {
 fn create(context: &Context<'_>) -> Outcome {
     let fields = context.fields("backend_api")?;
     context.change(|edit| {
-        let mut backend = Backend {
-            tenant: edit.tenant().0,
-            name: String::new(),
-            system_name: String::new(),
-            description: String::new(),
-            private_endpoint: String::new(),
-            annotations: Map::new(),
-            created_at: edit.now,
-            updated_at: edit.now,
-        };
-        let mut errors = Errors::default();
-        apply(&mut backend, &fields, true, &mut errors);
-        let given = fields.filled("system_name");
-        if given.as_ref().is_some_and(|name| !names::is_system_name(name)) {
-            errors.add("system_name", check::INVALID);
-        }
-        errors.check()?;
-        let id = edit.draft.take_id();
-        let wanted = given.clone().unwrap_or_else(|| names::system_name_of(&backend.name));
-        backend.system_name =
-            names::claim_like(edit.records, (Kind::Backend, backend.tenant), (&wanted, given.is_some()), id)?
-                .ok_or_else(|| Errors::of("system_name", check::TAKEN))?;
-        backend.put(id, edit.records)?;
-        backend_metrics::create_hits(edit, id)?;
-        Ok(Reply::created(entity(id, &backend)).at(format!("/admin/api/backend_apis/{id}")))
+        let id = add(edit, &fields)?;
+        Ok(Reply::created(entity(id, &find(edit.seen(), id)?)).at(format!("/admin/api/backend_apis/{id}")))
     })
+}
+
+/// Makes a backend API with the metric hits.
+///
+/// # Errors
+/// It would not be valid.
+pub(super) fn add(edit: &mut Edit<'_, '_, '_>, fields: &Fields) -> Result<u64, Refusal> {
+    let mut backend = Backend {
+        tenant: edit.tenant().0,
+        name: String::new(),
+        system_name: String::new(),
+        description: String::new(),
+        private_endpoint: String::new(),
+        annotations: Map::new(),
+        created_at: edit.now,
+        updated_at: edit.now,
+    };
+    let mut errors = Errors::default();
+    apply(&mut backend, fields, true, &mut errors);
+    let given = fields.filled("system_name");
+    if given.as_ref().is_some_and(|name| !names::is_system_name(name)) {
+        errors.add("system_name", check::INVALID);
+    }
+    errors.check()?;
+    let id = edit.draft.take_id();
+    let wanted = given.clone().unwrap_or_else(|| names::system_name_of(&backend.name));
+    backend.system_name =
+        names::claim_like(edit.records, (Kind::Backend, backend.tenant), (&wanted, given.is_some()), id)?
+            .ok_or_else(|| Errors::of("system_name", check::TAKEN))?;
+    backend.put(id, edit.records)?;
+    backend_metrics::create_hits(edit, id)?;
+    Ok(id)
 }
 
 fn update(context: &Context<'_>) -> Outcome {
@@ -162,12 +171,18 @@ fn delete(context: &Context<'_>) -> Outcome {
             let error = "cannot be deleted because it is used by at least one Product";
             return Err(Refusal::Undeletable(Errors::of("base", error)));
         }
-        names::release(edit.records, Kind::Backend, backend.tenant, &backend.system_name, id)?;
-        MappingRule::delete_all_of(id, edit.records)?;
-        backend_metrics::delete_all_of(id, edit.records)?;
-        backend.delete(id, edit.records);
+        remove(id, &backend, edit.records)?;
         Ok(Reply::gone())
     })
+}
+
+/// Takes away a backend API that no service uses, with all that is its own.
+pub(super) fn remove(id: u64, backend: &Backend, records: &mut Records<'_>) -> Result<(), ShelfError> {
+    names::release(records, Kind::Backend, backend.tenant, &backend.system_name, id)?;
+    MappingRule::delete_all_of(id, records)?;
+    backend_metrics::delete_all_of(id, records)?;
+    backend.delete(id, records);
+    Ok(())
 }
 
 /// Changes what was sent of a backend API.

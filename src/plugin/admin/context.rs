@@ -5,8 +5,13 @@ use std::sync::Arc;
 use super::answer::{Format, Outcome, Page, Refusal, Reply};
 use super::audit;
 use super::auth::Caller;
+use super::document::batch::{self, Within};
+use super::gateway_ports::GatewayPorts;
+use super::master::plans::hold_to_quotas;
 use super::request::{Fields, Request};
 use super::routes::Route;
+use super::traffic::{Known, Tells};
+use super::webhooks::{self, Bell};
 use crate::model::catalog::Catalog;
 use crate::model::draft::Draft;
 use crate::model::id::TenantId;
@@ -28,6 +33,16 @@ pub(super) struct Context<'c> {
     pub(super) now: UnixMillis,
     /// Where gateways call this node, if that is known.
     pub(super) backend_endpoint: Option<&'c str>,
+    /// Under which tenants have names.
+    pub(super) domain: Option<&'c str>,
+    /// Wakes whoever tells tenants of changes.
+    pub(super) bell: &'c Bell,
+    /// Where the test gateway stands, if there may be one.
+    pub(super) gateway: Option<&'c GatewayPorts>,
+    /// Knows when applications were called, if anybody does.
+    pub(super) traffic: Option<Known<'c>>,
+    /// The command that the call is part of, if it is not one by itself.
+    pub(super) within: Option<&'c dyn Within>,
 }
 
 /// Catalog and records, of one moment or as a command has them so far, seen by a caller.
@@ -38,6 +53,8 @@ pub(super) struct Seen<'a> {
     pub(super) caller: &'a Caller,
     /// What the answer is written in: what takes looking up need not be there in the other.
     pub(super) format: Format,
+    pub(super) gateway: Option<&'a GatewayPorts>,
+    pub(super) traffic: Option<&'a dyn Tells>,
 }
 
 /// A command being built.
@@ -46,8 +63,10 @@ pub(super) struct Edit<'e, 'd, 's> {
     pub(super) records: &'e mut Records<'s>,
     pub(super) caller: &'e Caller,
     pub(super) format: Format,
+    pub(super) gateway: Option<&'e GatewayPorts>,
     /// In milliseconds since 1970 UTC.
     pub(super) now: u64,
+    pub(super) traffic: Option<&'e dyn Tells>,
 }
 
 /// One moment, for reading.
@@ -55,6 +74,8 @@ pub(super) struct Moment<'c> {
     view: View<'c>,
     caller: &'c Caller,
     format: Format,
+    gateway: Option<&'c GatewayPorts>,
+    traffic: Option<&'c dyn Tells>,
 }
 
 impl Moment<'_> {
@@ -64,6 +85,8 @@ impl Moment<'_> {
             records: &self.view.records,
             caller: self.caller,
             format: self.format,
+            gateway: self.gateway,
+            traffic: self.traffic,
         }
     }
 }
@@ -76,6 +99,8 @@ impl Edit<'_, '_, '_> {
             records: self.records,
             caller: self.caller,
             format: self.format,
+            gateway: self.gateway,
+            traffic: self.traffic,
         }
     }
 
@@ -125,6 +150,10 @@ impl<'c> Context<'c> {
         self.backend_endpoint.map_or_else(|| format!("{}://{host}", call.scheme), str::to_owned)
     }
 
+    fn tells(&self) -> Option<&dyn Tells> {
+        self.traffic.as_ref().map(|known| known as &dyn Tells)
+    }
+
     /// See [`Request::page`].
     pub(super) fn page(&self, total: usize) -> Page {
         self.request.page(total)
@@ -134,8 +163,14 @@ impl<'c> Context<'c> {
     ///
     /// # Errors
     /// They cannot be read.
-    pub(super) fn look(&self) -> Result<Moment<'c>, Refusal> {
-        Ok(Moment { view: self.desk.look()?, caller: self.caller, format: self.format })
+    pub(super) fn look(&self) -> Result<Moment<'_>, Refusal> {
+        // It would be shown what was before the command that it is part of: whoever calls so is a defect.
+        debug_assert!(self.within.is_none(), "{} looks within a command", self.route.path);
+        if self.within.is_some() {
+            return Err(Refusal::Failed);
+        }
+        let Context { caller, format, gateway, .. } = *self;
+        Ok(Moment { view: self.desk.look()?, caller, format, gateway, traffic: self.tells() })
     }
 
     /// Carries out one command; a refusal changes nothing. What it did is written into the audit log with it. The answer waits until it is on disk.
@@ -143,14 +178,21 @@ impl<'c> Context<'c> {
     /// # Errors
     /// What `build` says, or why the command cannot be carried out.
     pub(super) fn change(&self, build: impl FnOnce(&mut Edit<'_, '_, '_>) -> Outcome) -> Outcome {
+        if let Some(within) = self.within {
+            return batch::part(within, build);
+        }
         let built = self.desk.command(|draft, records| {
             let before = draft.catalog().clone();
-            let (caller, format, now) = (self.caller, self.format, self.now.0);
-            let reply = build(&mut Edit { draft, records, caller, format, now })?;
-            audit::write(self, &before, draft, records)?;
-            Ok(reply)
+            let (Context { caller, format, gateway, now, .. }, traffic) = (self, self.tells());
+            let mut edit =
+                Edit { draft, records, caller, format: *format, gateway: *gateway, now: now.0, traffic };
+            let reply = build(&mut edit)?;
+            hold_to_quotas(&before, &edit)?;
+            audit::write(self, &before, edit.draft, edit.records)?;
+            Ok((reply, webhooks::tell(&mut edit, &before)?))
         });
-        let (reply, ticket): (Reply, _) = built.map_err(Refusal::from)?;
+        let ((reply, told), ticket): ((Reply, _), _) = built.map_err(Refusal::from)?;
+        webhooks::told(told, self.bell);
         Ok(reply.once(ticket))
     }
 }

@@ -48,20 +48,20 @@ pub(super) const ROUTES: &[Route] = &[
 
 /// A feature.
 #[derive(Clone, Serialize, Deserialize, Debug)]
-struct Feature {
+pub(super) struct Feature {
     /// The service, or the tenant for features of account plans.
-    owner: u64,
+    pub(super) owner: u64,
     /// Which plans can have it.
-    scope: PlanKind,
-    name: String,
-    system_name: String,
+    pub(super) scope: PlanKind,
+    pub(super) name: String,
+    pub(super) system_name: String,
     #[serde(default)]
-    description: String,
+    pub(super) description: String,
     #[serde(default)]
-    visible: bool,
+    pub(super) visible: bool,
     /// In milliseconds since 1970 UTC.
-    created_at: u64,
-    updated_at: u64,
+    pub(super) created_at: u64,
+    pub(super) updated_at: u64,
 }
 
 impl Record for Feature {
@@ -178,6 +178,9 @@ fn create(context: &Context<'_>, service: Option<u64>) -> Outcome {
         }
         errors.check()?;
         let id = edit.draft.take_id();
+        if !names::is_system_name(&feature.system_name) {
+            feature.system_name = format!("feature_{id}");
+        }
         claim(edit, &mut feature, id, given.is_some())?;
         feature.put(id, edit.records)?;
         Ok(Reply::created(entity(id, &feature)))
@@ -275,7 +278,12 @@ fn list_of_plan(context: &Context<'_>, kind: PlanKind) -> Outcome {
     let seen = moment.seen();
     let plan = context.id(0)?;
     plan_owner(seen, kind, plan)?;
-    Ok(shown(&owned::linked(BY_PLAN, plan, seen.records)?))
+    Ok(shown(&of_plan(plan, seen.records)?))
+}
+
+/// The features that a plan has, by ascending id.
+pub(super) fn of_plan(plan: u64, records: &Records<'_>) -> Result<Vec<(u64, Feature)>, ShelfError> {
+    owned::linked(BY_PLAN, plan, records)
 }
 
 fn add_to_application_plan(context: &Context<'_>) -> Outcome {

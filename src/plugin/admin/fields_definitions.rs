@@ -55,13 +55,13 @@ pub(super) const CHOICES_MAX: usize = 500;
 #[derive(Clone, Serialize, Deserialize, Debug)]
 pub(super) struct Definition {
     tenant: u64,
-    target: String,
-    name: String,
-    label: String,
-    required: bool,
-    hidden: bool,
-    read_only: bool,
-    choices: Vec<String>,
+    pub(super) target: String,
+    pub(super) name: String,
+    pub(super) label: String,
+    pub(super) required: bool,
+    pub(super) hidden: bool,
+    pub(super) read_only: bool,
+    pub(super) choices: Vec<String>,
     /// From 1 within the target.
     position: u64,
     /// In milliseconds since 1970 UTC.
@@ -83,7 +83,7 @@ impl Owned for Definition {
 
 impl Definition {
     /// The definitions of a tenant, in the order of lists.
-    fn in_order(tenant: u64, records: &Records<'_>) -> Result<Vec<(u64, Definition)>, ShelfError> {
+    pub(super) fn in_order(tenant: u64, records: &Records<'_>) -> Result<Vec<(u64, Definition)>, ShelfError> {
         let mut found = Definition::of(tenant, records)?;
         let target = |definition: &Definition| TARGETS.iter().position(|it| *it == definition.target);
         found.sort_by_key(|(id, definition)| (target(definition), definition.position, *id));

@@ -14,7 +14,7 @@ use super::check;
 use super::context::{Context, Edit, Seen};
 use super::metrics;
 use super::owned::Owned;
-use super::patterns::{PATTERN_LEN_MAX, Pattern};
+use super::patterns::{self, PATTERN_LEN_MAX};
 use super::request::Fields;
 use super::routes::{DELETE, Formats, GET, POST, PUT, Route};
 use super::times;
@@ -347,7 +347,7 @@ fn check_pattern(pattern: &str, errors: &mut Errors) {
         return errors.add("pattern", check::BLANK);
     }
     check::long(errors, "pattern", pattern, PATTERN_LEN_MAX);
-    for error in Pattern::of(pattern).errors() {
+    for error in patterns::errors(pattern) {
         errors.add("pattern", error);
     }
 }

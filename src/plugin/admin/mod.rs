@@ -20,14 +20,19 @@
 //! | `routes`, `context` | the table of routes; what the areas work with |
 //! | `names`, `check`, `times`, `money` | unique names; validations; times as texts; amounts |
 //! | `terms`, `extra`, `credentials`, `passwords` | what plans of all kinds have; fields that tenants define; keys and ids of applications; hashes |
-//! | `audit`, `audit_log`, `redaction` | what each command did, by whom, and what was before; written by `context` with the command |
+//! | `audit`, `audit_log`, `audit_others`, `redaction` | what each command did, by whom, and what was before; written by `context` with the command; the same of the internal API |
 //! | `services`, `metrics`, ... | the areas: a file each |
 //! | `accounts`, `account_details`, `credit_cards` | accounts; what is kept of them, and by what they are listed; what stands for their card |
 //! | `proxy`, `proxy_fields`, `proxy_configs`, `proxy_content` | how a gateway stands before a service, and what it boots from |
+//! | `gateway_ports`, `rule_match` | where the test gateway stands before services; which rules a call would match |
 //! | `mapping_rules`, `patterns`, `policies`, `policy_registry`, `service_tokens` | what a gateway does, and by what leave |
 //! | `backends`, `backend_metrics`, `backend_usages` | backend APIs, and services that consist of them |
 //! | `active_docs`, `objects`, `authentication_providers` | descriptions of APIs; whether something is still there; with whom people log in |
+//! | `traffic` | when applications were called, as others know it |
+//! | `webhooks` | telling tenants of changes |
+//! | `document` | a tenant as one document, and a document carried out |
 //! | `owned`, `endpoints` | records listed by owner; URLs |
+//! | `places`, `master` | which tenant an address means; the API by which tenants are made and ended |
 
 mod account_details;
 mod account_plans;
@@ -41,6 +46,7 @@ mod application_states;
 mod applications;
 mod audit;
 mod audit_log;
+mod audit_others;
 mod auth;
 mod authentication_providers;
 mod backend_metrics;
@@ -51,14 +57,17 @@ mod check;
 mod context;
 mod credentials;
 mod credit_cards;
+mod document;
 mod endpoints;
 mod extra;
 mod features;
 mod fields_definitions;
+mod gateway_ports;
 mod invitations;
 mod limits;
 mod logins;
 mod mapping_rules;
+mod master;
 mod messages;
 mod metrics;
 mod money;
@@ -69,6 +78,7 @@ mod owned;
 mod passwords;
 mod patterns;
 mod people;
+mod places;
 mod plans;
 mod policies;
 mod policy_registry;
@@ -83,6 +93,7 @@ mod redaction;
 mod refusal;
 mod request;
 mod routes;
+mod rule_match;
 mod search;
 mod service_plans;
 mod service_tokens;
@@ -95,30 +106,36 @@ mod terms;
 mod tests;
 mod times;
 mod tokens;
+mod traffic;
 mod users;
 mod webhooks;
 mod xml;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::traffic::Traffic;
+pub use self::webhooks::{Deliveries, NotPosted, POST_TIMEOUT, Post};
 use super::call::{Answer, Call, Method};
 use super::host::{Accompanied, Desk, DeskError, Plugin};
-use super::records::{Record, Records};
+use super::records::{Record, Records, id_key};
 use crate::engine::Ticket;
 use crate::model::id::TenantId;
 use crate::model::time::UnixMillis;
 use crate::store::ShelfError;
 use crate::store::shelf::Table;
 use answer::{Format, Refusal};
-use auth::{Caller, Permission, Scope, Token};
+use auth::Caller;
 use context::Context;
-use names::Kind;
+pub use gateway_ports::GatewayPorts;
+use master::start::administrator;
 use owned::Owned;
-use people::{Role, User, UserState};
+use people::User;
+use places::{MASTER, Place};
 use request::Request;
-use routes::AREAS;
+use routes::{AREAS, Route};
+use traffic::Known;
 
 /// The plugin's name.
 pub const NAME: &str = "admin";
@@ -134,19 +151,53 @@ pub struct Admin {
     desk: Arc<Desk>,
     clock: Clock,
     backend_endpoint: Option<String>,
+    domain: Option<String>,
+    bell: webhooks::Bell,
+    gateway: Option<GatewayPorts>,
+    traffic: OnceLock<Arc<dyn Traffic>>,
 }
+
+/// What answers the master besides its own API: its tokens, and what it did.
+const OF_MASTER_TOO: [&str; 2] = ["personal/access_tokens", "audit_log"];
 
 impl Admin {
     /// The API, with records at `desk`.
     #[must_use]
     pub fn new(desk: Arc<Desk>, clock: Clock) -> Admin {
-        Admin { desk, clock, backend_endpoint: None }
+        let (bell, traffic) = (webhooks::Bell::default(), OnceLock::new());
+        Admin { desk, clock, backend_endpoint: None, domain: None, bell, gateway: None, traffic }
     }
 
     /// The API, telling gateways to call this node for decisions at `endpoint` (a URL), and not where the API itself is called.
     #[must_use]
     pub fn with_backend_endpoint(self, endpoint: Option<String>) -> Admin {
         Admin { backend_endpoint: endpoint, ..self }
+    }
+
+    /// The API, with names for tenants under `domain`: in lower case, without a port.
+    #[must_use]
+    pub fn with_domain(self, domain: Option<String>) -> Admin {
+        Admin { domain, ..self }
+    }
+
+    /// Begins to tell tenants of changes, with `post`. Once.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn deliver(&self, post: Arc<dyn Post>) -> std::io::Result<Deliveries> {
+        webhooks::start(&self.desk, &self.clock, &self.bell, post)
+    }
+
+    /// The API, giving services ports of the test gateway.
+    #[must_use]
+    pub fn with_gateway(self, gateway: Option<GatewayPorts>) -> Admin {
+        Admin { gateway, ..self }
+    }
+
+    /// From now on applications show when they were called, as `traffic` knows it. Once.
+    pub fn ask_of_traffic(&self, traffic: Arc<dyn Traffic>) {
+        let first = self.traffic.set(traffic).is_ok();
+        debug_assert!(first, "one knows of traffic");
     }
 
     fn now(&self) -> UnixMillis {
@@ -160,12 +211,22 @@ impl Admin {
             Err(refusal) => return refusal.answer(usual),
         };
         // Before the route: an answer to a wrong token should not depend on what else was asked.
-        let caller = match self.caller(call) {
+        let is_for_master = call.path.starts_with(master::ROOT);
+        let caller = match self.caller(call, is_for_master) {
             Ok(caller) => caller,
+            Err(Refusal::AccessDenied) if is_for_master => return unauthorized(),
             Err(refusal) => return refusal.answer(usual),
         };
         let path = request.path.get(2..).unwrap_or_default();
-        let (route, ids) = match routes::find(request.method, path) {
+        let found = if is_for_master {
+            routes::find(routes::of_master(), request.method, path)
+        } else {
+            routes::find(routes::of_tenants(), request.method, path)
+        };
+        let (route, ids) = match found {
+            Ok((route, _)) if caller.is_master() && !is_for_master && !is_of_master_too(route) => {
+                return Refusal::Forbidden.answer(usual);
+            }
             Ok(found) => found,
             Err(refusal) => return refusal.answer(usual),
         };
@@ -183,6 +244,11 @@ impl Admin {
                 format,
                 now: self.now(),
                 backend_endpoint: self.backend_endpoint.as_deref(),
+                domain: self.domain.as_deref(),
+                bell: &self.bell,
+                gateway: self.gateway.as_ref(),
+                traffic: self.traffic.get().map(|it| Known::by(&**it)),
+                within: None,
             };
             (route.run)(&context)
         });
@@ -191,9 +257,18 @@ impl Admin {
         if request.method == Method::Get { dated(answer, call) } else { answer }
     }
 
-    fn caller(&self, call: &Call) -> Result<Caller, Refusal> {
+    /// Who calls, if the address is for them; the master's own API is for the master alone.
+    fn caller(&self, call: &Call, is_for_master: bool) -> Result<Caller, Refusal> {
         let view = self.desk.look()?;
-        Caller::of(call, self.desk.engine(), &view.records, self.now())
+        let place = Place::of(call, self.domain.as_deref(), &view.records)?;
+        let caller = Caller::of(call, self.desk.engine(), &view.records, self.now())?;
+        if !place.admits(caller.tenant) || (is_for_master && !caller.is_master()) {
+            return Err(Refusal::AccessDenied);
+        }
+        if view.catalog.is_suspended(caller.tenant) {
+            return Err(Refusal::Closed);
+        }
+        Ok(caller)
     }
 
     /// Gives a tenant its first administrator, with an access token of this value for everything. Nothing, if the tenant has users.
@@ -207,41 +282,50 @@ impl Admin {
             if User::any(tenant.0, records)? {
                 return Ok(false);
             }
-            let (user, id) = (draft.take_id(), draft.take_id());
-            let admin = User {
-                tenant: tenant.0,
-                account: None,
-                username: "admin".to_owned(),
-                email: "admin@localhost".to_owned(),
-                role: Role::Admin,
-                state: UserState::Active,
-                sections: Vec::new(),
-                services: None,
-                password_hash: None,
-                extra: serde_json::Map::new(),
-                created_at: now,
-                updated_at: now,
-            };
-            admin.put(user, records)?;
-            names::claim(records, Kind::Username, tenant.0, &admin.username, user)?;
-            names::claim(records, Kind::Email, tenant.0, &admin.email, user)?;
+            administrator(draft, records, tenant, ("admin", token), now)?;
             fields_definitions::begin(draft, records, tenant.0, now)?;
-            let token = Token {
-                tenant: tenant.0,
-                user,
-                name: "Administration".to_owned(),
-                scopes: Scope::ALL.to_vec(),
-                permission: Permission::Write,
-                expires_at: None,
-                hash: auth::hash_of(token),
-            };
-            token.put(id, records)?;
             account_plans::create_default(draft, records, tenant, now)?;
             services::begin(draft, records, tenant, now)?;
             Ok(true)
         })?;
         Ok(is_new.then_some(ticket))
     }
+
+    /// Whether any tenant has users: developers are no sign of it, but have come by who administers.
+    ///
+    /// # Errors
+    /// The shelf cannot be read.
+    pub fn is_administered(&self) -> Result<bool, ShelfError> {
+        let first = id_key(MASTER.0 + 1);
+        let found = self.desk.keeper().shelf().read(|reading| reading.first_key(User::BY_OWNER, &first))?;
+        Ok(found.is_some())
+    }
+
+    /// Gives the node its master, with an access token of this value. Nothing, if there is one. Durable with the ticket.
+    ///
+    /// # Errors
+    /// The command cannot be carried out.
+    pub fn begin_master(&self, token: &str) -> Result<Option<Ticket>, DeskError<ShelfError>> {
+        let now = self.now().0;
+        let (is_new, ticket) = self.desk.command(|draft, records| {
+            if User::any(MASTER.0, records)? {
+                return Ok(false);
+            }
+            administrator(draft, records, MASTER, ("master", token), now)?;
+            Ok(true)
+        })?;
+        Ok(is_new.then_some(ticket))
+    }
+}
+
+/// What the original's master says to those it does not know.
+fn unauthorized() -> Answer {
+    let answer = Answer::new(401, Some("text/plain; charset=utf-8"), "unauthorized");
+    Answer { is_stranger: true, ..answer }
+}
+
+fn is_of_master_too(route: &Route) -> bool {
+    OF_MASTER_TOO.iter().any(|path| route.path.starts_with(path))
 }
 
 /// Names the version of what is shown; shows nothing to a client that has it.
@@ -263,15 +347,28 @@ impl Plugin for Admin {
     }
 
     fn owns(&self, path: &str) -> bool {
-        path.strip_prefix(ROOT).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        let below =
+            |root| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        [ROOT, master::ROOT].into_iter().any(below)
+    }
+
+    fn tenant_of(&self, call: &Call) -> Option<u64> {
+        let view = self.desk.look().ok()?;
+        let caller = Caller::of(call, self.desk.engine(), &view.records, self.now()).ok()?;
+        Some(caller.tenant.0)
     }
 
     fn answer(&self, call: &Call) -> Answer {
         self.respond(call)
     }
 
+    fn body_bytes_max(&self, path: &str) -> Option<usize> {
+        path.trim_end_matches(".json").ends_with(document::IMPORT_PATH).then_some(document::IMPORT_BYTES_MAX)
+    }
+
     fn accompany(&self, accompanied: &Accompanied<'_>, records: &mut Records<'_>) -> Result<(), ShelfError> {
         let now = self.now().0;
+        audit_others::write(accompanied, records, now)?;
         AREAS.iter().try_for_each(|area| (area.accompany)(accompanied, records, now))
     }
 }

@@ -33,6 +33,8 @@ pub(super) enum Kind {
     DeveloperUsername = 11,
     /// E-mail address of a developer; the owner is the tenant.
     DeveloperEmail = 12,
+    /// Subdomain of a tenant; the owner is the node, 0.
+    Subdomain = 13,
 }
 
 fn key(kind: Kind, owner: u64, name: &str) -> Vec<u8> {

@@ -72,6 +72,28 @@ fn hash_with(password: &str, salt: &[u8]) -> Option<[u8; 32]> {
     Some(hash)
 }
 
+/// The most that a hash that came from elsewhere may ask of who verifies it: memory in KiB, passes and lanes.
+const COSTS_MAX: [u32; 3] = [1 << 17, 16, 8];
+const HASH_LEN_MAX: usize = 255;
+
+/// Whether a text is a hash as they are kept: argon2id in the PHC form, verified at bounded cost.
+pub(super) fn is_hash(text: &str) -> bool {
+    let parts: Vec<_> = text.split('$').collect();
+    let ["", "argon2id", "v=19", costs, salt, hash] = parts[..] else { return false };
+    let costs: Vec<_> = costs.split(',').collect();
+    let is_cost = |((name, max), cost): ((&str, u32), &&str)| {
+        let number = cost.strip_prefix(name).and_then(|it| it.parse::<u32>().ok());
+        number.is_some_and(|number| (1..=max).contains(&number))
+    };
+    let names = ["m=", "t=", "p="].into_iter().zip(COSTS_MAX);
+    let decoded = |text| STANDARD_NO_PAD.decode(text).map_or(0, |bytes| bytes.len());
+    text.len() <= HASH_LEN_MAX
+        && costs.len() == COSTS_MAX.len()
+        && names.zip(&costs).all(is_cost)
+        && decoded(salt) >= 8
+        && decoded(hash) >= 16
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,6 +108,18 @@ mod tests {
         assert_eq!(hash_with("correct horse", &salt).unwrap()[..], expected);
         assert_ne!(hash_with("correct horsf", &salt).unwrap()[..], expected);
         assert_ne!(hash("correct horse").ok().unwrap(), kept);
+    }
+
+    #[test]
+    fn what_is_a_hash_is_told_from_what_is_none_or_costs_too_much() {
+        assert!(is_hash(&hash("correct horse").ok().unwrap()));
+        let text = |costs: &str, salt: &str| format!("$argon2id$v=19${costs}${salt}$MDEyMzQ1Njc4OWFiY2RlZg");
+        assert!(is_hash(&text("m=131072,t=16,p=8", "MDEyMzQ1Njc")));
+        for costs in ["m=131073,t=16,p=8", "m=1,t=17,p=8", "m=1,t=1,p=9", "m=0,t=1,p=1", "m=1,t=1", "t=1,m=1,p=1", ""] {
+            assert!(!is_hash(&text(costs, "MDEyMzQ1Njc")), "{costs}");
+        }
+        assert!(!is_hash(&text("m=1,t=1,p=1", "MDEy")) && !is_hash("$argon2id$") && !is_hash(""));
+        assert!(!is_hash(&text("m=1,t=1,p=1", &"MDEyMzQ1Njc4OWFi".repeat(16))));
     }
 
     #[test]

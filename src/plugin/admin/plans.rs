@@ -9,6 +9,7 @@ use super::auth::{Access, Section};
 use super::context::{Context, Edit, Seen};
 use super::features;
 use super::pricing_rules;
+use super::request::Fields;
 use super::routes::{DELETE, GET, POST, PUT, Route};
 use super::services::ServiceDetails;
 use super::terms::{self, Terms};
@@ -95,16 +96,25 @@ fn create(context: &Context<'_>) -> Outcome {
     let fields = context.fields("application_plan")?;
     let service = context.id(0)?;
     context.change(|edit| {
-        edit.seen().service(service)?;
-        let mut errors = Errors::default();
-        let name = terms::new_name(&fields, &mut errors);
-        let mut terms = Terms { owner: service, ..Terms::default() };
-        terms.apply(&fields, &mut errors);
-        errors.check()?;
-        let id = edit.draft.create_plan(ServiceId(service), None, &name)?;
-        terms.create(edit, id.0, &name, fields.filled("system_name"))?;
+        let id = add(edit, service, &fields)?;
         created(edit, id)
     })
+}
+
+/// Makes an application plan of a service.
+///
+/// # Errors
+/// There is no such service, or the plan would not be valid.
+pub(super) fn add(edit: &mut Edit<'_, '_, '_>, service: u64, fields: &Fields) -> Result<PlanId, Refusal> {
+    edit.seen().service(service)?;
+    let mut errors = Errors::default();
+    let name = terms::new_name(fields, &mut errors);
+    let mut terms = Terms { owner: service, ..Terms::default() };
+    terms.apply(fields, &mut errors);
+    errors.check()?;
+    let id = edit.draft.create_plan(ServiceId(service), None, &name)?;
+    terms.create(edit, id.0, &name, fields.filled("system_name"))?;
+    Ok(id)
 }
 
 fn created(edit: &Edit<'_, '_, '_>, id: PlanId) -> Outcome {

@@ -155,10 +155,20 @@ fn delete(context: &Context<'_>) -> Outcome {
         if let Some(error) = used_by(context, edit.seen(), &policy.unique())? {
             return Err(Refusal::Undeletable(Errors::of("base", error)));
         }
-        names::release(edit.records, Kind::Policy, policy.tenant, &policy.unique(), id)?;
-        policy.delete(id, edit.records);
+        take_away(id, &policy, edit.records)?;
         Ok(Reply::gone())
     })
+}
+
+/// Takes one away, and frees its name.
+pub(super) fn take_away(
+    id: u64,
+    policy: &RegisteredPolicy,
+    records: &mut Records<'_>,
+) -> Result<(), ShelfError> {
+    names::release(records, Kind::Policy, policy.tenant, &policy.unique(), id)?;
+    policy.delete(id, records);
+    Ok(())
 }
 
 /// Why a policy must stay as it is: a chain has it.

@@ -10,6 +10,7 @@ use super::answer::{Entity, Errors, Outcome, Refusal, Reply};
 use super::auth::{Access, Section};
 use super::backend_usages;
 use super::context::{Context, Edit, Seen};
+use super::gateway_ports::{self, GatewayPorts, GivenPorts};
 use super::policies::{self, Policy};
 use super::proxy_fields;
 use super::routes::{GET, POST, PUT, Route};
@@ -74,6 +75,8 @@ pub(super) struct ProxyDetails {
     pub(super) direct_access_grants_enabled: bool,
     /// Empty: the policy `apicast` alone.
     pub(super) policies: Vec<Policy>,
+    /// The ports of the test gateway that were given to the service.
+    pub(super) gateway_ports: Option<GivenPorts>,
     /// Raised with each change.
     pub(super) lock_version: u64,
     /// In milliseconds since 1970 UTC; 0: never.
@@ -118,6 +121,7 @@ impl Default for ProxyDetails {
             service_accounts_enabled: false,
             direct_access_grants_enabled: false,
             policies: Vec::new(),
+            gateway_ports: None,
             lock_version: 0,
             deployed_at: 0,
             created_at: 0,
@@ -140,9 +144,35 @@ impl ProxyDetails {
         Ok(ProxyDetails { created_at: made, updated_at: made, ..ProxyDetails::default() })
     }
 
+    /// Where the gateway of production is: as was said, or the test gateway; empty if it is nowhere.
+    pub(super) fn shown_endpoint(&self, gateway: Option<&GatewayPorts>) -> String {
+        let given = self.gateway_ports.map(|ports| ports.production);
+        or_at_gateway(&self.endpoint, given, gateway)
+    }
+
+    /// The same of the sandbox.
+    pub(super) fn shown_sandbox_endpoint(&self, gateway: Option<&GatewayPorts>) -> String {
+        let given = self.gateway_ports.map(|ports| ports.sandbox);
+        or_at_gateway(&self.sandbox_endpoint, given, gateway)
+    }
+
+    /// Forgets endpoints that are no others than those of the test gateway: clients send back what they were shown, and do not
+    /// mean to fix it by that.
+    fn unfix_endpoints(&mut self, gateway: Option<&GatewayPorts>) {
+        let Some((gateway, given)) = gateway.zip(self.gateway_ports) else { return };
+        for (said, port) in
+            [(&mut self.endpoint, given.production), (&mut self.sandbox_endpoint, given.sandbox)]
+        {
+            if gateway.url(port).is_some_and(|url| *said == url) {
+                said.clear();
+            }
+        }
+    }
+
     /// Of a service, to be changed in a command: with a secret for its private API.
-    pub(super) fn draft_of(edit: &Edit<'_, '_, '_>, service: &Service) -> Result<ProxyDetails, Refusal> {
+    pub(super) fn draft_of(edit: &mut Edit<'_, '_, '_>, service: &Service) -> Result<ProxyDetails, Refusal> {
         let mut details = ProxyDetails::of(edit.records, service)?;
+        gateway_ports::give(edit, service.id.0, &mut details)?;
         if details.secret_token.is_empty() {
             let secret = service_tokens::random_hex::<8>()?;
             details.secret_token = format!("Shared_secret_sent_from_proxy_to_API_backend_{secret}");
@@ -178,6 +208,7 @@ fn update(context: &Context<'_>) -> Outcome {
         let mut errors = Errors::default();
         proxy_fields::apply(&mut details, &fields, &mut errors);
         errors.check()?;
+        details.unfix_endpoints(edit.gateway);
         // Clients send back what they were shown, and do not mean to fix it by that.
         if inherited.is_some_and(|shown| shown == details.api_backend) {
             details.api_backend.clear();
@@ -202,6 +233,7 @@ fn deploy(context: &Context<'_>) -> Outcome {
 /// Makes a version of the sandbox's configuration, if the newest is not the same already.
 pub(super) fn deploy_to_sandbox(edit: &mut Edit<'_, '_, '_>, id: u64) -> Result<(), Refusal> {
     service_tokens::ensure(edit, id)?;
+    gateway_ports::ensure(edit, id)?;
     if proxy_configs::add_to_sandbox(edit, id)? {
         let service = edit.seen().service(id)?.clone();
         let details = ProxyDetails::of(edit.records, &service)?;
@@ -269,21 +301,26 @@ pub(super) fn authentication_method(
     Ok(if is_oidc { "oidc" } else { service.backend_version.name() })
 }
 
+fn or_at_gateway(said: &str, given: Option<u16>, gateway: Option<&GatewayPorts>) -> String {
+    let at_gateway = || gateway.zip(given).and_then(|(gateway, port)| gateway.url(port));
+    if said.is_empty() { at_gateway().unwrap_or_default() } else { said.to_owned() }
+}
+
 fn or_null(text: &str) -> Value {
     if text.is_empty() { Value::Null } else { Value::from(text) }
 }
 
 /// Fields of a proxy that answers and configurations share, in the order of the original.
 pub(super) fn shared_fields(
-    records: &Records<'_>,
+    seen: Seen<'_>,
     service: &Service,
     details: &ProxyDetails,
 ) -> Result<Value, ShelfError> {
     Ok(json!({
         "service_id": service.id.0,
-        "endpoint": or_null(&details.endpoint),
+        "endpoint": or_null(&details.shown_endpoint(seen.gateway)),
         "deployed_at": (details.deployed_at != 0).then(|| times::text(details.deployed_at)),
-        "api_backend": api_backend(records, service, details)?,
+        "api_backend": api_backend(seen.records, service, details)?,
         "credentials_location": details.credentials_location,
         "auth_app_key": details.auth_app_key,
         "auth_app_id": details.auth_app_id,
@@ -303,7 +340,7 @@ pub(super) fn shared_fields(
         "secret_token": details.secret_token,
         "hostname_rewrite": or_null(&details.hostname_rewrite),
         "oauth_login_url": or_null(&details.oauth_login_url),
-        "sandbox_endpoint": or_null(&details.sandbox_endpoint),
+        "sandbox_endpoint": or_null(&details.shown_sandbox_endpoint(seen.gateway)),
         "api_test_path": details.api_test_path,
         "api_test_success": Value::Null,
     }))
@@ -312,7 +349,7 @@ pub(super) fn shared_fields(
 fn entity(seen: Seen<'_>, service: &Service) -> Result<Entity, Refusal> {
     let details = ProxyDetails::of(seen.records, service)?;
     let service_details = seen.records.find::<ServiceDetails>(service.id.0)?.unwrap_or_default();
-    let mut json = shared_fields(seen.records, service, &details)?;
+    let mut json = shared_fields(seen, service, &details)?;
     json["policies_config"] = policies::shown(&details.policies);
     json["created_at"] = Value::from(times::text(details.created_at));
     json["updated_at"] = Value::from(times::text(details.updated_at));
@@ -357,6 +394,7 @@ pub(super) fn accompany(
             Change::DeleteService(id) => *id,
             _ => continue,
         };
+        gateway_ports::free(id.0, records)?;
         records.remove::<ProxyDetails>(id.0);
         proxy_configs::delete_all_of(id.0, records)?;
     }

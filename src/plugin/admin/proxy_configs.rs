@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::answer::{Entity, Errors, Outcome, Refusal, Reply};
-use super::auth::{Access, Section};
+use super::auth::{Access, Caller, Section};
 use super::check;
 use super::context::{Context, Edit, Seen};
 use super::endpoints;
@@ -19,6 +19,7 @@ use super::proxy_content;
 use super::routes::{Formats, GET, POST, Route};
 use super::xml::Element;
 use super::{service_tokens, services};
+use crate::model::id::TenantId;
 use crate::model::record::Service;
 use crate::plugin::records::{Records, id_key, id_of};
 use crate::store::ShelfError;
@@ -52,7 +53,7 @@ const CONTENTS: Table = Table("proxy_config_contents");
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 #[allow(missing_docs)]
-enum Environment {
+pub(super) enum Environment {
     Sandbox = 1,
     Production = 2,
 }
@@ -68,7 +69,7 @@ impl Environment {
         }
     }
 
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Environment::Sandbox => "sandbox",
             Environment::Production => "production",
@@ -266,6 +267,24 @@ fn list_by_host(context: &Context<'_>) -> Outcome {
     reply(context, seen, &found)
 }
 
+/// `GET /master/api/proxy/configs/{environment}?host=`: the same of all tenants whose calls are taken, for a gateway that stands before all.
+pub(super) fn of_host_of_any_tenant(context: &Context<'_>) -> Outcome {
+    let environment = environment(context, 0)?;
+    let wanted = Wanted { host: Some(context.request.parameters().needed("host")?), version: Choice::Newest };
+    let moment = context.look()?;
+    let mut shown = Vec::new();
+    for (id, _) in moment.seen().catalog.tenants.iter() {
+        let owner = Caller::owner(TenantId(id));
+        let seen = Seen { caller: &owner, ..moment.seen() };
+        if !seen.catalog.is_suspended(owner.tenant) {
+            for version in of_all(seen, environment, &wanted)? {
+                shown.push(entity(context, seen, &version)?);
+            }
+        }
+    }
+    Ok(Reply::list("proxy_configs", shown, None))
+}
+
 /// Which versions are asked for.
 struct Wanted {
     host: Option<String>,
@@ -333,6 +352,17 @@ fn entity(context: &Context<'_>, seen: Seen<'_>, version: &Version) -> Result<En
         "content": content,
     });
     Ok(Entity { wrapper: "proxy_config", json, xml: Element::new("proxy_config") })
+}
+
+/// The newest version of a service in an environment, as answers show it; null if there is none.
+pub(super) fn newest_shown(
+    context: &Context<'_>,
+    seen: Seen<'_>,
+    service: u64,
+    environment: Environment,
+) -> Result<Value, Refusal> {
+    let newest = newest(seen.records, service, environment)?;
+    newest.map_or(Ok(Value::Null), |version| Ok(entity(context, seen, &version)?.json))
 }
 
 /// Puts in the service's newest token, and where this node answers gateways.

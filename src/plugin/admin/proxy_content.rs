@@ -7,13 +7,16 @@ use super::backend_usages::{self, Used};
 use super::context::Seen;
 use super::endpoints::{self, Endpoint, PRIVATE};
 use super::mapping_rules::{self, MappingRule, Of};
-use super::patterns::Pattern;
+use super::patterns;
 use super::policies;
 use super::proxy::{self, ProxyDetails};
 use super::services::{self, ServiceDetails};
 use super::times;
 use crate::model::id::MetricId;
 use crate::model::record::Service;
+use crate::plugin::records::Records;
+use crate::rules::below;
+use crate::store::ShelfError;
 
 /// The content, as all of it is now. Same is same: it has no time of its own.
 pub(super) fn of(seen: Seen<'_>, service: &Service) -> Result<Value, Refusal> {
@@ -58,11 +61,12 @@ fn proxy_of(
     details: &ProxyDetails,
     used: &[Used],
 ) -> Result<Value, Refusal> {
-    let mut json = proxy::shared_fields(seen.records, service, details)?;
+    let mut json = proxy::shared_fields(seen, service, details)?;
     let api_backend = json["api_backend"].as_str().unwrap_or_default().to_owned();
     let api_host = endpoints::host_of(&api_backend).unwrap_or("none");
     let rewrite = Some(details.hostname_rewrite.as_str()).filter(|it| !it.is_empty()).unwrap_or(api_host);
-    let port = Endpoint::parse(&details.endpoint, &PRIVATE).map_or(80, |endpoint| endpoint.port());
+    let endpoint = details.shown_endpoint(seen.gateway);
+    let port = Endpoint::parse(&endpoint, &PRIVATE).map_or(80, |endpoint| endpoint.port());
     // When it was deployed says nothing of what.
     json["deployed_at"] = Value::Null;
     let more = json!({
@@ -82,10 +86,10 @@ fn proxy_of(
         "endpoint_port": port,
         "valid?": true,
         "service_backend_version": service.backend_version.name(),
-        "hosts": hosts(details),
+        "hosts": hosts(&[endpoint, details.shown_sandbox_endpoint(seen.gateway)]),
         "backend": null,
         "policy_chain": policy_chain(details, used),
-        "proxy_rules": rules(seen, service, used)?,
+        "proxy_rules": placed(seen.records, service, used)?.iter().map(|it| shown_rule(service, it)).collect::<Vec<_>>(),
     });
     for (field, value) in more.as_object().into_iter().flatten() {
         json[field.as_str()] = value.clone();
@@ -93,9 +97,8 @@ fn proxy_of(
     Ok(json)
 }
 
-fn hosts(details: &ProxyDetails) -> Vec<&str> {
-    let endpoints = [&details.endpoint, &details.sandbox_endpoint];
-    let mut hosts: Vec<_> = endpoints.into_iter().filter_map(|url| endpoints::host_of(url)).collect();
+fn hosts(endpoints: &[String]) -> Vec<&str> {
+    let mut hosts: Vec<_> = endpoints.iter().filter_map(|url| endpoints::host_of(url)).collect();
     hosts.dedup();
     hosts
 }
@@ -134,32 +137,51 @@ fn routing_rule(used: &Used) -> Value {
     rule
 }
 
-/// The rules of the service, and after them those of its backend APIs below the paths at which it uses them.
-fn rules(seen: Seen<'_>, service: &Service, used: &[Used]) -> Result<Vec<Value>, Refusal> {
-    let mut shown = Vec::new();
-    for (id, rule) in mapping_rules::in_order(service.id.0, seen.records)? {
-        shown.extend(shown_rule(service, id, &rule, ""));
-    }
-    for used in used {
-        let below = if used.is_at_root() { "" } else { used.path.as_str() };
-        for (id, rule) in mapping_rules::in_order(used.backend, seen.records)? {
-            shown.extend(shown_rule(service, id, &rule, below));
-        }
-    }
-    Ok(shown)
+/// A rule as a gateway has it.
+pub(super) struct Placed<'s> {
+    pub(super) id: u64,
+    pub(super) rule: MappingRule,
+    /// With the path before it at which the backend API is used whose rule it is.
+    pub(super) pattern: String,
+    /// The system name of its metric.
+    pub(super) metric: &'s str,
 }
 
-fn shown_rule(service: &Service, id: u64, rule: &MappingRule, below: &str) -> Option<Value> {
-    let metric = service.metrics.by_id(MetricId(rule.metric))?;
-    let pattern = format!("{below}{}", rule.pattern);
-    let parts = Pattern::of(&pattern);
-    Some(json!({
+impl Placed<'_> {
+    /// What kind of record the rule's owner is, as the original calls it.
+    pub(super) fn owner_type(&self) -> &'static str {
+        if self.rule.of == Of::Service { "Proxy" } else { "BackendApi" }
+    }
+}
+
+/// The rules of the service, and after them those of its backend APIs below the paths at which it uses them.
+pub(super) fn placed<'s>(
+    records: &Records<'_>,
+    service: &'s Service,
+    used: &[Used],
+) -> Result<Vec<Placed<'s>>, ShelfError> {
+    let mut placed = Vec::new();
+    let owners = std::iter::once((service.id.0, "/"));
+    for (owner, path) in owners.chain(used.iter().map(|used| (used.backend, used.path.as_str()))) {
+        for (id, rule) in mapping_rules::in_order(owner, records)? {
+            // Rules go with their metric, but not within the same command.
+            let Some(metric) = service.metrics.by_id(MetricId(rule.metric)) else { continue };
+            let pattern = below(path, &rule.pattern);
+            placed.push(Placed { id, rule, pattern, metric: &metric.name });
+        }
+    }
+    Ok(placed)
+}
+
+fn shown_rule(service: &Service, placed: &Placed<'_>) -> Value {
+    let Placed { id, rule, pattern, metric } = placed;
+    json!({
         "id": id,
         "proxy_id": (rule.of == Of::Service).then_some(rule.owner),
         "http_method": rule.http_method,
-        "pattern": escaped(&pattern),
+        "pattern": escaped(pattern),
         "metric_id": rule.metric,
-        "metric_system_name": metric.name,
+        "metric_system_name": metric,
         "delta": rule.delta,
         "tenant_id": service.tenant.0,
         "created_at": times::text(rule.created_at),
@@ -168,10 +190,10 @@ fn shown_rule(service: &Service, id: u64, rule: &MappingRule, below: &str) -> Op
         "position": rule.position,
         "last": rule.last,
         "owner_id": rule.owner,
-        "owner_type": if rule.of == Of::Service { "Proxy" } else { "BackendApi" },
-        "parameters": parts.parameters(),
-        "querystring_parameters": parts.querystring_parameters(),
-    }))
+        "owner_type": placed.owner_type(),
+        "parameters": patterns::variables(pattern),
+        "querystring_parameters": patterns::query(pattern),
+    })
 }
 
 /// Gateways make a regular expression of a pattern; what has a meaning there stands for itself here, but `$` at the end of a path.

@@ -7,7 +7,7 @@ pub(super) const REDACTED: &str = "[redacted]";
 
 /// Whether a field of that name holds a secret.
 fn is_secret(field: &str) -> bool {
-    const WHOLE: [&str; 9] = [
+    const WHOLE: [&str; 10] = [
         "key",
         "keys",
         "app_keys",
@@ -16,6 +16,8 @@ fn is_secret(field: &str) -> bool {
         "tokens",
         "hash",
         "payment_method_id",
+        // What a tenant was to be told has its record's keys.
+        "event",
         // Nobody's secret, but whose card it is is nothing for a log.
         "billing_address",
     ];

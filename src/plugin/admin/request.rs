@@ -179,6 +179,7 @@ mod tests {
         let Value::Object(parameters) = parameters else { panic!("parameters are an object") };
         Call {
             method: Method::Get,
+            tenant: None,
             path: path.to_owned(),
             parameters,
             basic: None,

@@ -9,9 +9,10 @@ use super::request::Request;
 use super::{
     account_plans, accounts, active_docs, application_keys, application_states, applications, audit,
     audit_log, authentication_providers, backend_metrics, backend_usages, backends, bulk, credit_cards,
-    features, fields_definitions, invitations, limits, mapping_rules, metrics, notifications, objects, plans,
-    policies, policy_registry, pricing_rules, provider, provider_users, proxy, proxy_configs, search,
-    service_plans, service_tokens, services, settings, signup, subscriptions, tokens, users, webhooks,
+    document, features, fields_definitions, gateway_ports, invitations, limits, mapping_rules, master,
+    metrics, notifications, objects, plans, policies, policy_registry, pricing_rules, provider,
+    provider_users, proxy, proxy_configs, rule_match, search, service_plans, service_tokens, services,
+    settings, signup, subscriptions, tokens, users, webhooks,
 };
 use crate::plugin::call::Method;
 use crate::plugin::host::Accompanied;
@@ -143,6 +144,8 @@ pub(super) const AREAS: &[Area] = &[
     Area { routes: proxy::ROUTES, accompany: proxy::accompany },
     Area { routes: proxy_configs::ROUTES, accompany: nothing_follows },
     Area { routes: mapping_rules::ROUTES, accompany: mapping_rules::accompany },
+    Area { routes: rule_match::ROUTES, accompany: nothing_follows },
+    Area { routes: gateway_ports::ROUTES, accompany: nothing_follows },
     Area { routes: policies::ROUTES, accompany: nothing_follows },
     Area { routes: policy_registry::ROUTES, accompany: nothing_follows },
     Area { routes: service_tokens::ROUTES, accompany: nothing_follows },
@@ -152,15 +155,30 @@ pub(super) const AREAS: &[Area] = &[
     Area { routes: active_docs::ROUTES, accompany: active_docs::accompany },
     Area { routes: objects::ROUTES, accompany: nothing_follows },
     Area { routes: authentication_providers::ROUTES, accompany: nothing_follows },
+    Area { routes: document::ROUTES, accompany: nothing_follows },
 ];
 
-/// The route that a request is for, and the texts in place of its braces.
+/// The routes below `/admin/api`.
+pub(super) fn of_tenants() -> impl Iterator<Item = &'static Route> {
+    AREAS.iter().flat_map(|area| area.routes)
+}
+
+/// The routes below `/master/api`.
+pub(super) fn of_master() -> impl Iterator<Item = &'static Route> {
+    master::ROUTES.iter().copied().flatten()
+}
+
+/// The route among some that a request is for, and the texts in place of its braces.
 ///
 /// # Errors
 /// There is none.
-pub(super) fn find(method: Method, path: &[String]) -> Result<(&'static Route, Vec<&str>), Refusal> {
-    let all = AREAS.iter().flat_map(|area| area.routes);
-    let found = all
+pub(super) fn find(
+    mut routes: impl Iterator<Item = &'static Route>,
+    method: Method,
+    path: &[String],
+) -> Result<(&'static Route, Vec<&str>), Refusal> {
+    let found = routes
+        .by_ref()
         .filter(|route| route.methods.contains(&method))
         .find_map(|route| Some((route, route.matches(path)?)));
     found.ok_or(Refusal::NotFound)

@@ -26,7 +26,7 @@ pub(super) const FOUND_MAX: usize = 50;
 pub(super) const QUERY_LEN_MAX: usize = 255;
 
 /// How far a search has come: the accounts, with 0 as their owner, come first, then the applications of each service.
-type Place = (u64, u64);
+pub(super) type Place = (u64, u64);
 
 fn search(context: &Context<'_>) -> Outcome {
     let fields = context.request.parameters();
@@ -41,7 +41,7 @@ fn search(context: &Context<'_>) -> Outcome {
     if after.is_none() {
         found.extend(exact(context, seen, &query));
     }
-    let (by_name, next) = named(seen, &query.to_lowercase(), after.unwrap_or((0, 0)));
+    let (by_name, next) = named(seen, &query.to_lowercase(), after.unwrap_or((0, 0)), SCANNED_MAX);
     for hit in by_name {
         if !found.contains(&hit) {
             found.push(hit);
@@ -74,14 +74,19 @@ fn exact(context: &Context<'_>, seen: Seen<'_>, text: &str) -> Vec<Value> {
     found
 }
 
-/// What has the text in its name, from a place on; and the place where it was left off.
-fn named(seen: Seen<'_>, text: &str, after: Place) -> (Vec<Value>, Option<Place>) {
+/// What has the text in its name, from a place on; and the place where it was left off, after so many names at most.
+pub(super) fn named(
+    seen: Seen<'_>,
+    text: &str,
+    after: Place,
+    scanned_max: usize,
+) -> (Vec<Value>, Option<Place>) {
     let (mut found, mut scanned) = (Vec::new(), 0);
     let matches = |name: &str| name.to_lowercase().contains(text);
     let from = |owner: u64| if after.0 == owner { after.1.saturating_add(1) } else { 0 };
     let mut is_full = |found: &Vec<Value>| {
         scanned += 1;
-        found.len() >= FOUND_MAX || scanned >= SCANNED_MAX
+        found.len() >= FOUND_MAX || scanned >= scanned_max
     };
     if after.0 == 0 {
         for id in seen.catalog.accounts_of(seen.caller.tenant).range_from(from(0)) {

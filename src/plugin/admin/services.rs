@@ -128,37 +128,45 @@ fn show(context: &Context<'_>) -> Outcome {
 fn create(context: &Context<'_>) -> Outcome {
     let fields = context.fields("service")?;
     context.change(|edit| {
-        let name = fields.text("name").unwrap_or_default();
-        let mut errors = Errors::default();
-        check::present(&mut errors, "name", Some(&name));
-        let given = fields.filled("system_name");
-        let system_name = given.clone().unwrap_or_else(|| names::system_name_of(&name));
-        if given.is_some() && !names::is_system_name(&system_name) {
-            errors.add("system_name", check::INVALID);
-        }
-        let (backend_version, _) = backend_version(&fields, &mut errors);
-        errors.clone().check()?;
-        let tenant = edit.tenant();
-        let new = NewService {
-            tenant,
-            external_id: None,
-            name: name.trim(),
-            backend_version: backend_version.unwrap_or(BackendVersion::UserKey),
-        };
-        let id = edit.draft.create_service(&new)?;
-        let system_name = claim(edit, id, system_name, given.is_some())?;
-        let details = ServiceDetails { system_name, created_at: edit.now, ..ServiceDetails::default() };
-        edit.records.save(id.0, &details)?;
-        apply(edit, id.0, &fields)?;
-        metrics::create_hits(edit, id)?;
-        service_plans::create_default(edit.draft, edit.records, id, edit.now)?;
-        service_tokens::ensure(edit, id.0)?;
-        proxy::create(edit, id)?;
-        mapping_rules::create_default(edit.draft, edit.records, id, edit.now)?;
+        let id = add(edit, &fields)?;
         let seen = edit.seen();
         let entity = entity(seen, seen.service(id.0)?)?;
         Ok(Reply::created(entity).at(format!("/admin/api/services/{id}")))
     })
+}
+
+/// Makes a service with all that services begin with: the metric hits, a service plan, a token, a proxy, a mapping rule.
+///
+/// # Errors
+/// It would not be valid.
+pub(super) fn add(edit: &mut Edit<'_, '_, '_>, fields: &Fields) -> Result<ServiceId, Refusal> {
+    let name = fields.text("name").unwrap_or_default();
+    let mut errors = Errors::default();
+    check::present(&mut errors, "name", Some(&name));
+    let given = fields.filled("system_name");
+    let system_name = given.clone().unwrap_or_else(|| names::system_name_of(&name));
+    if given.is_some() && !names::is_system_name(&system_name) {
+        errors.add("system_name", check::INVALID);
+    }
+    let (backend_version, _) = backend_version(fields, &mut errors);
+    errors.check()?;
+    let new = NewService {
+        tenant: edit.tenant(),
+        external_id: None,
+        name: name.trim(),
+        backend_version: backend_version.unwrap_or(BackendVersion::UserKey),
+    };
+    let id = edit.draft.create_service(&new)?;
+    let system_name = claim(edit, id, system_name, given.is_some())?;
+    let details = ServiceDetails { system_name, created_at: edit.now, ..ServiceDetails::default() };
+    edit.records.save(id.0, &details)?;
+    apply(edit, id.0, fields)?;
+    metrics::create_hits(edit, id)?;
+    service_plans::create_default(edit.draft, edit.records, id, edit.now)?;
+    service_tokens::ensure(edit, id.0)?;
+    proxy::create(edit, id)?;
+    mapping_rules::create_default(edit.draft, edit.records, id, edit.now)?;
+    Ok(id)
 }
 
 /// Gives the services of a tenant that nobody administered so far what services begin with.

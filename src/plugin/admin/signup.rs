@@ -31,23 +31,37 @@ fn create(context: &Context<'_>) -> Outcome {
     let mut errors = Errors::default();
     let hash = logins::password(&fields, &mut errors)?;
     context.change(|edit| {
-        let name = fields.text("org_name").unwrap_or_default().trim().to_owned();
-        check::present(&mut errors, "org_name", Some(&name));
-        // Without a name there is no account that the rest could be checked with.
-        let known = if errors.is_empty() { name.as_str() } else { APPLICATION };
-        let id = edit.draft.create_account(edit.caller.tenant, known)?;
-        let is_approved = open_account(edit, id, &fields, hash.is_some(), &mut errors)?;
-        let state = if is_approved { UserState::Active } else { UserState::Pending };
-        logins::add(edit, Some(id.0), &fields, (Role::Admin, state), hash, &mut errors)?;
-        errors.check()?;
-        subscribe(edit, id, &fields)?;
-        add_applications(edit, id, &fields)?;
+        let id = add(edit, &fields, hash, errors)?;
         answer(edit, id)
     })
 }
 
+/// Signs an account up. `errors` is what was found wrong with the fields before.
+///
+/// # Errors
+/// Something would not be valid.
+pub(super) fn add(
+    edit: &mut Edit<'_, '_, '_>,
+    fields: &Fields,
+    password_hash: Option<String>,
+    mut errors: Errors,
+) -> Result<AccountId, Refusal> {
+    let name = fields.text("org_name").unwrap_or_default().trim().to_owned();
+    check::present(&mut errors, "org_name", Some(&name));
+    // Without a name there is no account that the rest could be checked with.
+    let known = if errors.is_empty() { name.as_str() } else { APPLICATION };
+    let id = edit.draft.create_account(edit.caller.tenant, known)?;
+    let is_approved = open_account(edit, id, fields, password_hash.is_some(), &mut errors)?;
+    let state = if is_approved { UserState::Active } else { UserState::Pending };
+    logins::add(edit, Some(id.0), fields, (Role::Admin, state), password_hash, &mut errors)?;
+    errors.check()?;
+    subscribe(edit, id, fields)?;
+    add_applications(edit, id, fields)?;
+    Ok(id)
+}
+
 /// Records what is known of a new account; whether it is approved.
-fn open_account(
+pub(super) fn open_account(
     edit: &mut Edit<'_, '_, '_>,
     id: AccountId,
     fields: &Fields,

@@ -180,6 +180,10 @@ impl Terms {
         if self.system_name.is_empty() {
             "plan".clone_into(&mut self.system_name);
         }
+        // One letter is none: with it the plan could not be named again.
+        if !names::is_system_name(&self.system_name) {
+            self.system_name = format!("{}_{id}", self.system_name);
+        }
         if self.place(edit.records, id, edit.now)? {
             return Ok(());
         }

@@ -152,7 +152,7 @@ fn delete(context: &Context<'_>) -> Outcome {
 }
 
 /// The token as answers show it; the value is there only when it is made.
-fn entity(id: u64, token: &Token, value: Option<&str>) -> Entity {
+pub(super) fn entity(id: u64, token: &Token, value: Option<&str>) -> Entity {
     let mut json = json!({
         "id": id,
         "name": token.name,

@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::event::{Event, EventKind};
-use super::{EVENTS, EVENTS_MAX, META, NEXT_ID, RAISED, TRAFFIC};
+use super::traffic::{self, News};
+use super::{EVENTS, EVENTS_MAX, META, NEXT_ID, RAISED};
 use crate::engine::Engine;
 use crate::journal::catalog as codec;
 use crate::journal::entry::{Command, Entry, Kind};
@@ -133,8 +134,8 @@ fn is_news(writing: &mut Writing<'_>, reached: &Reached) -> Result<bool, ShelfEr
 }
 
 fn forget(writing: &mut Writing<'_>, application: ApplicationId) -> Result<(), ShelfError> {
+    traffic::forget(writing, application)?;
     let key = application.0.to_be_bytes();
-    writing.delete(TRAFFIC, &key)?;
     for (key, _) in writing.rows(RAISED, &Scan::first(&key, usize::MAX))? {
         writing.delete(RAISED, &key)?;
     }
@@ -162,15 +163,11 @@ impl Log<'_> {
         day: u32,
         at_s: u64,
     ) -> Result<(), ShelfError> {
-        let key = application.0.to_be_bytes();
-        let last = writing.get(TRAFFIC, &key)?.and_then(|bytes| bytes.try_into().ok());
-        let last = last.map(u32::from_le_bytes);
-        if last.is_some_and(|last| day <= last) {
-            return Ok(());
-        }
-        writing.put(TRAFFIC, &key, &day.to_le_bytes())?;
-        if last.is_none() {
-            self.put(writing, application, at_s, |_| Some(EventKind::FirstTraffic))?;
+        let tenant = traffic::tenant_of(self.catalog, application).unwrap_or(0);
+        match traffic::note(writing, application, tenant, (day, traffic::within(day, at_s)))? {
+            News::Nothing => return Ok(()),
+            News::First => self.put(writing, application, at_s, |_| Some(EventKind::FirstTraffic))?,
+            News::Another => {}
         }
         self.put(writing, application, at_s, |_| Some(EventKind::FirstDailyTraffic))
     }

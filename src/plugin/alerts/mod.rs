@@ -13,20 +13,26 @@
 //! That a level was reached, or that there was traffic on a new day, is noted in the moment of counting and journalled
 //! with the usage, so that nobody has to read all usage for it; the rest follows from the journal. Events are kept until they are deleted, up to [`EVENTS_MAX`]; then the oldest goes.
 //!
+//! When an application was called first, and first on its last day, is kept beside the events, for as long as there is the application
+//! (`traffic`).
+//!
 //! [`Service::alert_limits`]: crate::model::record::Service::alert_limits
 
 mod derive;
 mod event;
 #[cfg(test)]
 mod tests;
+mod traffic;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 pub use event::{Event, EventKind};
+pub use traffic::{Called, Calls};
 
 use super::follower::{Behind, Following};
 use crate::engine::Engine;
+use crate::model::id::TenantId;
 use crate::store::shelf::{Scan, Shelf, ShelfError, Table};
 use derive::Deriver;
 
@@ -38,7 +44,7 @@ pub const EVENTS_LISTED_MAX: usize = 10_000;
 
 /// By id (big-endian): the event.
 const EVENTS: Table = Table("events");
-/// By application: the last day of traffic.
+/// By application: the last day of traffic, and times; see [`traffic`].
 const TRAFFIC: Table = Table("traffic");
 /// By application, slot and period: the last window in which a level was reached, and the highest in it.
 const RAISED: Table = Table("raised");
@@ -75,6 +81,7 @@ impl Alerts {
     /// # Errors
     /// The shelf cannot be read, or the system gives no thread.
     pub fn start(engine: &Arc<Engine>, shelf: Shelf) -> std::io::Result<(Alerts, JoinHandle<()>)> {
+        traffic::renew(&shelf, &engine.catalog()).map_err(std::io::Error::other)?;
         let shelf = Arc::new(shelf);
         let deriver = Deriver::new(Arc::clone(engine));
         let (following, thread) =
@@ -104,6 +111,27 @@ impl Alerts {
         self.following.catch_up()?;
         let rows = self.shelf.read(|reading| reading.rows(EVENTS, &Scan::first(&[], EVENTS_LISTED_MAX)))?;
         Ok(rows.iter().filter_map(|(key, value)| Event::decode(key, value)).collect())
+    }
+
+    /// When applications were called, as far as that is derived by now.
+    ///
+    /// # Errors
+    /// The shelf cannot be read.
+    pub fn calls(&self) -> Result<Calls<'_>, ShelfError> {
+        Ok(Calls(self.shelf.reading()?))
+    }
+
+    /// The applications of a tenant whose last day of traffic began at a time or later, in seconds since 1970 UTC; as far as that is derived,
+    /// and in no order.
+    ///
+    /// # Errors
+    /// The shelf cannot be read.
+    pub fn called_since(&self, tenant: TenantId, since_s: u64) -> Result<Vec<u64>, ShelfError> {
+        let mut found = Vec::new();
+        self.shelf.read(|reading| {
+            traffic::each_called_since(reading, tenant.0, since_s, |application| found.push(application))
+        })?;
+        Ok(found)
     }
 
     /// Deletes one event; whether it was there.

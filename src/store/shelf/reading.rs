@@ -54,6 +54,21 @@ impl<'s> Reading<'s> {
         Ok(self.read(table.0, |table| scan.rows(table))?.unwrap_or_default())
     }
 
+    /// The names of all tables that plugins have made.
+    #[cfg(test)]
+    pub(crate) fn tables(&self) -> Result<Vec<String>, ShelfError> {
+        use redb::TableHandle as _;
+        let all = self.transaction.list_tables().map_err(|error| self.shelf.failed(error))?;
+        Ok(all.map(|table| table.name().to_owned()).filter(|name| !name.starts_with('.')).collect())
+    }
+
+    /// All keys of the table of that name.
+    #[cfg(test)]
+    pub(crate) fn keys(&self, table: &str) -> Result<Vec<Vec<u8>>, ShelfError> {
+        let rows = self.read(table, |table| Scan::first(&[], usize::MAX).rows(table))?.unwrap_or_default();
+        Ok(rows.into_iter().map(|(key, _)| key).collect())
+    }
+
     /// Shows `visit` the keys that begin with `prefix` and are not less than `from`, by ascending key.
     ///
     /// # Errors
@@ -84,6 +99,14 @@ impl<'s> Reading<'s> {
             Ok(first.map(|(key, _)| key.value().to_vec()))
         })?;
         Ok(first.flatten())
+    }
+
+    /// How many rows a table has.
+    ///
+    /// # Errors
+    /// The shelf cannot be read.
+    pub fn len(&self, table: Table) -> Result<u64, ShelfError> {
+        Ok(self.read(table.0, redb::ReadableTableMetadata::len)?.unwrap_or(0))
     }
 
     /// Reads from the table of that name, if there is one.

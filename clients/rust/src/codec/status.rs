@@ -104,6 +104,8 @@ statuses! {
     METHOD_NOT_ALLOWED = 0x0302;
     /// Too many wrong proofs from this address.
     WAIT = 0x0303;
+    /// The tenant is suspended.
+    TENANT_SUSPENDED = 0x0304;
     /// Beyond the window, or the node has no room; nothing was counted.
     OVERLOADED = 0x0401;
     /// The node is about to stop; nothing was counted.

@@ -35,6 +35,7 @@ fn gateways_are_told_the_operators_address_of_the_node_or_that_of_the_call() {
         let Value::Object(parameters) = json!({"access_token": TOKEN}) else { unreachable!() };
         let answer = admin.answer(&Call {
             method: Method::Get,
+            tenant: None,
             path: format!("/admin/api/{proxy}/configs/sandbox/latest.json"),
             parameters,
             basic: None,

@@ -1,6 +1,9 @@
 //! What has a bound has it exactly: so many, and one more; so long, and one longer.
 
 use super::super::account_details::AccountDetails;
+use super::super::answer::Format;
+use super::super::auth::Caller;
+use super::super::context::Seen;
 use super::super::{
     active_docs, authentication_providers, backend_metrics, backend_usages, fields_definitions, invitations,
     logins, mapping_rules, messages, policies, policy_registry, pricing_rules, proxy_configs, search, tokens,
@@ -354,4 +357,57 @@ fn an_account_that_is_gone_leaves_nothing_it_was_listed_by() {
     assert_eq!(rows(), [1, 1, 1, 2, 1]);
     assert_eq!(world.delete(&format!("accounts/{account}")).0, 200);
     assert_eq!(rows(), [0, 0, 0, 1, 0]);
+}
+
+#[test]
+fn a_policys_schema_has_so_many_bytes() {
+    let world = World::new();
+    let register = |len: usize| {
+        let schema = |summary: String| {
+            json!({
+                "$schema": "http://apicast.io/policy-v1.1/schema#manifest#", "name": "long", "version": "1",
+                "summary": summary, "configuration": {"type": "object", "properties": {}},
+            })
+        };
+        let rest = schema(String::new()).to_string().len();
+        let schema = schema("s".repeat(len - rest));
+        assert_eq!(schema.to_string().len(), len);
+        world.post(
+            "registry/policies",
+            json!({"name": format!("long{len}"), "version": "1", "schema": schema}),
+        )
+    };
+    let most = policy_registry::SCHEMA_LEN_MAX;
+    assert_eq!(register(most).0, 201);
+    let (status, body) = register(most + 1);
+    assert!(status == 422 && body.to_string().contains("65535"), "{status} {body}");
+}
+
+#[test]
+fn a_search_looks_at_so_many_names_and_says_where_it_left_off() {
+    let world = World::new();
+    for name in ["one", "two", "three"] {
+        world.made("signup", json!({"org_name": name, "username": name}));
+    }
+    let view = world.admin.desk.look().unwrap();
+    let caller = Caller::owner(world.tenant);
+    let seen = Seen {
+        catalog: &view.catalog,
+        records: &view.records,
+        caller: &caller,
+        format: Format::Json,
+        gateway: None,
+        traffic: None,
+    };
+    let looked = |after, scanned_max| {
+        let (found, next) = search::named(seen, "", after, scanned_max);
+        (found.len(), next)
+    };
+    let accounts: Vec<_> = view.catalog.accounts_of(world.tenant).iter().collect();
+    // One that ends where the names do cannot know it; the next finds that there is nothing more.
+    assert_eq!(looked((0, 0), 2), (2, Some((0, accounts[1]))));
+    assert_eq!(looked((0, 0), 3), (3, Some((0, accounts[2]))));
+    assert_eq!((looked((0, accounts[1]), 2), looked((0, accounts[2]), 1)), ((1, None), (0, None)));
+    assert_eq!(looked((0, 0), 4), (3, None));
+    assert_eq!(search::SCANNED_MAX, 100_000);
 }

@@ -7,13 +7,18 @@ mod audit;
 mod backends;
 mod begin;
 mod bounds;
+mod document;
+mod gateway;
+mod isolation;
 mod many;
+mod master;
 mod matrix;
 mod people;
 mod plans;
 mod provider_users;
 mod proxy;
 mod services;
+mod traffic;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -42,6 +47,8 @@ pub(super) struct World {
     pub(super) tenant: TenantId,
     /// What the API is told the time is.
     pub(super) now: Arc<AtomicU64>,
+    /// Whoever holds it keeps everything from getting to disk.
+    pub(super) disk: Arc<parking_lot::Mutex<()>>,
     hosting: Option<Hosting>,
     flusher: Option<JoinHandle<()>>,
     dir: Option<tempfile::TempDir>,
@@ -87,12 +94,17 @@ impl World {
         let admin = Arc::new(Admin::new(Arc::clone(&desk), clock));
         let hosting =
             Host::default().with(Arc::clone(&admin) as Arc<dyn Plugin>, desk).start(&engine).unwrap();
+        let disk = Arc::<parking_lot::Mutex<()>>::default();
         let flusher = {
-            let engine = Arc::clone(&engine);
-            std::thread::spawn(move || engine.run_flusher(|| UnixMillis(NOW), |_| {}).unwrap())
+            let (engine, disk) = (Arc::clone(&engine), Arc::clone(&disk));
+            let wall = move || {
+                drop(disk.lock());
+                UnixMillis(NOW)
+            };
+            std::thread::spawn(move || engine.run_flusher(wall, |_| {}).unwrap())
         };
         let (hosting, flusher, dir) = (Some(hosting), Some(flusher), Some(dir));
-        World { engine, admin, tenant: TenantId(1), now, hosting, flusher, dir }
+        World { engine, admin, tenant: TenantId(1), now, disk, hosting, flusher, dir }
     }
 
     /// The same after a clean stop and a start.
@@ -129,6 +141,7 @@ impl World {
         let Value::Object(parameters) = parameters else { panic!("parameters are an object") };
         self.admin.answer(&Call {
             method,
+            tenant: None,
             path: format!("/admin/api/{path}"),
             parameters,
             basic: None,

@@ -109,6 +109,7 @@ fn who_has_what_is_shown_is_told_so() {
         let path = "/admin/api/services.json".to_owned();
         let call = Call {
             method: Method::Get,
+            tenant: None,
             path,
             parameters,
             basic: None,

@@ -1,0 +1,258 @@
+//! `tollgate import`: what a document would change in a tenant, and changing it.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::remote::{self, Node, Remote, RemoteError};
+use super::{Exit, say, show, show_json};
+use crate::document::diff::{self, Change};
+use crate::document::{Problem, openapi, render};
+use crate::migrate::migrate;
+use crate::migrate::source::{self, Source};
+
+pub(super) const AFTER_HELP: &str = "\
+Shows what would be made (+), changed (~, with values before and after) and taken away (-), and counts it. With --apply it is done, all at once or not at \
+all, and only if nothing else was changed since it was shown.
+
+A key that the document leaves out leaves what there is as it is; of a new record it is the admin API's default, and an empty text says: none. Records with names (services, \
+metrics, plans, accounts, applications ...) that the document does not have stay, unless --prune takes them away from the lists that it has. Lists of values \
+(mapping rules, policies, limits, pricing rules, keys, filters, a plan's features) are replaced as a whole.
+
+From a 3scale (--from-3scale URL --work DIR) come services, backends, plans, limits, prices, accounts and applications with their keys, page by page, each fetched once; what \
+cannot come is said. Passwords of users and what was counted stay behind.
+
+A `secret: NAME` has its value in the file of --secrets. One without a value keeps what there is; where there is nothing a new one is made, and said: export \
+with --secrets shows it.
+
+Exit codes: 0 shown, or applied, 1 the node cannot be reached or refuses the caller, 2 unknown flag, 10 with --exit-code: something would change, 11 the document is wrong, or \
+the node refuses something in it: nothing changed, 12 something else was changed meanwhile: nothing changed, look again.";
+
+#[derive(Args, Debug)]
+pub(super) struct Import {
+    #[command(flatten)]
+    node: Node,
+    /// The document; - is standard input
+    #[arg(value_name = "FILE", required_unless_present_any = ["openapi", "from_3scale"])]
+    file: Option<PathBuf>,
+    /// Instead of a document: an OpenAPI 3 description, in JSON or YAML, whose operations become methods and mapping rules of --service
+    #[arg(long, value_name = "FILE", requires = "service", conflicts_with_all = ["file", "prune", "secrets"])]
+    openapi: Option<PathBuf>,
+    /// The system name of the service of --openapi; it is made if there is none
+    #[arg(long, value_name = "NAME", requires = "openapi")]
+    service: Option<String>,
+    #[command(flatten)]
+    threescale: Threescale,
+    /// The values of the document's secrets
+    #[arg(long, value_name = "FILE")]
+    secrets: Option<PathBuf>,
+    /// Take away what the document's lists do not have
+    #[arg(long)]
+    prune: bool,
+    /// Do it
+    #[arg(long)]
+    apply: bool,
+    /// Without --apply: end with 10 if something would change
+    #[arg(long, conflicts_with = "apply")]
+    exit_code: bool,
+    /// JSON instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+/// A 3scale that is migrated from.
+#[derive(Args, Debug)]
+struct Threescale {
+    /// Instead of a document: what the tenant of a running 3scale has, whose admin portal is there. Needs --work
+    #[arg(long = "from-3scale", value_name = "URL", requires = "work", conflicts_with_all = ["file", "openapi", "prune", "secrets"])]
+    from_3scale: Option<String>,
+    /// File whose first line is an access token of that 3scale which may read account management [default: what THREESCALE_TOKEN says]
+    #[arg(long, value_name = "FILE", requires = "from_3scale")]
+    from_token_file: Option<PathBuf>,
+    /// As --ca-file, for that 3scale
+    #[arg(long, value_name = "FILE", requires = "from_3scale")]
+    from_ca_file: Option<PathBuf>,
+    /// Folder for what was fetched (it holds credentials): begun again with the same, it goes on where it was. The document and its secrets
+    /// are left there, too
+    #[arg(long, value_name = "DIR", requires = "from_3scale")]
+    work: Option<PathBuf>,
+}
+
+/// What the node says of an import.
+#[derive(Deserialize, Debug)]
+struct Report {
+    fingerprint: String,
+    added: usize,
+    changed: usize,
+    removed: usize,
+    changes: Vec<Change>,
+    new_secrets: Vec<String>,
+    left_out: Vec<String>,
+}
+
+/// Why it ends otherwise than well: the code, and what is said.
+struct Failure(Exit, String);
+
+impl From<RemoteError> for Failure {
+    fn from(error: RemoteError) -> Self {
+        let RemoteError::Refused(status, answer) = &error else {
+            return Failure(Exit::Failed, error.to_string());
+        };
+        match (status, answer["problems"].as_array()) {
+            (409, _) => Failure(Exit::Stale, error.to_string()),
+            (_, Some(problems)) => {
+                Failure(Exit::Document, problems.iter().map(told).collect::<Vec<_>>().join("\n"))
+            }
+            (413 | 422, None) => Failure(Exit::Document, error.to_string()),
+            _ => Failure(Exit::Failed, error.to_string()),
+        }
+    }
+}
+
+/// A problem that the node tells of: with its line, if it is one of the document's text.
+fn told(problem: &Value) -> String {
+    let text = |key: &str| problem[key].as_str().unwrap_or_default();
+    let place = match (problem["line"].as_u64(), problem["column"].as_u64()) {
+        (Some(line), Some(column)) => format!("{line}:{column}: "),
+        _ => String::new(),
+    };
+    match text("path") {
+        "" => format!("{place}{}", text("problem")),
+        path => format!("{place}{path}: {}", text("problem")),
+    }
+}
+
+pub(super) fn run(import: &Import) -> Exit {
+    match try_import(import) {
+        Ok(exit) => exit,
+        Err(Failure(exit, problem)) => {
+            problem.lines().for_each(say);
+            exit
+        }
+    }
+}
+
+fn read(file: &Path) -> Result<String, Failure> {
+    let text = if file.as_os_str() == "-" {
+        std::io::read_to_string(std::io::stdin())
+    } else {
+        std::fs::read_to_string(file)
+    };
+    text.map_err(|error| Failure(Exit::Failed, format!("{}: {error}", file.display())))
+}
+
+/// The document, and the text of the secrets.
+fn sent(import: &Import) -> Result<(String, String), Failure> {
+    let from = &import.threescale;
+    if let (Some(url), Some(work)) = (&from.from_3scale, &from.work) {
+        return fetched(from, url, work);
+    }
+    let secrets = import.secrets.as_deref().map(read).transpose()?.unwrap_or_default();
+    let document = match (&import.openapi, &import.service, &import.file) {
+        (Some(file), Some(service), _) => {
+            let fragment =
+                openapi::fragment(&read(file)?, service).map_err(|problems| wrong(file, &problems))?;
+            render::render(&fragment)
+        }
+        (_, _, Some(file)) => {
+            let text = read(file)?;
+            // The node would say the same; like this it is said without one.
+            crate::document::read::read(&text).map_err(|problems| wrong(file, &problems))?;
+            text
+        }
+        _ => return Err(Failure(Exit::Usage, "name a document".to_owned())),
+    };
+    Ok((document, secrets))
+}
+
+/// Fetches what is not there yet from a 3scale, and writes the document beside it.
+fn fetched(from: &Threescale, url: &str, work: &Path) -> Result<(String, String), Failure> {
+    let failed = |error: &dyn std::fmt::Display| Failure(Exit::Failed, error.to_string());
+    let token = remote::token(from.from_token_file.as_deref(), THREESCALE_TOKEN)?;
+    let http = remote::http(from.from_ca_file.clone())?;
+    let progress = |count: usize, page: &str| {
+        if count.is_multiple_of(PROGRESS_PAGES) {
+            say(&format!("{count} pages fetched, last {page}"));
+        }
+    };
+    let mut source =
+        Source::open(http, url, &token, work, Box::new(progress)).map_err(|error| failed(&error))?;
+    let migration = migrate(&mut source).map_err(|error| failed(&error))?;
+    migration.notes.iter().for_each(|note| say(note));
+    let (document, secrets) = (render::render(&migration.document), migration.secrets.render());
+    for (name, text) in [("document.yaml", &document), ("secrets.yaml", &secrets)] {
+        let path = work.join(name);
+        source::keep(&path, text.as_bytes())
+            .map_err(|error| failed(&format!("{}: {error}", path.display())))?;
+    }
+    crate::document::read::read(&document)
+        .map_err(|problems| wrong(&work.join("document.yaml"), &problems))?;
+    Ok((document, secrets))
+}
+
+/// The variable with the access token of a 3scale, where no file has it.
+const THREESCALE_TOKEN: &str = "THREESCALE_TOKEN";
+
+/// After so many pages something is said.
+const PROGRESS_PAGES: usize = 100;
+
+fn wrong(file: &Path, problems: &[Problem]) -> Failure {
+    let lines: Vec<_> = problems.iter().map(|it| format!("{}:{it}", file.display())).collect();
+    Failure(Exit::Document, lines.join("\n"))
+}
+
+fn try_import(import: &Import) -> Result<Exit, Failure> {
+    let (document, secrets) = sent(import)?;
+    let remote = import.node.remote()?;
+    let ask = json!({"document": document, "secrets": secrets, "prune": import.prune});
+    let (mut answer, mut report) = asked(&remote, &ask)?;
+    if import.apply && !report.changes.is_empty() {
+        if !import.json {
+            show(&shown(&report));
+        }
+        let mut ask = ask;
+        ask["apply"] = Value::Bool(true);
+        ask["fingerprint"] = Value::from(report.fingerprint.as_str());
+        (answer, report) = asked(&remote, &ask)?;
+        if !import.json {
+            show(&format!(
+                "Done: {} made, {} changed, {} taken away.\n",
+                report.added, report.changed, report.removed
+            ));
+        }
+    } else if !import.json {
+        show(&shown(&report));
+        let is_empty = report.changes.is_empty();
+        let end = if is_empty { "Nothing to change" } else { "Nothing was changed yet: --apply does it" };
+        show(&format!("{end}. {}.\n", counted(&report)));
+    }
+    if import.json {
+        show_json(&answer["import"]);
+    }
+    let differs = import.exit_code && !report.changes.is_empty();
+    Ok(if differs { Exit::Differs } else { Exit::Done })
+}
+
+fn asked(remote: &Remote, ask: &Value) -> Result<(Value, Report), Failure> {
+    let answer = remote.call("POST", "catalog/import", ask)?;
+    let report = Report::deserialize(&answer["import"]).map_err(|error| {
+        Failure(Exit::Failed, format!("the node answers what is not understood: {error}"))
+    })?;
+    Ok((answer, report))
+}
+
+fn counted(report: &Report) -> String {
+    format!("{} to make, {} to change, {} to take away", report.added, report.changed, report.removed)
+}
+
+fn shown(report: &Report) -> String {
+    let mut text = diff::show(&report.changes);
+    for (what, lines) in
+        [("new secret", &report.new_secrets), ("not spoken of, and left alone", &report.left_out)]
+    {
+        lines.iter().for_each(|line| text.push_str(&format!("! {what}: {line}\n")));
+    }
+    text
+}

@@ -1,0 +1,135 @@
+//! The admin API of a running node, as commands call it.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use clap::Args;
+use serde_json::Value;
+
+use crate::outgoing::{Http, Options, OutgoingError, Reach, Request, Roots};
+
+/// The variable with the access token, where no file has it.
+const TOKEN_VARIABLE: &str = "TOLLGATE_ADMIN_TOKEN";
+
+/// The variable with the node's URL, where no flag has it, and what stands for neither.
+const URL_VARIABLE: &str = "TOLLGATE_URL";
+const URL_DEFAULT: &str = "http://127.0.0.1:3000";
+
+/// How long a call may take: an import of tens of thousands of applications takes seconds, and the disk its time.
+const TIMEOUT: Duration = Duration::from_secs(120);
+
+/// The longest answer, in bytes: the largest document with its secrets and changes, escaped.
+const ANSWER_BYTES_MAX: usize = 128 << 20;
+
+#[derive(Args, Debug)]
+pub(super) struct Node {
+    /// Where the node's admin API listens; with /tenants/N behind it for the tenant of that number [default: what TOLLGATE_URL says, or
+    /// http://127.0.0.1:3000]
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+    /// File whose first line is the access token of an administrator [default: what TOLLGATE_ADMIN_TOKEN says]
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// The authorities whose certificates are believed over https, in PEM form [default: those of the web]
+    #[arg(long, value_name = "FILE", alias = "cacert")]
+    ca_file: Option<PathBuf>,
+}
+
+/// Why the node did not do what it was asked for.
+#[derive(Debug)]
+pub(super) enum RemoteError {
+    /// Nothing was asked, or nothing answered.
+    Call(String),
+    /// The node said no: the status and the answer.
+    Refused(u16, Value),
+}
+
+impl From<OutgoingError> for RemoteError {
+    fn from(error: OutgoingError) -> Self {
+        RemoteError::Call(error.to_string())
+    }
+}
+
+impl std::fmt::Display for RemoteError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            RemoteError::Call(text) => f.write_str(text),
+            RemoteError::Refused(status, answer) => match answer["error"].as_str() {
+                Some(error) => write!(f, "the node answers {status}: {error}"),
+                None => write!(f, "the node answers {status}: {answer}"),
+            },
+        }
+    }
+}
+
+/// The admin API of a node, with a token.
+pub(super) struct Remote {
+    http: Http,
+    root: String,
+    authorization: String,
+}
+
+impl Node {
+    /// Gets ready to call.
+    ///
+    /// # Errors
+    /// There is no token, or a file cannot be read.
+    pub(super) fn remote(&self) -> Result<Remote, RemoteError> {
+        let token = token(self.token_file.as_deref(), TOKEN_VARIABLE)?;
+        let authorization = format!("Basic {}", BASE64_STANDARD.encode(format!(":{token}")));
+        let said =
+            self.url.clone().or_else(|| std::env::var(URL_VARIABLE).ok().filter(|url| !url.is_empty()));
+        let url = said.unwrap_or_else(|| URL_DEFAULT.to_owned());
+        let root = format!("{}/admin/api", url.trim_end_matches('/'));
+        Ok(Remote { http: http(self.ca_file.clone())?, root, authorization })
+    }
+}
+
+/// What calls are made with, believing the authorities in a file or else those of the web.
+///
+/// # Errors
+/// The file cannot be read.
+pub(super) fn http(ca_file: Option<PathBuf>) -> Result<Http, RemoteError> {
+    let roots = ca_file.map_or(Roots::Web, Roots::File);
+    let (reach, timeout, body_bytes_max) = (Reach::anywhere(), TIMEOUT, ANSWER_BYTES_MAX);
+    Ok(Http::new(Options { reach, timeout, body_bytes_max, roots })?)
+}
+
+/// An access token: the first line of a file, or else what a variable says.
+///
+/// # Errors
+/// There is none, or the file cannot be read.
+pub(super) fn token(file: Option<&Path>, variable: &str) -> Result<String, RemoteError> {
+    let text = match file {
+        Some(file) => std::fs::read_to_string(file)
+            .map_err(|error| RemoteError::Call(format!("{}: {error}", file.display())))?,
+        None => std::env::var(variable).unwrap_or_default(),
+    };
+    let token = text.lines().next().unwrap_or_default().trim().to_owned();
+    let problem = format!("no access token: name a file, or set {variable}");
+    if token.is_empty() { Err(RemoteError::Call(problem)) } else { Ok(token) }
+}
+
+impl Remote {
+    /// Calls a path below `/admin/api/`; the answer.
+    ///
+    /// # Errors
+    /// Nobody answers, or no.
+    pub(super) fn call(&self, method: &str, path: &str, body: &Value) -> Result<Value, RemoteError> {
+        let body = body.to_string();
+        let url = format!("{}/{path}.json", self.root);
+        let headers = [("Authorization", self.authorization.as_str()), ("Content-Type", "application/json")];
+        let request = Request { method, url: &url, headers: &headers, body: body.as_bytes() };
+        let called = self.http.call(&request);
+        let response = called.map_err(|error| RemoteError::Call(format!("{}: {error}", self.root)))?;
+        let answer = serde_json::from_slice(&response.body)
+            .unwrap_or_else(|_| Value::from(String::from_utf8_lossy(&response.body).trim().to_owned()));
+        if (200..300).contains(&response.status) {
+            Ok(answer)
+        } else {
+            Err(RemoteError::Refused(response.status, answer))
+        }
+    }
+}

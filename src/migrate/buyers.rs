@@ -1,0 +1,137 @@
+//! Accounts with their users, subscriptions and applications.
+
+use std::collections::HashMap;
+
+use serde_json::{Map, Value, json};
+
+use super::products::Known;
+use super::source::SourceError;
+use super::{Given, Making, Record, extra, id, number, picked, text};
+use crate::document::types::{Account, Application, Subscription, User};
+
+/// Puts all accounts into a document.
+pub(super) fn put(
+    making: &mut Making<'_, '_>,
+    document: &mut Map<String, Value>,
+    known: &Known,
+) -> Result<(), SourceError> {
+    let mut names: HashMap<String, u32> = HashMap::new();
+    let mut of_account: HashMap<u64, Vec<Record>> = HashMap::new();
+    for application in making.source.list("applications")? {
+        let account = [number(&application, "account_id"), number(&application, "user_account_id")];
+        of_account.entry(account.into_iter().find(|id| *id != 0).unwrap_or(0)).or_default().push(application);
+    }
+    let mut ids: HashMap<u64, Given> = HashMap::new();
+    let mut accounts = Vec::new();
+    for account in making.source.list("accounts")? {
+        let name = text(&account, "org_name").unwrap_or("unnamed").to_owned();
+        let count = names.entry(name.clone()).or_default();
+        *count += 1;
+        let mut shown = picked(Account::SHAPE, &account);
+        shown.insert("org_name".into(), name.clone().into());
+        if *count > 1 {
+            shown.insert("ordinal".into(), (*count).into());
+        }
+        if !matches!(text(&account, "state"), Some("created" | "pending" | "approved" | "rejected")) {
+            shown.remove("state");
+            making.note(format!("account {name}: was {}", text(&account, "state").unwrap_or("in no state")));
+        }
+        let root = format!("accounts/{}", id(&account));
+        let plan = making.source.one(&format!("{root}/plan"))?;
+        let plan = plan.and_then(|plan| known.plans.get(&id(&plan)).cloned());
+        shown.insert("plan".into(), plan.unwrap_or_default().into());
+        put_extra(&mut shown, &account, known, "Account");
+        shown.insert("users".into(), users(making, known, &root)?.into());
+        shown.insert("subscriptions".into(), subscriptions(making, known, &root)?.into());
+        let mut applications = Vec::new();
+        for application in of_account.remove(&id(&account)).unwrap_or_default() {
+            applications.extend(application_of(making, known, &root, &application, &mut ids)?);
+        }
+        shown.insert("applications".into(), applications.into());
+        accounts.push(Value::Object(shown));
+    }
+    let left: usize = of_account.values().map(Vec::len).sum();
+    if left > 0 {
+        making.note(format!("{left} applications of accounts that are not listed stay behind"));
+    }
+    document.insert("accounts".into(), accounts.into());
+    Ok(())
+}
+
+fn put_extra(shown: &mut Record, record: &Record, known: &Known, target: &str) {
+    let fields = known.fields.get(target).map_or(&[][..], Vec::as_slice);
+    if let Some(extra) = extra(record, fields) {
+        shown.insert("extra".into(), extra);
+    }
+}
+
+fn users(making: &mut Making<'_, '_>, known: &Known, root: &str) -> Result<Vec<Value>, SourceError> {
+    let mut shown = Vec::new();
+    for user in making.source.list(&format!("{root}/users"))? {
+        let mut it = picked(User::SHAPE, &user);
+        put_extra(&mut it, &user, known, "User");
+        making.note("users come without their passwords, which 3scale does not show");
+        shown.push(Value::Object(it));
+    }
+    Ok(shown)
+}
+
+fn subscriptions(making: &mut Making<'_, '_>, known: &Known, root: &str) -> Result<Vec<Value>, SourceError> {
+    let mut shown = Vec::new();
+    for subscription in making.source.list(&format!("{root}/service_subscriptions"))? {
+        let plan = known.plans.get(&number(&subscription, "plan_id"));
+        let Some(service) = known.services.get(&number(&subscription, "service_id")) else { continue };
+        let mut it = picked(Subscription::SHAPE, &subscription);
+        it.insert("service".into(), service.clone().into());
+        if let Some(plan) = plan {
+            it.insert("plan".into(), plan.clone().into());
+        }
+        shown.push(Value::Object(it));
+    }
+    Ok(shown)
+}
+
+fn application_of(
+    making: &mut Making<'_, '_>,
+    known: &Known,
+    account: &str,
+    application: &Record,
+    ids: &mut HashMap<u64, Given>,
+) -> Result<Option<Value>, SourceError> {
+    let (number_of, service_id) = (id(application), number(application, "service_id"));
+    let Some(service) = known.services.get(&service_id) else { return Ok(None) };
+    let Some(plan) = known.plans.get(&number(application, "plan_id")) else {
+        making
+            .note(format!("application {number_of}: its plan is not listed (customised?): it stays behind"));
+        return Ok(None);
+    };
+    let is_by_user_key = known.versions.get(&service_id).is_some_and(|version| version == "1");
+    // Where callers are known by user keys, application ids are not shown.
+    let wanted =
+        text(application, "application_id").map_or_else(|| format!("app-{number_of}"), str::to_owned);
+    let application_id = ids.entry(service_id).or_default().give(&wanted);
+    let root = format!("applications/{service}/{application_id}");
+    let mut shown = picked(Application::SHAPE, application);
+    shown.insert("application_id".into(), application_id.into());
+    shown.insert("service".into(), service.clone().into());
+    shown.insert("plan".into(), plan.clone().into());
+    if let Some(key) = text(application, "user_key") {
+        let secret = making.secret(&format!("{root}/user_key"), key);
+        shown.insert("user_key".into(), secret);
+    }
+    let in_account = format!("{account}/applications/{number_of}");
+    let mut keys = Vec::new();
+    if !is_by_user_key {
+        for (at, key) in making.source.list(&format!("{in_account}/keys"))?.iter().enumerate() {
+            if let Some(value) = text(key, "value") {
+                keys.push(making.secret(&format!("{root}/key/{}", at + 1), value));
+            }
+        }
+    }
+    shown.insert("keys".into(), keys.into());
+    let filters = making.source.list(&format!("{in_account}/referrer_filters"))?;
+    let filters: Vec<_> = filters.iter().filter_map(|it| text(it, "value")).collect();
+    shown.insert("referrer_filters".into(), json!(filters));
+    put_extra(&mut shown, application, known, "Cinstance");
+    Ok(Some(Value::Object(shown)))
+}

@@ -1,0 +1,161 @@
+//! Migration: what a tenant of a running 3scale has set up, by its own Account Management API, as a [`Document`] and its [`Secrets`].
+//!
+//! # How
+//! 1. **Pages are fetched** ([`source`]), each once: an answer is kept in the work folder, by what was asked, before the next is asked for. Whoever is stopped, or
+//!    whose 3scale is, begins again and goes on where it was: what is there is not asked for again.
+//! 2. **The document is made** of the pages alone (`products`, `buyers`), so the same pages are the same document.
+//! 3. The document goes the way of all documents: it is compared with the tenant that it is for, and carried out as one command. Done twice, it changes nothing
+//!    the second time.
+//!
+//! # What comes along
+//! Fields, backend APIs, services with metrics, methods, mapping rules, proxy, policies, features and plans with limits and prices; accounts with users,
+//! subscriptions and applications, with keys and referrer filters. Ids do not: gateways are given the new node's. A service's token is that of
+//! its newest proxy configuration. What 3scale does not show cannot come: passwords, cards, and the plan that a customised one was made of; it
+//! is said in the notes.
+//!
+//! # The work folder
+//! `pages/` has the answers, which hold credentials: it is the caller's alone (mode 0700, files 0600). `source` says whose they are, so that pages of one 3scale
+//! are not taken for another's. To see what has changed there since, begin with an empty folder.
+
+mod buyers;
+mod products;
+pub mod source;
+#[cfg(test)]
+mod tests;
+
+use serde_json::{Map, Value};
+
+use crate::document::shape::{Free, Kind, Shape};
+use crate::document::{Document, Secrets};
+use source::{Source, SourceError};
+
+/// What was found.
+#[derive(Debug)]
+pub struct Migration {
+    /// The catalog.
+    pub document: Document,
+    /// The values of its secrets.
+    pub secrets: Secrets,
+    /// What could not come along, for people.
+    pub notes: Vec<String>,
+}
+
+/// Fetches what is not in the work folder yet, and makes a document of all.
+///
+/// # Errors
+/// [`SourceError`]; what was fetched before it stays in the work folder.
+pub fn migrate(source: &mut Source<'_>) -> Result<Migration, SourceError> {
+    let mut making = Making { source, secrets: Secrets::default(), notes: Vec::new() };
+    let mut document = Map::new();
+    document.insert("version".into(), crate::document::types::VERSION.into());
+    let known = products::put(&mut making, &mut document)?;
+    buyers::put(&mut making, &mut document, &known)?;
+    let Making { secrets, mut notes, .. } = making;
+    let document = serde_json::from_value::<Document>(Value::Object(document));
+    let mut document = document.map_err(|error| SourceError::Unfit(error.to_string()))?;
+    document.make_canonical();
+    notes.sort();
+    notes.dedup();
+    Ok(Migration { document, secrets, notes })
+}
+
+/// A migration in the making.
+struct Making<'m, 's> {
+    source: &'m mut Source<'s>,
+    secrets: Secrets,
+    notes: Vec<String>,
+}
+
+impl Making<'_, '_> {
+    /// Stands for a secret of this name and value.
+    fn secret(&mut self, name: &str, value: &str) -> Value {
+        self.secrets.put(name, value);
+        serde_json::json!({"secret": name})
+    }
+
+    fn note(&mut self, text: impl Into<String>) {
+        self.notes.push(text.into());
+    }
+}
+
+/// A record of an answer.
+type Record = Map<String, Value>;
+
+/// The fields of a record that a document has under the same names, where there is something to say.
+fn picked(shape: &Shape, record: &Record) -> Map<String, Value> {
+    let mut picked = Map::new();
+    for key in shape.keys {
+        let Some(value) = record.get(key.name) else { continue };
+        let fits = match ((key.kind)(), value) {
+            (Kind::Text | Kind::TextOrSecret, Value::String(_)) | (Kind::Flag, Value::Bool(_)) => {
+                value.clone()
+            }
+            (Kind::Whole(..), Value::Number(number)) if number.is_u64() => value.clone(),
+            (Kind::Free, Value::Object(_)) => value.clone(),
+            // As a text: amounts are no floats.
+            (Kind::Amount, Value::Number(number)) => Value::from(number.to_string()),
+            (Kind::Amount, Value::String(_)) => value.clone(),
+            _ => continue,
+        };
+        picked.insert(key.name.to_owned(), fits);
+    }
+    picked
+}
+
+/// A text that says something.
+fn text<'r>(record: &'r Record, name: &str) -> Option<&'r str> {
+    record.get(name)?.as_str().filter(|text| !text.is_empty())
+}
+
+fn id(record: &Record) -> u64 {
+    number(record, "id")
+}
+
+fn number(record: &Record, name: &str) -> u64 {
+    record.get(name).and_then(Value::as_u64).unwrap_or(0)
+}
+
+fn flag(record: &Record, name: &str) -> bool {
+    record.get(name).and_then(Value::as_bool).unwrap_or(false)
+}
+
+/// What a record of a tenant's own fields has in them.
+fn extra(record: &Record, fields: &[String]) -> Option<Value> {
+    let extra: Free = fields
+        .iter()
+        .filter_map(|name| Some((name.clone(), record.get(name)?.clone())))
+        .filter(|(_, value)| !value.is_null())
+        .collect();
+    (!extra.is_empty()).then_some(Value::Object(extra))
+}
+
+/// The system name that 3scale makes of a name; plans of services and accounts are shown without theirs.
+fn system_name_of(name: &str) -> String {
+    let mut slug = String::new();
+    for character in name.chars() {
+        if character.is_ascii_alphanumeric() {
+            slug.push(character.to_ascii_lowercase());
+        } else if !slug.is_empty() && !slug.ends_with('_') {
+            slug.push('_');
+        }
+    }
+    slug.truncate(slug.trim_end_matches('_').len());
+    slug
+}
+
+/// Names that were given, each once: another of the same gets a number.
+#[derive(Default)]
+struct Given(std::collections::HashSet<String>);
+
+impl Given {
+    fn give(&mut self, wanted: &str) -> String {
+        let wanted = if wanted.len() < 2 { "unnamed" } else { wanted };
+        let mut name = wanted.to_owned();
+        let mut number = 2;
+        while !self.0.insert(name.to_lowercase()) {
+            name = format!("{wanted}_{number}");
+            number += 1;
+        }
+        name
+    }
+}

@@ -1,0 +1,340 @@
+//! Products: fields, backend APIs and services with all that is under them.
+
+use std::collections::HashMap;
+
+use serde_json::{Map, Value, json};
+
+use super::source::SourceError;
+use super::{Given, Making, Record, flag, id, number, picked, system_name_of, text};
+use crate::document::types::{
+    ApplicationPlan, Backend, Feature, Field, Limit, MappingRule, Method, Metric, Plan, Policy, PricingRule,
+    Proxy, Service,
+};
+
+/// What the records that refer to products call them by.
+#[derive(Default)]
+pub(super) struct Known {
+    /// System names of services, by id.
+    pub(super) services: HashMap<u64, String>,
+    /// Backend versions of services, by id.
+    pub(super) versions: HashMap<u64, String>,
+    /// System names of plans of all kinds, by id.
+    pub(super) plans: HashMap<u64, String>,
+    /// Names of the fields that the tenant has defined, by what has them.
+    pub(super) fields: HashMap<String, Vec<String>>,
+    /// System names of backends, by id.
+    backends: HashMap<u64, String>,
+    /// Backend (or none) and system name of metrics and methods, by id.
+    metrics: HashMap<u64, (Option<String>, String)>,
+}
+
+/// Fields that every tenant has, and that are no extra.
+const BUILTIN_FIELDS: [&str; 5] = ["org_name", "username", "email", "name", "description"];
+
+/// Puts all products into a document.
+pub(super) fn put(
+    making: &mut Making<'_, '_>,
+    document: &mut Map<String, Value>,
+) -> Result<Known, SourceError> {
+    let mut known = Known::default();
+    let mut fields = Vec::new();
+    for field in making.source.list("fields_definitions")? {
+        let (Some(target), Some(name)) = (text(&field, "target"), text(&field, "name")) else { continue };
+        if !BUILTIN_FIELDS.contains(&name) {
+            known.fields.entry(target.to_owned()).or_default().push(name.to_owned());
+        }
+        let mut shown = picked(Field::SHAPE, &field);
+        shown.insert(
+            "choices".into(),
+            field.get("choices").filter(|it| it.is_array()).cloned().unwrap_or(json!([])),
+        );
+        fields.push(Value::Object(shown));
+    }
+    document.insert("fields".into(), fields.into());
+    let account_features = features(making, "features")?;
+    document.insert("features".into(), account_features.into());
+    let (plans, default) = terms(making, &mut known, "account_plans", Plan::SHAPE)?;
+    document.insert("account_plans".into(), plans.into_iter().map(|(_, plan)| Value::Object(plan)).collect());
+    document.insert("default_account_plan".into(), default.unwrap_or_default().into());
+    let mut backends = Vec::new();
+    for backend in making.source.list("backend_apis")? {
+        backends.push(Value::Object(backend_of(making, &mut known, &backend)?));
+    }
+    document.insert("backends".into(), backends.into());
+    let mut services = Vec::new();
+    for service in making.source.list("services")? {
+        services.push(Value::Object(service_of(making, &mut known, &service)?));
+    }
+    document.insert("services".into(), services.into());
+    Ok(known)
+}
+
+fn features(making: &mut Making<'_, '_>, path: &str) -> Result<Vec<Value>, SourceError> {
+    let mut shown = Vec::new();
+    for feature in making.source.list(path)? {
+        let mut it = picked(Feature::SHAPE, &feature);
+        let scope = match text(&feature, "scope") {
+            Some("ServicePlan") => Some("service_plan"),
+            Some("ApplicationPlan") => Some("application_plan"),
+            _ => None,
+        };
+        it.remove("scope");
+        if let Some(scope) = scope {
+            it.insert("scope".into(), scope.into());
+        }
+        shown.push(Value::Object(it));
+    }
+    Ok(shown)
+}
+
+/// Plans of one kind with their ids, and the system name of the default one.
+type Terms = (Vec<(u64, Record)>, Option<String>);
+
+/// The plans of a list.
+fn terms(
+    making: &mut Making<'_, '_>,
+    known: &mut Known,
+    path: &str,
+    shape: &'static crate::document::shape::Shape,
+) -> Result<Terms, SourceError> {
+    let (mut plans, mut default, mut given) = (Vec::new(), None, Given::default());
+    for plan in making.source.list(path)? {
+        let shown = term(making, known, &plan, shape, &mut given)?;
+        if flag(&plan, "default") {
+            default = known.plans.get(&id(&plan)).cloned();
+        }
+        plans.push((id(&plan), shown));
+    }
+    Ok((plans, default))
+}
+
+fn term(
+    making: &mut Making<'_, '_>,
+    known: &mut Known,
+    plan: &Record,
+    shape: &'static crate::document::shape::Shape,
+    given: &mut Given,
+) -> Result<Record, SourceError> {
+    let name = text(plan, "name").unwrap_or_default();
+    let system_name = text(plan, "system_name").map_or_else(|| system_name_of(name), str::to_owned);
+    let system_name = given.give(&system_name);
+    known.plans.insert(id(plan), system_name.clone());
+    let mut shown = picked(shape, plan);
+    shown.insert("system_name".into(), system_name.into());
+    shown.insert("published".into(), (text(plan, "state") == Some("published")).into());
+    let kind = match shape.label {
+        "application plan" => "application_plans",
+        _ if plan.get("links").is_some_and(|links| links.to_string().contains("services/")) => {
+            "service_plans"
+        }
+        _ => "account_plans",
+    };
+    let features = making.source.list(&format!("{kind}/{}/features", id(plan)))?;
+    let names: Vec<_> = features.iter().filter_map(|it| text(it, "system_name")).collect();
+    shown.insert("features".into(), json!(names));
+    Ok(shown)
+}
+
+/// Metrics with their methods; the methods are of hits.
+fn metrics(
+    making: &mut Making<'_, '_>,
+    known: &mut Known,
+    root: &str,
+    backend: Option<&str>,
+) -> Result<Vec<Value>, SourceError> {
+    let own = |record: &Record| -> Option<String> {
+        let name = text(record, "system_name")?;
+        // Those of backends have its id at their end.
+        Some(match (backend, name.rsplit_once('.')) {
+            (Some(_), Some((name, suffix))) if suffix.bytes().all(|it| it.is_ascii_digit()) => {
+                name.to_owned()
+            }
+            _ => name.to_owned(),
+        })
+    };
+    let mut shown = Vec::new();
+    for metric in making.source.list(&format!("{root}/metrics"))? {
+        // Methods are among the metrics, and told apart by what is above them.
+        if number(&metric, "parent_id") != 0 {
+            continue;
+        }
+        let Some(name) = own(&metric) else { continue };
+        known.metrics.insert(id(&metric), (backend.map(str::to_owned), name.clone()));
+        let mut it = picked(Metric::SHAPE, &metric);
+        if name == "hits" {
+            let mut methods = Vec::new();
+            for method in making.source.list(&format!("{root}/metrics/{}/methods", id(&metric)))? {
+                let Some(name) = own(&method) else { continue };
+                known.metrics.insert(id(&method), (backend.map(str::to_owned), name.clone()));
+                let mut it = picked(Method::SHAPE, &method);
+                it.insert("system_name".into(), name.into());
+                methods.push(Value::Object(it));
+            }
+            it.insert("methods".into(), methods.into());
+        }
+        it.insert("system_name".into(), name.into());
+        shown.push(Value::Object(it));
+    }
+    Ok(shown)
+}
+
+fn rules(making: &mut Making<'_, '_>, known: &Known, path: &str) -> Result<Vec<Value>, SourceError> {
+    let mut all = making.source.list(path)?;
+    all.sort_by_key(|rule| (number(rule, "position"), id(rule)));
+    let mut shown = Vec::new();
+    for rule in all {
+        let Some((_, metric)) = known.metrics.get(&number(&rule, "metric_id")) else {
+            making.note(format!("{path}: a rule whose metric is not there stays behind"));
+            continue;
+        };
+        let mut it = picked(MappingRule::SHAPE, &rule);
+        it.insert("metric".into(), metric.clone().into());
+        shown.push(Value::Object(it));
+    }
+    Ok(shown)
+}
+
+fn backend_of(
+    making: &mut Making<'_, '_>,
+    known: &mut Known,
+    backend: &Record,
+) -> Result<Record, SourceError> {
+    let name = text(backend, "system_name").unwrap_or_default().to_owned();
+    known.backends.insert(id(backend), name.clone());
+    let root = format!("backend_apis/{}", id(backend));
+    let mut shown = picked(Backend::SHAPE, backend);
+    let place = format!("backends/{name}/private_endpoint");
+    hide_credentials(making, &mut shown, "private_endpoint", &place);
+    shown.insert("metrics".into(), metrics(making, known, &root, Some(&name))?.into());
+    shown.insert("mapping_rules".into(), rules(making, known, &format!("{root}/mapping_rules"))?.into());
+    Ok(shown)
+}
+
+/// A URL with a user in it is a secret.
+fn hide_credentials(making: &mut Making<'_, '_>, record: &mut Record, key: &str, place: &str) {
+    if let Some(url) = text(record, key).filter(|url| url.contains('@')).map(str::to_owned) {
+        let secret = making.secret(place, &url);
+        record.insert(key.to_owned(), secret);
+    }
+}
+
+fn service_of(
+    making: &mut Making<'_, '_>,
+    known: &mut Known,
+    service: &Record,
+) -> Result<Record, SourceError> {
+    let name = text(service, "system_name").unwrap_or_default().to_owned();
+    let service_id = id(service);
+    let root = format!("services/{service_id}");
+    known.services.insert(service_id, name.clone());
+    known.versions.insert(service_id, text(service, "backend_version").unwrap_or("1").to_owned());
+    let mut shown = picked(Service::SHAPE, service);
+    shown.insert("metrics".into(), metrics(making, known, &root, None)?.into());
+    let mut used = Vec::new();
+    for usage in making.source.list(&format!("{root}/backend_usages"))? {
+        let backend = known.backends.get(&number(&usage, "backend_id")).cloned();
+        if let Some(backend) = backend {
+            used.push(json!({"backend": backend, "path": text(&usage, "path").unwrap_or("/")}));
+        }
+    }
+    shown.insert("backends".into(), used.into());
+    shown.insert("features".into(), features(making, &format!("{root}/features"))?.into());
+    let (plans, default) = terms(making, known, &format!("{root}/service_plans"), Plan::SHAPE)?;
+    shown.insert("service_plans".into(), plans.into_iter().map(|(_, plan)| Value::Object(plan)).collect());
+    shown.insert("default_service_plan".into(), default.unwrap_or_default().into());
+    put_application_plans(making, known, &root, &mut shown)?;
+    shown
+        .insert("mapping_rules".into(), rules(making, known, &format!("{root}/proxy/mapping_rules"))?.into());
+    put_gateway(making, &name, &root, &mut shown)?;
+    Ok(shown)
+}
+
+fn put_application_plans(
+    making: &mut Making<'_, '_>,
+    known: &mut Known,
+    root: &str,
+    shown: &mut Record,
+) -> Result<(), SourceError> {
+    let (plans, default) =
+        terms(making, known, &format!("{root}/application_plans"), ApplicationPlan::SHAPE)?;
+    let mut all = Vec::new();
+    for (plan, mut it) in plans {
+        let mut limits = Vec::new();
+        for limit in making.source.list(&format!("application_plans/{plan}/limits"))? {
+            limits.extend(of_metric(known, &limit, Limit::SHAPE));
+        }
+        let mut prices = Vec::new();
+        for price in making.source.list(&format!("application_plans/{plan}/pricing_rules"))? {
+            prices.extend(of_metric(known, &price, PricingRule::SHAPE));
+        }
+        it.insert("limits".into(), limits.into());
+        it.insert("pricing_rules".into(), prices.into());
+        all.push(Value::Object(it));
+    }
+    shown.insert("application_plans".into(), all.into());
+    shown.insert("default_application_plan".into(), default.unwrap_or_default().into());
+    Ok(())
+}
+
+/// A limit or price with the metric's name in place of its id.
+fn of_metric(known: &Known, record: &Record, shape: &'static crate::document::shape::Shape) -> Option<Value> {
+    let (backend, metric) = known.metrics.get(&number(record, "metric_id"))?;
+    let mut shown = picked(shape, record);
+    shown.insert("metric".into(), metric.clone().into());
+    if let Some(backend) = backend {
+        shown.insert("backend".into(), backend.clone().into());
+    }
+    Some(Value::Object(shown))
+}
+
+/// How a gateway stands before a service, and the token by which it calls.
+fn put_gateway(
+    making: &mut Making<'_, '_>,
+    name: &str,
+    root: &str,
+    shown: &mut Record,
+) -> Result<(), SourceError> {
+    if let Some(proxy) = making.source.one(&format!("{root}/proxy"))? {
+        let mut it = picked(Proxy::SHAPE, &proxy);
+        // A gateway's own addresses are those of the 3scale that is left.
+        for own in ["endpoint", "sandbox_endpoint"] {
+            it.remove(own);
+        }
+        for key in ["api_backend", "oauth_login_url", "oidc_issuer_endpoint"] {
+            hide_credentials(making, &mut it, key, &format!("services/{name}/proxy/{key}"));
+        }
+        it.remove("secret_token");
+        if let Some(token) = text(&proxy, "secret_token") {
+            let secret = making.secret(&format!("services/{name}/proxy/secret_token"), token);
+            it.insert("secret_token".into(), secret);
+        }
+        shown.insert("proxy".into(), Value::Object(it));
+    }
+    let policies = making.source.list(&format!("{root}/proxy/policies"))?;
+    let policies: Vec<_> = policies
+        .iter()
+        .map(|policy| {
+            let mut it = picked(Policy::SHAPE, policy);
+            it.entry("configuration").or_insert_with(|| json!({}));
+            Value::Object(it)
+        })
+        .collect();
+    shown.insert("policies".into(), policies.into());
+    let mut token = None;
+    for environment in ["production", "sandbox"] {
+        let config = making.source.one(&format!("{root}/proxy/configs/{environment}/latest"))?;
+        let value =
+            config.as_ref().and_then(|it| it.get("content")?.get("backend_authentication_value")?.as_str());
+        token = token.or_else(|| value.map(str::to_owned));
+    }
+    match token {
+        Some(token) => {
+            let secret = making.secret(&format!("services/{name}/token/1"), &token);
+            shown.insert("tokens".into(), json!([secret]));
+        }
+        None => {
+            making.note(format!("service {name}: no proxy configuration shows its token; a new one is made"))
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,287 @@
+//! The 3scale that is migrated from: its pages, asked for once and kept.
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::Record;
+use crate::outgoing::{Http, OutgoingError, Request, Response};
+
+/// The most records of a page, as 3scale has it.
+const PER_PAGE: usize = 500;
+
+/// How often something is asked for again, of a 3scale that is busy or away, and how long is waited before that, at first: twice as long each time.
+const TRIES: u32 = 6;
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Why there is no document.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The work folder cannot be used.
+    #[error("{}: {problem}", path.display())]
+    Folder {
+        /// The folder, or a file in it.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The work folder has pages of another 3scale.
+    #[error("{}: has what was fetched from {other}; take another folder", path.display())]
+    OtherSource {
+        /// The folder.
+        path: PathBuf,
+        /// Whose pages they are.
+        other: String,
+    },
+    /// It cannot be reached, also when asked again.
+    #[error("{path}: {error}")]
+    Away {
+        /// What was asked for.
+        path: String,
+        /// Why.
+        error: OutgoingError,
+    },
+    /// It refuses.
+    #[error("{path}: answered {status}: {told}")]
+    Refused {
+        /// What was asked for.
+        path: String,
+        /// The HTTP status.
+        status: u16,
+        /// The beginning of what it says.
+        told: String,
+    },
+    /// It answers something else than 3scale does.
+    #[error("not what 3scale's API answers: {0}")]
+    Unfit(String),
+}
+
+/// Told of each page: how many were fetched so far, and which this one is.
+pub type Progress<'s> = Box<dyn FnMut(usize, &str) + 's>;
+
+/// A 3scale, and the folder where its pages are kept.
+pub struct Source<'s> {
+    http: Http,
+    /// Without a slash at its end.
+    url: String,
+    token: String,
+    pages: PathBuf,
+    progress: Progress<'s>,
+    fetched: usize,
+    pause: Duration,
+}
+
+impl<'s> Source<'s> {
+    /// The 3scale whose admin portal is at `url`, called with an access token that may read account management; `folder` is made if it is not there.
+    ///
+    /// # Errors
+    /// The folder cannot be used, or is another 3scale's.
+    pub fn open(
+        http: Http,
+        url: &str,
+        token: &str,
+        folder: &Path,
+        progress: Progress<'s>,
+    ) -> Result<Source<'s>, SourceError> {
+        let wrong = |path: &Path, problem: &dyn std::fmt::Display| SourceError::Folder {
+            path: path.to_owned(),
+            problem: problem.to_string(),
+        };
+        let url = url.trim_end_matches('/').to_owned();
+        let pages = folder.join("pages");
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&pages)
+            .map_err(|error| wrong(&pages, &error))?;
+        let mark = folder.join("source");
+        match fs::read_to_string(&mark) {
+            Ok(other) if other.trim() == url => {}
+            Ok(other) => {
+                let (path, other) = (folder.to_owned(), other.trim().to_owned());
+                return Err(SourceError::OtherSource { path, other });
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                keep(&mark, url.as_bytes()).map_err(|error| wrong(&mark, &error))?;
+            }
+            Err(error) => return Err(wrong(&mark, &error)),
+        }
+        let token = token.to_owned();
+        Ok(Source { http, url, token, pages, progress, fetched: 0, pause: PAUSE })
+    }
+
+    /// The same, not waiting long before something is asked for again.
+    #[cfg(test)]
+    pub(super) fn impatient(self) -> Source<'s> {
+        Source { pause: Duration::from_millis(1), ..self }
+    }
+
+    /// All records of a list, page by page, without what wraps each.
+    ///
+    /// # Errors
+    /// [`SourceError`].
+    pub(super) fn list(&mut self, path: &str) -> Result<Vec<Record>, SourceError> {
+        let mut all = Vec::new();
+        for page in 1.. {
+            let asked = format!("{path}.json?page={page}&per_page={PER_PAGE}");
+            let answer = self.page(&asked)?.unwrap_or(Value::Null);
+            let records = records(answer).ok_or_else(|| SourceError::Unfit(format!("{path} is no list")))?;
+            let count = records.len();
+            // A list that is not shown in pages has all on each.
+            let is_again = page > 1 && all.ends_with(&records);
+            if !is_again {
+                all.extend(records);
+            }
+            if count < PER_PAGE || is_again {
+                break;
+            }
+        }
+        Ok(all)
+    }
+
+    /// A record without what wraps it; none, if there is none.
+    ///
+    /// # Errors
+    /// [`SourceError`].
+    pub(super) fn one(&mut self, path: &str) -> Result<Option<Record>, SourceError> {
+        let Some(answer) = self.page(&format!("{path}.json"))? else { return Ok(None) };
+        let record = unwrapped(answer).ok_or_else(|| SourceError::Unfit(format!("{path} is no record")))?;
+        Ok(Some(record))
+    }
+
+    /// An answer, from the folder if it is there.
+    fn page(&mut self, asked: &str) -> Result<Option<Value>, SourceError> {
+        let file = self.pages.join(file_name(asked));
+        let wrong =
+            |error: std::io::Error| SourceError::Folder { path: file.clone(), problem: error.to_string() };
+        let text = match fs::read(&file) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let text = self.fetch(asked)?;
+                keep(&file, &text).map_err(wrong)?;
+                self.fetched += 1;
+                (self.progress)(self.fetched, asked);
+                text
+            }
+            Err(error) => return Err(wrong(error)),
+        };
+        if text == NOTHING {
+            return Ok(None);
+        }
+        serde_json::from_slice(&text)
+            .map(Some)
+            .map_err(|error| SourceError::Unfit(format!("{asked}: {error}")))
+    }
+
+    fn fetch(&self, asked: &str) -> Result<Vec<u8>, SourceError> {
+        let join = if asked.contains('?') { '&' } else { '?' };
+        let token = percent_encoding::utf8_percent_encode(&self.token, percent_encoding::NON_ALPHANUMERIC);
+        let url = format!("{}/admin/api/{asked}{join}access_token={token}", self.url);
+        let request =
+            Request { method: "GET", url: &url, headers: &[("Accept", "application/json")], body: b"" };
+        let mut pause = self.pause;
+        for left in (0..TRIES).rev() {
+            match self.http.call(&request) {
+                Ok(Response { status: 200, body, .. }) => return Ok(body),
+                Ok(Response { status: 404, .. }) => return Ok(NOTHING.to_vec()),
+                Ok(Response { status: 429 | 500.., .. })
+                | Err(OutgoingError::Slow(_) | OutgoingError::Failed(_))
+                    if left > 0 => {}
+                Ok(Response { status, body, .. }) => {
+                    let told = String::from_utf8_lossy(&body).chars().take(200).collect();
+                    return Err(SourceError::Refused { path: asked.to_owned(), status, told });
+                }
+                Err(error) => return Err(SourceError::Away { path: asked.to_owned(), error }),
+            }
+            std::thread::sleep(pause);
+            pause *= 2;
+        }
+        Err(SourceError::Unfit(format!("{asked}: not answered")))
+    }
+}
+
+/// What is kept of what there is not.
+const NOTHING: &[u8] = b"";
+
+/// What was asked, as the name of a file: other texts are other names.
+fn file_name(asked: &str) -> String {
+    let mut name = String::new();
+    for byte in asked.bytes() {
+        match byte {
+            b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.' | b'=' => name.push(byte as char),
+            b'/' => name.push('-'),
+            other => name.push_str(&format!("~{other:02x}")),
+        }
+    }
+    name
+}
+
+/// Writes a file whole or not at all, readable by the caller alone.
+///
+/// # Errors
+/// The disk's.
+pub fn keep(path: &Path, text: &[u8]) -> std::io::Result<()> {
+    let beside = path.with_extension("new");
+    let mut options = fs::OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+    file.write_all(text)?;
+    file.sync_all()?;
+    fs::rename(&beside, path)
+}
+
+/// The records of a list: `{"metrics":[{"metric":{..}},..]}`, or the list bare.
+fn records(answer: Value) -> Option<Vec<Record>> {
+    let items = match answer {
+        Value::Null => return Some(Vec::new()),
+        Value::Array(items) => items,
+        Value::Object(fields) => fields.into_iter().find_map(|(_, value)| match value {
+            Value::Array(items) => Some(items),
+            _ => None,
+        })?,
+        _ => return None,
+    };
+    items.into_iter().map(unwrapped).collect()
+}
+
+/// `{"metric":{..}}` is what is in it; what is not wrapped is itself.
+fn unwrapped(item: Value) -> Option<Record> {
+    let Value::Object(mut fields) = item else { return None };
+    if fields.len() == 1
+        && let Some(Value::Object(_)) = fields.values().next()
+    {
+        let name = fields.keys().next().cloned()?;
+        let Some(Value::Object(inner)) = fields.remove(&name) else { return None };
+        return Some(inner);
+    }
+    Some(fields)
+}
+
+#[cfg(test)]
+mod shapes {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn lists_and_records_are_taken_out_of_what_wraps_them() {
+        let list =
+            records(json!({"metadata": {"total": 1}, "plans": [{"plan": {"id": 1}}, {"id": 2, "a": 3}]}));
+        assert_eq!(list.unwrap().iter().map(|it| it["id"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(records(json!([{"backend_usage": {"id": 7}}])).unwrap()[0]["id"], 7);
+        assert_eq!(records(Value::Null), Some(Vec::new()));
+        assert!(records(json!("no")).is_none() && records(json!([1])).is_none());
+        assert_eq!(unwrapped(json!({"proxy": {"a": 1}})).unwrap()["a"], 1);
+    }
+
+    #[test]
+    fn files_are_told_apart() {
+        let names =
+            ["a/b.json?page=1", "a-b.json?page=1", "a/b.json?page=2", "A/b.json?page=1", "a/b~.json?page=1"];
+        let files: std::collections::HashSet<_> = names.map(file_name).into_iter().collect();
+        assert_eq!(files.len(), names.len());
+        assert!(files.iter().all(|name| !name.contains('/')));
+    }
+}

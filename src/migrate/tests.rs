@@ -1,0 +1,116 @@
+//! Pages kept and asked for again; the document itself is tested against a node (`tests/migrate.rs`).
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use super::source::{Source, SourceError};
+use crate::outgoing::{Http, Options, Reach, Roots};
+
+/// A server that answers `answers` one after the other, the last for ever; what it was asked.
+struct Server {
+    url: String,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+fn server(answers: Vec<(u16, String)>) -> Server {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&asked);
+    let at = AtomicUsize::new(0);
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut reader = BufReader::new(stream.try_clone().unwrap());
+            let mut head = String::new();
+            while !head.ends_with("\r\n\r\n") && reader.read_line(&mut head).unwrap_or(0) > 0 {}
+            noted.lock().unwrap().push(head.split(' ').nth(1).unwrap_or_default().to_owned());
+            let (status, body) = &answers[at.fetch_add(1, Ordering::Relaxed).min(answers.len() - 1)];
+            let head = format!(
+                "HTTP/1.1 {status} It\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                body.len()
+            );
+            let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes()));
+        }
+    });
+    Server { url, asked }
+}
+
+fn open<'s>(server: &Server, folder: &std::path::Path) -> Result<Source<'s>, SourceError> {
+    let options = Options {
+        reach: Reach::anywhere(),
+        timeout: Duration::from_secs(5),
+        body_bytes_max: 1 << 20,
+        roots: Roots::Web,
+    };
+    let http = Http::new(options).unwrap();
+    Ok(Source::open(http, &server.url, "t&k", folder, Box::new(|_, _| {}))?.impatient())
+}
+
+fn page(first: usize, count: usize) -> String {
+    let items: Vec<_> = (first..first + count).map(|id| format!(r#"{{"it":{{"id":{id}}}}}"#)).collect();
+    format!(r#"{{"its":[{}]}}"#, items.join(","))
+}
+
+#[test]
+fn a_list_is_read_to_its_end_and_what_is_kept_is_not_asked_for_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let pages = [(200, page(0, 500)), (200, page(500, 500)), (200, page(1000, 3))];
+    let there = server(pages.to_vec());
+    let mut source = open(&there, folder.path()).unwrap();
+    let all = source.list("its").unwrap();
+    assert!(all.iter().enumerate().all(|(at, it)| it["id"] == at) && all.len() == 1003);
+    let first = &there.asked.lock().unwrap()[0].clone();
+    assert_eq!(first, "/admin/api/its.json?page=1&per_page=500&access_token=t%26k");
+    drop(source);
+    // Begun again: all is there.
+    let again = open(&there, folder.path()).unwrap().list("its").unwrap();
+    assert_eq!((again, there.asked.lock().unwrap().len()), (all, 3));
+}
+
+#[test]
+fn a_list_that_is_not_shown_in_pages_is_read_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let there = server(vec![(200, page(0, 600))]);
+    assert_eq!(open(&there, folder.path()).unwrap().list("its").unwrap().len(), 600);
+    assert_eq!(there.asked.lock().unwrap().len(), 2);
+}
+
+#[test]
+fn who_is_busy_is_asked_again_and_who_refuses_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let there = server(vec![(503, String::new()), (429, String::new()), (200, page(0, 1))]);
+    assert_eq!(open(&there, folder.path()).unwrap().list("its").unwrap().len(), 1);
+    assert_eq!(there.asked.lock().unwrap().len(), 3);
+    let folder = tempfile::tempdir().unwrap();
+    let there = server(vec![(403, r#"{"error":"Access denied"}"#.to_owned())]);
+    let error = open(&there, folder.path()).unwrap().list("its").unwrap_err();
+    assert!(
+        matches!(&error, SourceError::Refused { status: 403, told, .. } if told.contains("denied")),
+        "{error}"
+    );
+    assert!(!error.to_string().contains("t&k") && !error.to_string().contains("t%26k"), "{error}");
+    assert_eq!(there.asked.lock().unwrap().len(), 1);
+}
+
+#[test]
+fn what_is_not_there_is_nothing_and_kept_as_that() {
+    let folder = tempfile::tempdir().unwrap();
+    let there = server(vec![(404, r#"{"status":"Not found"}"#.to_owned())]);
+    let mut source = open(&there, folder.path()).unwrap();
+    assert_eq!((source.one("it").unwrap(), source.one("it").unwrap()), (None, None));
+    assert_eq!(there.asked.lock().unwrap().len(), 1);
+}
+
+#[test]
+fn a_folder_is_of_one_source() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, other) = (server(vec![(200, page(0, 1))]), server(vec![(200, page(0, 1))]));
+    open(&one, folder.path()).unwrap();
+    open(&one, folder.path()).unwrap();
+    assert!(matches!(open(&other, folder.path()), Err(SourceError::OtherSource { .. })));
+}
