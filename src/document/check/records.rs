@@ -242,12 +242,7 @@ fn application_plans(checking: &mut Checking<'_>, owner: &Path, service: &Servic
     }
 }
 
-fn application_plan(
-    checking: &mut Checking<'_>,
-    path: &Path,
-    service: &Service,
-    plan: &ApplicationPlan,
-) {
+fn application_plan(checking: &mut Checking<'_>, path: &Path, service: &Service, plan: &ApplicationPlan) {
     checking.line(path, "name", plan.name.as_ref(), NAME_LEN_MAX);
     amount(checking, path, "setup_fee", plan.setup_fee.as_ref());
     amount(checking, path, "cost_per_month", plan.cost_per_month.as_ref());
@@ -356,7 +351,8 @@ fn accounts(checking: &mut Checking<'_>, path: &Path) {
         let lower = of_name[it.org_name.as_str()].partition_point(|other| *other < ordinal);
         // The node counts those that there are: a gap would be another account the next time.
         if lower + 1 < ordinal as usize {
-            let problem = format!("there are not {} others of this name before it in this document", ordinal - 1);
+            let problem =
+                format!("there are not {} others of this name before it in this document", ordinal - 1);
             checking.tell(path.at(at).key("ordinal"), problem);
         }
     }

@@ -115,7 +115,9 @@ mod tests {
         assert!(is_hash(&hash("correct horse").ok().unwrap()));
         let text = |costs: &str, salt: &str| format!("$argon2id$v=19${costs}${salt}$MDEyMzQ1Njc4OWFiY2RlZg");
         assert!(is_hash(&text("m=131072,t=16,p=8", "MDEyMzQ1Njc")));
-        for costs in ["m=131073,t=16,p=8", "m=1,t=17,p=8", "m=1,t=1,p=9", "m=0,t=1,p=1", "m=1,t=1", "t=1,m=1,p=1", ""] {
+        for costs in
+            ["m=131073,t=16,p=8", "m=1,t=17,p=8", "m=1,t=1,p=9", "m=0,t=1,p=1", "m=1,t=1", "t=1,m=1,p=1", ""]
+        {
             assert!(!is_hash(&text(costs, "MDEyMzQ1Njc")), "{costs}");
         }
         assert!(!is_hash(&text("m=1,t=1,p=1", "MDEy")) && !is_hash("$argon2id$") && !is_hash(""));

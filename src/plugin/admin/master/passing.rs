@@ -89,7 +89,10 @@ impl Admin {
             if step != Step::More {
                 break;
             }
-            self.desk.engine().durable_blocking(ticket).map_err(|error| DeskError::Refused(error.to_string()))?;
+            self.desk
+                .engine()
+                .durable_blocking(ticket)
+                .map_err(|error| DeskError::Refused(error.to_string()))?;
         }
         Ok(())
     }
