@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::outgoing::{Http, Options, OutgoingError, Reach, Request, Roots};
 
 /// The variable with the access token, where no file has it.
-const TOKEN_VARIABLE: &str = "TOLLGATE_ADMIN_TOKEN";
+pub(super) const TOKEN_VARIABLE: &str = "TOLLGATE_ADMIN_TOKEN";
 
 /// The variable with the node's URL, where no flag has it, and what stands for neither.
 const URL_VARIABLE: &str = "TOLLGATE_URL";
@@ -78,23 +78,34 @@ impl Node {
     /// There is no token, or a file cannot be read.
     pub(super) fn remote(&self) -> Result<Remote, RemoteError> {
         let token = token(self.token_file.as_deref(), TOKEN_VARIABLE)?;
-        let authorization = format!("Basic {}", BASE64_STANDARD.encode(format!(":{token}")));
-        let said =
-            self.url.clone().or_else(|| std::env::var(URL_VARIABLE).ok().filter(|url| !url.is_empty()));
-        let url = said.unwrap_or_else(|| URL_DEFAULT.to_owned());
-        let root = format!("{}/admin/api", url.trim_end_matches('/'));
-        Ok(Remote { http: http(self.ca_file.clone())?, root, authorization })
+        let root = format!("{}/admin/api", node_url(self.url.as_ref()).trim_end_matches('/'));
+        Ok(Remote { http: http(self.ca_file.clone())?, root, authorization: authorization(&token) })
     }
+}
+
+/// Where the node is: what a flag says, else the variable, else this machine.
+pub(super) fn node_url(flag: Option<&String>) -> String {
+    flag.cloned().or_else(|| variable(URL_VARIABLE)).unwrap_or_else(|| URL_DEFAULT.to_owned())
+}
+
+/// A variable that says something.
+pub(super) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+}
+
+/// An access token as a header, and not a parameter: those are written into logs on the way.
+pub(super) fn authorization(token: &str) -> String {
+    format!("Basic {}", BASE64_STANDARD.encode(format!(":{token}")))
 }
 
 /// What calls are made with, believing the authorities in a file or else those of the web.
 ///
 /// # Errors
 /// The file cannot be read.
-pub(super) fn http(ca_file: Option<PathBuf>) -> Result<Http, RemoteError> {
+pub(super) fn http(ca_file: Option<PathBuf>) -> Result<Http, OutgoingError> {
     let roots = ca_file.map_or(Roots::Web, Roots::File);
     let (reach, timeout, body_bytes_max) = (Reach::anywhere(), TIMEOUT, ANSWER_BYTES_MAX);
-    Ok(Http::new(Options { reach, timeout, body_bytes_max, roots })?)
+    Http::new(Options { reach, timeout, body_bytes_max, roots })
 }
 
 /// An access token: the first line of a file, or else what a variable says.

@@ -31,6 +31,7 @@ pub mod read;
 pub mod render;
 mod secrets;
 pub mod shape;
+pub mod system_name;
 pub mod types;
 
 pub use problem::{Problem, Spot};

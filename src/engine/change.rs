@@ -85,22 +85,56 @@ impl Engine {
         let mut draft = Draft::new(Catalog::clone(&current), self);
         let mut parts = Parts::new();
         let result = build(&mut draft, &mut parts)?;
+        Ok((result, self.carry_out(&current, draft, parts)?))
+    }
+
+    /// As [`Engine::command`], for one that takes long to build: it is built over `current`, of some moment before, while others go on. Nothing,
+    /// if there was one meanwhile: whatever was built, and whatever was said against it, may be wrong then, and nothing changed.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn command_ahead<R>(
+        &self,
+        current: &Catalog,
+        build: impl FnOnce(&mut Draft<'_>, &mut Parts) -> Result<R, CommandError>,
+    ) -> Result<Option<(R, Ticket)>, ChangeError> {
+        if self.is_stalled() {
+            return Err(ChangeError::NotDurable(NotDurable));
+        }
+        // Keys are looked up as they are now: they are others than the catalog's only if there is another catalog at the end.
+        let mut draft = Draft::new(current.clone(), self);
+        let mut parts = Parts::new();
+        let built = build(&mut draft, &mut parts);
+        let _one_at_a_time = self.commands.lock();
+        if self.catalog.load().version != current.version {
+            return Ok(None);
+        }
+        Ok(Some((built?, self.carry_out(current, draft, parts)?)))
+    }
+
+    /// Carries out what was drafted over the catalog of now. The lock `commands` is held.
+    fn carry_out(
+        &self,
+        current: &Catalog,
+        draft: Draft<'_>,
+        mut parts: Parts,
+    ) -> Result<Ticket, ChangeError> {
         let companion = self.companion.get().and_then(Weak::upgrade);
         if let Some(companion) = &companion {
-            companion.accompany(&current, draft.catalog(), draft.changes(), &mut parts);
+            companion.accompany(current, draft.catalog(), draft.changes(), &mut parts);
         }
         parts.retain(|_, rows| !rows.is_empty());
         if draft.is_empty() && parts.is_empty() {
-            return Ok((result, self.ticket()));
+            return Ok(self.ticket());
         }
         let (changes, next_id) = draft.into_changes();
         let version = current.version + 1;
         let command = encode(&changes, next_id, version, &parts)?;
-        let (ticket, at) = self.publish(&current, changes, next_id, &command);
+        let (ticket, at) = self.publish(current, changes, next_id, &command);
         if let Some(companion) = companion {
             companion.applied(at, version, &parts);
         }
-        Ok((result, ticket))
+        Ok(ticket)
     }
 
     /// Runs `during` while no command is under way.

@@ -2,7 +2,8 @@
 //!
 //! # One command
 //! 1. Commands come one at a time: the lock `commands` is held from here to the end.
-//! 2. The draft is built, and with it the rows of whoever gives the command.
+//! 2. The draft is built, and with it the rows of whoever gives the command. One that takes long is built before 1, over the catalog and the
+//!    records of a moment ([`Engine::command_ahead`](super::Engine::command_ahead)): if that is past when the lock is held, it is built again.
 //! 3. The [`Companion`] is shown the draft's changes and adds what follows from them for other plugins: the
 //!    details of an application that is deleted go with it, whoever deletes it.
 //! 4. Under the sequencer the catalog is published, all shards are cut, and *one* entry is appended: the changes and all

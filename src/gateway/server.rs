@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Response, StatusCode};
@@ -26,7 +26,7 @@ use crate::listener::{self, End, Guest, Host, Limits, Stream, Traffic};
 
 /// The most connections of all ports together: each takes a descriptor and a buffer.
 pub const CONNECTIONS_MAX: usize = 512;
-/// The most calls in flight; further ones wait. Each takes a thread, and up to twice the largest body.
+/// The most calls in flight, and the most whose bodies are read or held; further ones wait. Each takes a thread, and up to twice the largest body.
 pub const CALLS_MAX: usize = 64;
 /// From a connection's start, or the last answer on it, to the end of a head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
@@ -93,7 +93,7 @@ impl Serving {
         let shutdown = CancellationToken::new();
         let passage = Arc::new(self.passage);
         let seats = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        let calls = Arc::new(Semaphore::new(CALLS_MAX));
+        let (bodies, calls) = (Arc::new(Semaphore::new(CALLS_MAX)), Arc::new(Semaphore::new(CALLS_MAX)));
         let limits = Limits {
             connections_max: CONNECTIONS_MAX,
             connections_per_peer_max: CONNECTIONS_MAX,
@@ -104,8 +104,9 @@ impl Serving {
         for bound in self.listeners {
             let port = bound.local_addr()?.port();
             let listener = TcpListener::from_std(bound)?;
-            let (passage, seats, calls) = (Arc::clone(&passage), Arc::clone(&seats), Arc::clone(&calls));
-            let host = Arc::new(Door { port, passage, seats, calls });
+            let (passage, seats) = (Arc::clone(&passage), Arc::clone(&seats));
+            let (bodies, calls) = (Arc::clone(&bodies), Arc::clone(&calls));
+            let host = Arc::new(Door { port, passage, seats, bodies, calls });
             let served =
                 listener::serve(listener.into(), host, limits.clone(), uncounted(), shutdown.clone());
             drop(serving.spawn(served));
@@ -154,6 +155,7 @@ struct Door {
     port: u16,
     passage: Arc<Passage>,
     seats: Arc<Semaphore>,
+    bodies: Arc<Semaphore>,
     calls: Arc<Semaphore>,
 }
 
@@ -189,9 +191,14 @@ impl Host for Door {
 impl Door {
     async fn answer(&self, request: hyper::Request<Incoming>) -> Response<Full<Bytes>> {
         let (head, body) = request.into_parts();
-        // Before the body is read: what waits for its turn should take little.
-        let Ok(_turn) = self.calls.acquire().await else {
-            return response(Answer::said(503, "The gateway is stopping"));
+        let stopping = || response(Answer::said(503, "The gateway is stopping"));
+        // What waits for its turn should take little; and who sends a body slowly keeps none waiting but others with bodies.
+        let _room = match body.is_end_stream() {
+            true => None,
+            false => match self.bodies.acquire().await {
+                Ok(room) => Some(room),
+                Err(_) => return stopping(),
+            },
         };
         let body = Limited::new(body, BODY_BYTES_MAX).collect();
         let body = match tokio::time::timeout(BODY_TIMEOUT, body).await {
@@ -205,6 +212,7 @@ impl Door {
             Ok(Err(_)) => return response(Answer::said(400, "The body broke off")),
             Err(_) => return response(Answer::said(408, "The body did not arrive in time")),
         };
+        let Ok(_turn) = self.calls.acquire().await else { return stopping() };
         let texts = head.headers.iter();
         let texts =
             texts.filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())));

@@ -17,13 +17,13 @@ pub(super) fn put(
 ) -> Result<(), SourceError> {
     let mut names: HashMap<String, u32> = HashMap::new();
     let mut of_account: HashMap<u64, Vec<Record>> = HashMap::new();
-    for application in making.source.list("applications")? {
+    for application in making.list("applications")? {
         let account = [number(&application, "account_id"), number(&application, "user_account_id")];
         of_account.entry(account.into_iter().find(|id| *id != 0).unwrap_or(0)).or_default().push(application);
     }
     let mut ids: HashMap<u64, Given> = HashMap::new();
     let mut accounts = Vec::new();
-    for account in making.source.list("accounts")? {
+    for account in making.list("accounts")? {
         let name = text(&account, "org_name").unwrap_or("unnamed").to_owned();
         let count = names.entry(name.clone()).or_default();
         *count += 1;
@@ -67,7 +67,7 @@ fn put_extra(shown: &mut Record, record: &Record, known: &Known, target: &str) {
 
 fn users(making: &mut Making<'_, '_>, known: &Known, root: &str) -> Result<Vec<Value>, SourceError> {
     let mut shown = Vec::new();
-    for user in making.source.list(&format!("{root}/users"))? {
+    for user in making.list(&format!("{root}/users"))? {
         let mut it = picked(User::SHAPE, &user);
         put_extra(&mut it, &user, known, "User");
         making.note("users come without their passwords, which 3scale does not show");
@@ -78,7 +78,7 @@ fn users(making: &mut Making<'_, '_>, known: &Known, root: &str) -> Result<Vec<V
 
 fn subscriptions(making: &mut Making<'_, '_>, known: &Known, root: &str) -> Result<Vec<Value>, SourceError> {
     let mut shown = Vec::new();
-    for subscription in making.source.list(&format!("{root}/service_subscriptions"))? {
+    for subscription in making.list(&format!("{root}/service_subscriptions"))? {
         let plan = known.plans.get(&number(&subscription, "plan_id"));
         let Some(service) = known.services.get(&number(&subscription, "service_id")) else { continue };
         let mut it = picked(Subscription::SHAPE, &subscription);
@@ -122,14 +122,14 @@ fn application_of(
     let in_account = format!("{account}/applications/{number_of}");
     let mut keys = Vec::new();
     if !is_by_user_key {
-        for (at, key) in making.source.list(&format!("{in_account}/keys"))?.iter().enumerate() {
+        for (at, key) in making.list(&format!("{in_account}/keys"))?.iter().enumerate() {
             if let Some(value) = text(key, "value") {
                 keys.push(making.secret(&format!("{root}/key/{}", at + 1), value));
             }
         }
     }
     shown.insert("keys".into(), keys.into());
-    let filters = making.source.list(&format!("{in_account}/referrer_filters"))?;
+    let filters = making.list(&format!("{in_account}/referrer_filters"))?;
     let filters: Vec<_> = filters.iter().filter_map(|it| text(it, "value")).collect();
     shown.insert("referrer_filters".into(), json!(filters));
     put_extra(&mut shown, application, known, "Cinstance");

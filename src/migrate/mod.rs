@@ -14,8 +14,8 @@
 //! is said in the notes.
 //!
 //! # The work folder
-//! `pages/` has the answers, which hold credentials: it is the caller's alone (mode 0700, files 0600). `source` says whose they are, so that pages of one 3scale
-//! are not taken for another's. To see what has changed there since, begin with an empty folder.
+//! `pages/` has the answers, which hold credentials: it is the caller's alone (mode 0700, files 0600). `source` says whose they are, by URL and account, so that pages of one
+//! tenant are not taken for another's. To see what has changed there since, begin with an empty folder.
 
 mod buyers;
 mod products;
@@ -45,6 +45,7 @@ pub struct Migration {
 /// # Errors
 /// [`SourceError`]; what was fetched before it stays in the work folder.
 pub fn migrate(source: &mut Source<'_>) -> Result<Migration, SourceError> {
+    source.identify()?;
     let mut making = Making { source, secrets: Secrets::default(), notes: Vec::new() };
     let mut document = Map::new();
     document.insert("version".into(), crate::document::types::VERSION.into());
@@ -67,6 +68,18 @@ struct Making<'m, 's> {
 }
 
 impl Making<'_, '_> {
+    /// All records of a list. An older 3scale does not have all that a newer one has, and something may be deleted while this reads: of a list that is not
+    /// there nothing comes, and it is said, unless without it there would be nothing at all.
+    fn list(&mut self, path: &str) -> Result<Vec<Record>, SourceError> {
+        match self.source.list(path) {
+            Err(SourceError::Gone { .. }) if path.contains('/') || path == "backend_apis" => {
+                self.note(format!("{path}: there is no such list: an older 3scale has none, or what it belongs to was deleted meanwhile"));
+                Ok(Vec::new())
+            }
+            listed => listed,
+        }
+    }
+
     /// Stands for a secret of this name and value.
     fn secret(&mut self, name: &str, value: &str) -> Value {
         self.secrets.put(name, value);
@@ -127,20 +140,6 @@ fn extra(record: &Record, fields: &[String]) -> Option<Value> {
         .filter(|(_, value)| !value.is_null())
         .collect();
     (!extra.is_empty()).then_some(Value::Object(extra))
-}
-
-/// The system name that 3scale makes of a name; plans of services and accounts are shown without theirs.
-fn system_name_of(name: &str) -> String {
-    let mut slug = String::new();
-    for character in name.chars() {
-        if character.is_ascii_alphanumeric() {
-            slug.push(character.to_ascii_lowercase());
-        } else if !slug.is_empty() && !slug.ends_with('_') {
-            slug.push('_');
-        }
-    }
-    slug.truncate(slug.trim_end_matches('_').len());
-    slug
 }
 
 /// Names that were given, each once: another of the same gets a number.

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use serde_json::{Map, Value, json};
 
 use super::source::SourceError;
-use super::{Given, Making, Record, flag, id, number, picked, system_name_of, text};
+use super::{Given, Making, Record, flag, id, number, picked, text};
+use crate::document::system_name;
 use crate::document::types::{
     ApplicationPlan, Backend, Feature, Field, Limit, MappingRule, Method, Metric, Plan, Policy, PricingRule,
     Proxy, Service,
@@ -38,7 +39,7 @@ pub(super) fn put(
 ) -> Result<Known, SourceError> {
     let mut known = Known::default();
     let mut fields = Vec::new();
-    for field in making.source.list("fields_definitions")? {
+    for field in making.list("fields_definitions")? {
         let (Some(target), Some(name)) = (text(&field, "target"), text(&field, "name")) else { continue };
         if !BUILTIN_FIELDS.contains(&name) {
             known.fields.entry(target.to_owned()).or_default().push(name.to_owned());
@@ -57,12 +58,12 @@ pub(super) fn put(
     document.insert("account_plans".into(), plans.into_iter().map(|(_, plan)| Value::Object(plan)).collect());
     document.insert("default_account_plan".into(), default.unwrap_or_default().into());
     let mut backends = Vec::new();
-    for backend in making.source.list("backend_apis")? {
+    for backend in making.list("backend_apis")? {
         backends.push(Value::Object(backend_of(making, &mut known, &backend)?));
     }
     document.insert("backends".into(), backends.into());
     let mut services = Vec::new();
-    for service in making.source.list("services")? {
+    for service in making.list("services")? {
         services.push(Value::Object(service_of(making, &mut known, &service)?));
     }
     document.insert("services".into(), services.into());
@@ -71,7 +72,7 @@ pub(super) fn put(
 
 fn features(making: &mut Making<'_, '_>, path: &str) -> Result<Vec<Value>, SourceError> {
     let mut shown = Vec::new();
-    for feature in making.source.list(path)? {
+    for feature in making.list(path)? {
         let mut it = picked(Feature::SHAPE, &feature);
         let scope = match text(&feature, "scope") {
             Some("ServicePlan") => Some("service_plan"),
@@ -98,7 +99,7 @@ fn terms(
     shape: &'static crate::document::shape::Shape,
 ) -> Result<Terms, SourceError> {
     let (mut plans, mut default, mut given) = (Vec::new(), None, Given::default());
-    for plan in making.source.list(path)? {
+    for plan in making.list(path)? {
         let shown = term(making, known, &plan, shape, &mut given)?;
         if flag(&plan, "default") {
             default = known.plans.get(&id(&plan)).cloned();
@@ -116,7 +117,8 @@ fn term(
     given: &mut Given,
 ) -> Result<Record, SourceError> {
     let name = text(plan, "name").unwrap_or_default();
-    let system_name = text(plan, "system_name").map_or_else(|| system_name_of(name), str::to_owned);
+    // Plans of services and accounts are shown without theirs.
+    let system_name = text(plan, "system_name").map_or_else(|| system_name::of(name), str::to_owned);
     let system_name = given.give(&system_name);
     known.plans.insert(id(plan), system_name.clone());
     let mut shown = picked(shape, plan);
@@ -129,7 +131,7 @@ fn term(
         }
         _ => "account_plans",
     };
-    let features = making.source.list(&format!("{kind}/{}/features", id(plan)))?;
+    let features = making.list(&format!("{kind}/{}/features", id(plan)))?;
     let names: Vec<_> = features.iter().filter_map(|it| text(it, "system_name")).collect();
     shown.insert("features".into(), json!(names));
     Ok(shown)
@@ -153,7 +155,7 @@ fn metrics(
         })
     };
     let mut shown = Vec::new();
-    for metric in making.source.list(&format!("{root}/metrics"))? {
+    for metric in making.list(&format!("{root}/metrics"))? {
         // Methods are among the metrics, and told apart by what is above them.
         if number(&metric, "parent_id") != 0 {
             continue;
@@ -163,7 +165,7 @@ fn metrics(
         let mut it = picked(Metric::SHAPE, &metric);
         if name == "hits" {
             let mut methods = Vec::new();
-            for method in making.source.list(&format!("{root}/metrics/{}/methods", id(&metric)))? {
+            for method in making.list(&format!("{root}/metrics/{}/methods", id(&metric)))? {
                 let Some(name) = own(&method) else { continue };
                 known.metrics.insert(id(&method), (backend.map(str::to_owned), name.clone()));
                 let mut it = picked(Method::SHAPE, &method);
@@ -179,7 +181,7 @@ fn metrics(
 }
 
 fn rules(making: &mut Making<'_, '_>, known: &Known, path: &str) -> Result<Vec<Value>, SourceError> {
-    let mut all = making.source.list(path)?;
+    let mut all = making.list(path)?;
     all.sort_by_key(|rule| (number(rule, "position"), id(rule)));
     let mut shown = Vec::new();
     for rule in all {
@@ -231,7 +233,7 @@ fn service_of(
     let mut shown = picked(Service::SHAPE, service);
     shown.insert("metrics".into(), metrics(making, known, &root, None)?.into());
     let mut used = Vec::new();
-    for usage in making.source.list(&format!("{root}/backend_usages"))? {
+    for usage in making.list(&format!("{root}/backend_usages"))? {
         let backend = known.backends.get(&number(&usage, "backend_id")).cloned();
         if let Some(backend) = backend {
             used.push(json!({"backend": backend, "path": text(&usage, "path").unwrap_or("/")}));
@@ -260,11 +262,11 @@ fn put_application_plans(
     let mut all = Vec::new();
     for (plan, mut it) in plans {
         let mut limits = Vec::new();
-        for limit in making.source.list(&format!("application_plans/{plan}/limits"))? {
+        for limit in making.list(&format!("application_plans/{plan}/limits"))? {
             limits.extend(of_metric(known, &limit, Limit::SHAPE));
         }
         let mut prices = Vec::new();
-        for price in making.source.list(&format!("application_plans/{plan}/pricing_rules"))? {
+        for price in making.list(&format!("application_plans/{plan}/pricing_rules"))? {
             prices.extend(of_metric(known, &price, PricingRule::SHAPE));
         }
         it.insert("limits".into(), limits.into());
@@ -310,7 +312,7 @@ fn put_gateway(
         }
         shown.insert("proxy".into(), Value::Object(it));
     }
-    let policies = making.source.list(&format!("{root}/proxy/policies"))?;
+    let policies = making.list(&format!("{root}/proxy/policies"))?;
     let policies: Vec<_> = policies
         .iter()
         .map(|policy| {

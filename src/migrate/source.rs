@@ -55,6 +55,12 @@ pub enum SourceError {
         /// The beginning of what it says.
         told: String,
     },
+    /// It has no such list.
+    #[error("{path}: answered 404: there is no such list")]
+    Gone {
+        /// What was asked for.
+        path: String,
+    },
     /// It answers something else than 3scale does.
     #[error("not what 3scale's API answers: {0}")]
     Unfit(String),
@@ -69,6 +75,7 @@ pub struct Source<'s> {
     /// Without a slash at its end.
     url: String,
     token: String,
+    folder: PathBuf,
     pages: PathBuf,
     progress: Progress<'s>,
     fetched: usize,
@@ -79,7 +86,7 @@ impl<'s> Source<'s> {
     /// The 3scale whose admin portal is at `url`, called with an access token that may read account management; `folder` is made if it is not there.
     ///
     /// # Errors
-    /// The folder cannot be used, or is another 3scale's.
+    /// The folder cannot be used.
     pub fn open(
         http: Http,
         url: &str,
@@ -98,20 +105,8 @@ impl<'s> Source<'s> {
             .mode(0o700)
             .create(&pages)
             .map_err(|error| wrong(&pages, &error))?;
-        let mark = folder.join("source");
-        match fs::read_to_string(&mark) {
-            Ok(other) if other.trim() == url => {}
-            Ok(other) => {
-                let (path, other) = (folder.to_owned(), other.trim().to_owned());
-                return Err(SourceError::OtherSource { path, other });
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                keep(&mark, url.as_bytes()).map_err(|error| wrong(&mark, &error))?;
-            }
-            Err(error) => return Err(wrong(&mark, &error)),
-        }
         let token = token.to_owned();
-        Ok(Source { http, url, token, pages, progress, fetched: 0, pause: PAUSE })
+        Ok(Source { http, url, token, folder: folder.to_owned(), pages, progress, fetched: 0, pause: PAUSE })
     }
 
     /// The same, not waiting long before something is asked for again.
@@ -120,15 +115,38 @@ impl<'s> Source<'s> {
         Source { pause: Duration::from_millis(1), ..self }
     }
 
+    /// Makes sure that the folder is this tenant's: tenants may be at one URL, told apart by their tokens. One call each time.
+    ///
+    /// # Errors
+    /// [`SourceError`]: the folder is another's, or the token opens nothing.
+    pub(super) fn identify(&mut self) -> Result<(), SourceError> {
+        let asked = "provider.json";
+        let answer = self.fetch(asked)?;
+        let provider = serde_json::from_slice(&answer).ok().and_then(unwrapped);
+        let id = provider.as_ref().and_then(|it| it.get("id")?.as_u64());
+        let id = id.ok_or_else(|| SourceError::Unfit(format!("{asked} shows no account")))?;
+        let (mark, is) = (self.folder.join("source"), format!("{} (account {id})", self.url));
+        let wrong = |error: std::io::Error| SourceError::Folder { path: mark.clone(), problem: error.to_string() };
+        match fs::read_to_string(&mark) {
+            Ok(other) if other.trim() == is => Ok(()),
+            Ok(other) => {
+                let (path, other) = (self.folder.clone(), other.trim().to_owned());
+                Err(SourceError::OtherSource { path, other })
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => keep(&mark, is.as_bytes()).map_err(wrong),
+            Err(error) => Err(wrong(error)),
+        }
+    }
+
     /// All records of a list, page by page, without what wraps each.
     ///
     /// # Errors
-    /// [`SourceError`].
+    /// [`SourceError`]; also if there is no such list.
     pub(super) fn list(&mut self, path: &str) -> Result<Vec<Record>, SourceError> {
         let mut all = Vec::new();
         for page in 1.. {
             let asked = format!("{path}.json?page={page}&per_page={PER_PAGE}");
-            let answer = self.page(&asked)?.unwrap_or(Value::Null);
+            let answer = self.page(&asked)?.ok_or_else(|| SourceError::Gone { path: path.to_owned() })?;
             let records = records(answer).ok_or_else(|| SourceError::Unfit(format!("{path} is no list")))?;
             let count = records.len();
             // A list that is not shown in pages has all on each.
@@ -162,6 +180,8 @@ impl<'s> Source<'s> {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 let text = self.fetch(asked)?;
+                // What cannot be read is not kept: the next time it is asked for again.
+                parsed(asked, &text)?;
                 keep(&file, &text).map_err(wrong)?;
                 self.fetched += 1;
                 (self.progress)(self.fetched, asked);
@@ -169,12 +189,7 @@ impl<'s> Source<'s> {
             }
             Err(error) => return Err(wrong(error)),
         };
-        if text == NOTHING {
-            return Ok(None);
-        }
-        serde_json::from_slice(&text)
-            .map(Some)
-            .map_err(|error| SourceError::Unfit(format!("{asked}: {error}")))
+        parsed(asked, &text)
     }
 
     fn fetch(&self, asked: &str) -> Result<Vec<u8>, SourceError> {
@@ -202,6 +217,14 @@ impl<'s> Source<'s> {
         }
         Err(SourceError::Unfit(format!("{asked}: not answered")))
     }
+}
+
+/// An answer, as it is kept; none of what there is not.
+fn parsed(asked: &str, text: &[u8]) -> Result<Option<Value>, SourceError> {
+    if text == NOTHING {
+        return Ok(None);
+    }
+    serde_json::from_slice(text).map(Some).map_err(|error| SourceError::Unfit(format!("{asked}: {error}")))
 }
 
 /// What is kept of what there is not.
@@ -236,7 +259,6 @@ pub fn keep(path: &Path, text: &[u8]) -> std::io::Result<()> {
 /// The records of a list: `{"metrics":[{"metric":{..}},..]}`, or the list bare.
 fn records(answer: Value) -> Option<Vec<Record>> {
     let items = match answer {
-        Value::Null => return Some(Vec::new()),
         Value::Array(items) => items,
         Value::Object(fields) => fields.into_iter().find_map(|(_, value)| match value {
             Value::Array(items) => Some(items),
@@ -271,8 +293,8 @@ mod shapes {
             records(json!({"metadata": {"total": 1}, "plans": [{"plan": {"id": 1}}, {"id": 2, "a": 3}]}));
         assert_eq!(list.unwrap().iter().map(|it| it["id"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 2]);
         assert_eq!(records(json!([{"backend_usage": {"id": 7}}])).unwrap()[0]["id"], 7);
-        assert_eq!(records(Value::Null), Some(Vec::new()));
-        assert!(records(json!("no")).is_none() && records(json!([1])).is_none());
+        assert!(records(Value::Null).is_none() && records(json!("no")).is_none());
+        assert!(records(json!([1])).is_none());
         assert_eq!(unwrapped(json!({"proxy": {"a": 1}})).unwrap()["a"], 1);
     }
 

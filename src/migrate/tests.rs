@@ -104,13 +104,44 @@ fn what_is_not_there_is_nothing_and_kept_as_that() {
     let mut source = open(&there, folder.path()).unwrap();
     assert_eq!((source.one("it").unwrap(), source.one("it").unwrap()), (None, None));
     assert_eq!(there.asked.lock().unwrap().len(), 1);
+    // A list that is not there is no empty list.
+    assert!(matches!(source.list("its"), Err(SourceError::Gone { path }) if path == "its"));
 }
 
 #[test]
-fn a_folder_is_of_one_source() {
+fn an_answer_that_cannot_be_read_is_not_kept() {
     let folder = tempfile::tempdir().unwrap();
-    let (one, other) = (server(vec![(200, page(0, 1))]), server(vec![(200, page(0, 1))]));
-    open(&one, folder.path()).unwrap();
-    open(&one, folder.path()).unwrap();
-    assert!(matches!(open(&other, folder.path()), Err(SourceError::OtherSource { .. })));
+    let there = server(vec![(200, "<html>Please log in</html>".to_owned()), (200, page(0, 1))]);
+    let mut source = open(&there, folder.path()).unwrap();
+    assert!(matches!(source.list("its"), Err(SourceError::Unfit(_))));
+    assert_eq!(source.list("its").unwrap().len(), 1);
+    assert_eq!(there.asked.lock().unwrap().len(), 2);
+}
+
+#[test]
+fn a_folder_is_of_one_tenant_of_one_source() {
+    let folder = tempfile::tempdir().unwrap();
+    let provider = |id| (200, format!(r#"{{"account":{{"id":{id},"org_name":"It"}}}}"#));
+    let there = server(vec![provider(2), provider(2), provider(3)]);
+    let identify = |server: &Server| open(server, folder.path()).unwrap().identify();
+    identify(&there).unwrap();
+    identify(&there).unwrap();
+    // Another token opened another tenant at the same URL.
+    assert!(matches!(identify(&there), Err(SourceError::OtherSource { .. })));
+    let elsewhere = server(vec![provider(2), (404, String::new()), (200, "[]".to_owned())]);
+    assert!(matches!(identify(&elsewhere), Err(SourceError::OtherSource { .. })));
+    for _ in 0..2 {
+        assert!(matches!(identify(&elsewhere), Err(SourceError::Unfit(_))), "that is no admin API");
+    }
+}
+
+#[test]
+fn of_a_list_that_an_older_3scale_lacks_nothing_comes_and_it_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let there = server(vec![(404, String::new())]);
+    let mut source = open(&there, folder.path()).unwrap();
+    let mut making = super::Making { source: &mut source, secrets: Default::default(), notes: Vec::new() };
+    assert!(making.list("services/7/proxy/policies").unwrap().is_empty());
+    assert!(making.notes[0].starts_with("services/7/proxy/policies: there is no such list"), "{:?}", making.notes);
+    assert!(matches!(making.list("services"), Err(SourceError::Gone { .. })));
 }

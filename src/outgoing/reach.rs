@@ -59,7 +59,7 @@ impl Reach {
         let why = if ip.is_loopback() {
             "is this machine"
         } else if is_link(ip) {
-            "is on this machine's link, or stands for no host"
+            "is on this machine's link, describes it, or stands for no host"
         } else if bounds.own.contains(&address.port()) && is_ours(ip) {
             "is a listener of this node"
         } else {
@@ -69,36 +69,45 @@ impl Reach {
     }
 }
 
-/// The IPv4 address that an IPv6 address stands for (mapped, or NAT64's well-known prefix, RFC 6052), else itself.
+/// The IPv4 address that an IPv6 address leads to, by whatever translates it on the way, else itself: mapped and compatible ones (RFC 4291), NAT64's
+/// prefixes (RFC 6052, RFC 8215), 6to4 (RFC 3056), ISATAP (RFC 5214).
 fn embedded(ip: IpAddr) -> IpAddr {
-    match ip.to_canonical() {
-        IpAddr::V6(six) => match six.segments() {
-            [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
-                Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)).into()
-            }
-            _ => six.into(),
-        },
-        four => four,
+    let IpAddr::V6(six) = ip.to_canonical() else { return ip.to_canonical() };
+    let four = |high: u16, low: u16| Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)).into();
+    match six.segments() {
+        // Of these, the unspecified and the loopback address are no IPv4 addresses.
+        [0, 0, 0, 0, 0, 0, 0, 0 | 1] => six.into(),
+        [0, 0, 0, 0, 0, 0, high, low]
+        | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
+        | [0x64, 0xff9b, 1, _, _, _, high, low]
+        | [0x2002, high, low, ..]
+        | [_, _, _, _, 0 | 0x200, 0x5efe, high, low] => four(high, low),
+        _ => six.into(),
     }
 }
 
-/// The address of cloud machines' own description in IPv6; that in IPv4 is link-local.
-const METADATA: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+/// Where clouds tell machines about themselves and their credentials, outside what is link-local: Amazon, Google, Azure, Alibaba, Oracle.
+const METADATA: [IpAddr; 5] = [
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+    IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
+    IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
+    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
+    IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
+];
 
 fn is_link(ip: IpAddr) -> bool {
-    match ip {
+    let stands_for_no_host = match ip {
         IpAddr::V4(four) => {
             four.octets()[0] == 0 || four.is_link_local() || four.is_multicast() || four.is_broadcast()
         }
-        IpAddr::V6(six) => {
-            six.is_unspecified() || six.is_unicast_link_local() || six.is_multicast() || six == METADATA
-        }
-    }
+        IpAddr::V6(six) => six.is_unspecified() || six.is_unicast_link_local() || six.is_multicast(),
+    };
+    stands_for_no_host || METADATA.contains(&ip)
 }
 
-/// Whether an address is one of this machine's: only on those can a socket be bound.
+/// Whether an address is one of this machine's: only on those can a socket be bound. Where that cannot be told, it is.
 fn is_ours(ip: IpAddr) -> bool {
-    UdpSocket::bind((ip, 0)).is_ok()
+    !matches!(UdpSocket::bind((ip, 0)), Err(error) if error.kind() == std::io::ErrorKind::AddrNotAvailable)
 }
 
 impl Allowed {
@@ -184,11 +193,21 @@ mod tests {
             "[::ffff:127.0.0.1]:80",
             "[64:ff9b::7f00:1]:80",
             "[64:ff9b::a9fe:a9fe]:80",
+            "[64:ff9b:1::a9fe:a9fe]:80",
+            "[::127.0.0.1]:80",
+            "[2002:7f00:1::1]:80",
+            "[fe80::5efe:7f00:1]:80",
+            "[2001:db8::5efe:7f00:1]:80",
+            "[2001:db8::200:5efe:a9fe:a9fe]:80",
+            "[fd20:ce::254]:80",
+            "168.63.129.16:80",
+            "100.100.100.200:80",
+            "192.0.0.192:80",
         ] {
             assert!(reach.check("name.example", refused.parse().unwrap()).is_err(), "{refused}");
             assert!(Reach::anywhere().check("name.example", refused.parse().unwrap()).is_ok(), "{refused}");
         }
-        for taken in ["10.0.0.1:80", "192.0.2.1:80", "[2001:db8::1]:80", "[64:ff9b::c000:201]:80"] {
+        for taken in ["10.0.0.1:80", "192.0.2.1:80", "[2001:db8::1]:80", "[64:ff9b::c000:201]:80", "[2002:c000:201::1]:80"] {
             assert!(reach.check("name.example", taken.parse().unwrap()).is_ok(), "{taken}");
         }
     }

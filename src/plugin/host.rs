@@ -14,7 +14,7 @@
 //! It is never called by a decision or a flush. A call that panics is answered 500, a say that panics is left out of the
 //! command, both are counted (`tollgate_plugin_panics_total`) and logged; nothing of a command that panicked while it was built was put into effect.
 //! While its shelf fails, its own calls are refused (see [`keeper`](super::keeper)), and those of nobody else. One that is slow keeps its own callers waiting, and while
-//! it builds a command other commands.
+//! it builds a command other commands, unless it builds it [ahead](Desk::command_ahead).
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
@@ -127,6 +127,9 @@ impl<E> From<ShelfError> for DeskError<E> {
 /// How often a moment is tried for before commands are held for it.
 const TRIES: u32 = 16;
 
+/// How often a command is built while others go on.
+const TRIES_AHEAD: u32 = 3;
+
 impl Desk {
     /// Opens a plugin's records, as far as the journal goes. Before the first command.
     ///
@@ -191,14 +194,44 @@ impl Desk {
                 Ok(reading) => reading,
                 Err(error) => return Ok(Err(error.into())),
             };
-            let mut records = Records::over(reading, Rows::default());
-            let result = draft.attempt(|draft| build(draft, &mut records));
-            Ok(result.map_err(DeskError::Refused).inspect(|_| {
-                parts.insert(self.name, records.into_rows());
-            }))
+            Ok(self.part(Records::over(reading, Rows::default()), draft, parts, build))
         });
         let (result, ticket) = built?;
         Ok((result?, ticket))
+    }
+
+    /// As [`Desk::command`], for one that takes long to build: others go on meanwhile, and if one of them did, it is built again. So that it comes
+    /// to an end, the last time holds them up.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn command_ahead<R, E>(
+        &self,
+        mut build: impl FnMut(&mut Draft<'_>, &mut Records<'_>) -> Result<R, E>,
+    ) -> Result<(R, Ticket), DeskError<E>> {
+        for _ in 0..TRIES_AHEAD {
+            let View { catalog, records } = self.look()?;
+            let built = self.engine.command_ahead(&catalog, |draft, parts| {
+                Ok(self.part(records, draft, parts, &mut build))
+            });
+            if let Some((result, ticket)) = built? {
+                return Ok((result?, ticket));
+            }
+        }
+        self.command(build)
+    }
+
+    /// Builds a command's draft, and with it the plugin's rows.
+    fn part<R, E>(
+        &self,
+        mut records: Records<'_>,
+        draft: &mut Draft<'_>,
+        parts: &mut Parts,
+        build: impl FnOnce(&mut Draft<'_>, &mut Records<'_>) -> Result<R, E>,
+    ) -> Result<R, DeskError<E>> {
+        let result = draft.attempt(|draft| build(draft, &mut records)).map_err(DeskError::Refused)?;
+        parts.insert(self.name, records.into_rows());
+        Ok(result)
     }
 }
 

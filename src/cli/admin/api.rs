@@ -1,21 +1,14 @@
 //! Calls of a node's admin API: records without what wraps them, lists whole, refusals as texts.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value};
 
-use super::super::Exit;
+use super::super::{Exit, remote};
 use super::session::Failure;
-use crate::outgoing::{Http, Options, OutgoingError, Reach, Request, Response, Roots};
+use crate::outgoing::{Http, OutgoingError, Request, Response};
 
-/// The longest that a call takes.
-const TIMEOUT: Duration = Duration::from_secs(60);
-/// The longest answer, in bytes: a page of 500 records, however they are filled.
-const ANSWER_BYTES_MAX: usize = 64 << 20;
 /// How many records a page has: as many as the API gives.
 const PER_PAGE: usize = 500;
 
@@ -59,15 +52,9 @@ impl Api {
             (false, None) => format!("{url}/admin/api"),
             (false, Some(tenant)) => format!("{origin}/tenants/{tenant}/admin/api"),
         };
-        let options = Options {
-            reach: Reach::anywhere(),
-            timeout: TIMEOUT,
-            body_bytes_max: ANSWER_BYTES_MAX,
-            roots: place.authorities.map_or(Roots::Web, Roots::File),
-        };
-        let http = Http::new(options).map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
-        // A header, and not a parameter: those are written into logs on the way.
-        let authorization = format!("Basic {}", BASE64_STANDARD.encode(format!(":{}", place.token)));
+        let http = remote::http(place.authorities)
+            .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
+        let authorization = remote::authorization(place.token);
         Ok(Api { http, origin, root, authorization })
     }
 

@@ -27,17 +27,14 @@ use clap::Args;
 use self::api::{Api, Place};
 use self::session::{Failure, carry_out, first_line};
 use self::verb::Asked;
+use super::remote::{self, TOKEN_VARIABLE};
 use super::{Exit, say, show, show_json};
 
-/// The variables with tokens, and with the node's URL.
-const TOKEN_VARIABLE: &str = "TOLLGATE_ADMIN_TOKEN";
+/// The variable with the master's token.
 const MASTER_TOKEN_VARIABLE: &str = "TOLLGATE_MASTER_TOKEN";
-const URL_VARIABLE: &str = "TOLLGATE_URL";
 
 /// What help has the flags under that all verbs take.
 const NODE: &str = "Node and output";
-
-const URL: &str = "http://127.0.0.1:3000";
 
 pub(super) const AFTER_HELP: &str = "\
 An everyday story, with the administrator's access token in TOLLGATE_ADMIN_TOKEN:
@@ -115,7 +112,7 @@ impl Admin {
                 "--tenant is for what tenants do; tenants are the master's",
             ));
         }
-        let url = self.url.clone().or_else(|| variable(URL_VARIABLE)).unwrap_or_else(|| URL.to_owned());
+        let url = remote::node_url(self.url.as_ref());
         let token = self.token(is_masters)?;
         Api::new(Place {
             url: &url,
@@ -130,15 +127,10 @@ impl Admin {
         let name = if is_masters { MASTER_TOKEN_VARIABLE } else { TOKEN_VARIABLE };
         match &self.token_file {
             Some(file) => first_line(file),
-            None => variable(name).ok_or_else(|| {
+            None => remote::variable(name).ok_or_else(|| {
                 let text = format!("a token is missing: name a file with --token-file, or set {name}");
                 Failure::new(Exit::Usage, text)
             }),
         }
     }
-}
-
-/// A variable that says something.
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
 }

@@ -157,6 +157,8 @@ fn accounts_and_what_is_theirs_are_checked() {
     one("- org_name: A\n- org_name: A\n", "6:", "another account 'A'");
     one("- org_name: ' A'\n", "5:13", "blank");
     one("- {org_name: A, ordinal: 1}\n", "5:", "from 2");
+    one("- {org_name: B}\n- {org_name: A, ordinal: 2}\n", "6:", "not 1 others of this name before it");
+    one("- {org_name: A}\n- {org_name: A, ordinal: 3}\n", "6:", "not 2 others of this name");
     one("- {org_name: A, plan: aa}\n", "5:", "no account plan 'aa'");
     one("- {org_name: A, state: live}\n", "5:", "'live' is none of created");
     one("- {org_name: A, subscriptions: [{service: aa}]}\n", "5:", "no service 'aa'");
@@ -173,7 +175,7 @@ fn accounts_and_what_is_theirs_are_checked() {
     one(twice, "6:", "another application 'abcd'");
     assert_eq!(
         told(&text(
-            "- {org_name: A, applications: [{service: api, application_id: abcd}]}\n- {org_name: A, ordinal: 2}\n"
+            "- {org_name: A, ordinal: 2}\n- {org_name: A, applications: [{service: api, application_id: abcd}]}\n- {org_name: A, ordinal: 3}\n"
         )),
         [""; 0]
     );

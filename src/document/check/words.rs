@@ -3,6 +3,7 @@
 use rust_decimal::Decimal;
 
 use super::NAME_LEN_MAX;
+use crate::document::system_name;
 use crate::rules::Pattern;
 
 pub(super) const PERIODS: [&str; 7] = ["minute", "hour", "day", "week", "month", "year", "eternity"];
@@ -18,12 +19,8 @@ pub(super) const LOCATIONS: [&str; 3] = ["headers", "query", "authorization"];
 
 /// What keeps a text from being a system name, if something does.
 pub(super) fn system_name(text: &str) -> Option<String> {
-    let is_word = |it: char| it.is_ascii_alphanumeric() || it == '_';
-    let is_good = text.chars().next().is_some_and(is_word)
-        && (2..=NAME_LEN_MAX).contains(&text.len())
-        && text.chars().all(|it| is_word(it) || matches!(it, '-' | '/'));
-    (!is_good && !text.is_empty()).then(|| {
-        format!("'{text}' cannot be a system name: 2 to {NAME_LEN_MAX} letters, digits, _, - and /, a letter, digit or _ first")
+    (!system_name::is_one(text) && !text.is_empty()).then(|| {
+        format!("'{text}' cannot be a system name: 2 to {} letters, digits, _, - and /, a letter, digit or _ first", system_name::LEN_MAX)
     })
 }
 

@@ -16,6 +16,7 @@ use super::routes::{DELETE, GET, POST, PUT, Route};
 use super::services::DESCRIPTION_LEN_MAX;
 use super::times;
 use super::xml::Element;
+use crate::document::system_name;
 use crate::model::catalog::Change;
 use crate::model::record::ServiceState;
 use crate::plugin::host::Accompanied;
@@ -108,7 +109,7 @@ fn create(context: &Context<'_>) -> Outcome {
         let mut errors = Errors::default();
         apply(edit.seen(), &mut doc, &fields, true, &mut errors);
         let given = fields.filled("system_name");
-        if given.as_ref().is_some_and(|name| !names::is_system_name(name)) {
+        if given.as_ref().is_some_and(|name| !system_name::is_one(name)) {
             errors.add("system_name", check::INVALID);
         }
         if ActiveDoc::count(tenant, edit.records)? >= DOCS_MAX {
@@ -116,7 +117,7 @@ fn create(context: &Context<'_>) -> Outcome {
         }
         errors.check()?;
         let id = edit.draft.take_id();
-        let wanted = given.clone().unwrap_or_else(|| names::system_name_of(&doc.name));
+        let wanted = given.clone().unwrap_or_else(|| system_name::of(&doc.name));
         doc.system_name =
             names::claim_like(edit.records, (Kind::ActiveDocs, tenant), (&wanted, given.is_some()), id)?
                 .ok_or_else(|| Errors::of("system_name", check::TAKEN))?;

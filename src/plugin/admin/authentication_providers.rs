@@ -15,6 +15,7 @@ use super::request::{Fields, text_of};
 use super::routes::{GET, POST, PUT, Route};
 use super::times;
 use super::xml::Element;
+use crate::document::system_name;
 use crate::model::draft::TEXT_LEN_MAX;
 use crate::plugin::records::Record;
 use crate::store::shelf::Table;
@@ -173,10 +174,10 @@ fn create(context: &Context<'_>, who: Who) -> Outcome {
         provider.system_name = match fields.filled("system_name") {
             Some(name) => name,
             // Of a kind there may be several.
-            None => format!("{}_{id}", names::system_name_of(&provider.kind)),
+            None => format!("{}_{id}", system_name::of(&provider.kind)),
         };
         let others = AuthenticationProvider::of(tenant, edit.records)?;
-        if !names::is_system_name(&provider.system_name) {
+        if !system_name::is_one(&provider.system_name) {
             errors.add("system_name", check::INVALID);
         } else if others.iter().any(|(_, it)| it.who == who && it.system_name == provider.system_name) {
             errors.add("system_name", check::TAKEN);

@@ -21,6 +21,7 @@ use super::routes::{DELETE, Formats, GET, POST, PUT, Route};
 use super::services::DESCRIPTION_LEN_MAX;
 use super::times;
 use super::xml::Element;
+use crate::document::system_name;
 use crate::model::draft::TEXT_LEN_MAX;
 use crate::model::id::MetricId;
 use crate::model::metric::Metric;
@@ -135,12 +136,12 @@ pub(super) fn add(edit: &mut Edit<'_, '_, '_>, fields: &Fields) -> Result<u64, R
     let mut errors = Errors::default();
     apply(&mut backend, fields, true, &mut errors);
     let given = fields.filled("system_name");
-    if given.as_ref().is_some_and(|name| !names::is_system_name(name)) {
+    if given.as_ref().is_some_and(|name| !system_name::is_one(name)) {
         errors.add("system_name", check::INVALID);
     }
     errors.check()?;
     let id = edit.draft.take_id();
-    let wanted = given.clone().unwrap_or_else(|| names::system_name_of(&backend.name));
+    let wanted = given.clone().unwrap_or_else(|| system_name::of(&backend.name));
     backend.system_name =
         names::claim_like(edit.records, (Kind::Backend, backend.tenant), (&wanted, given.is_some()), id)?
             .ok_or_else(|| Errors::of("system_name", check::TAKEN))?;

@@ -11,13 +11,14 @@ use super::master::plans::hold_to_quotas;
 use super::request::{Fields, Request};
 use super::routes::Route;
 use super::traffic::{Known, Tells};
-use super::webhooks::{self, Bell};
+use super::webhooks::{self, Bell, Told};
+use crate::engine::Ticket;
 use crate::model::catalog::Catalog;
 use crate::model::draft::Draft;
 use crate::model::id::TenantId;
 use crate::model::record::{Account, Application, Plan, Service, ServiceState};
 use crate::model::time::UnixMillis;
-use crate::plugin::host::{Desk, View};
+use crate::plugin::host::{Desk, DeskError, View};
 use crate::plugin::records::Records;
 
 /// One call being answered.
@@ -181,17 +182,41 @@ impl<'c> Context<'c> {
         if let Some(within) = self.within {
             return batch::part(within, build);
         }
-        let built = self.desk.command(|draft, records| {
-            let before = draft.catalog().clone();
-            let (Context { caller, format, gateway, now, .. }, traffic) = (self, self.tells());
-            let mut edit =
-                Edit { draft, records, caller, format: *format, gateway: *gateway, now: now.0, traffic };
-            let reply = build(&mut edit)?;
-            hold_to_quotas(&before, &edit)?;
-            audit::write(self, &before, edit.draft, edit.records)?;
-            Ok((reply, webhooks::tell(&mut edit, &before)?))
-        });
-        let ((reply, told), ticket): ((Reply, _), _) = built.map_err(Refusal::from)?;
+        let built = self.desk.command(|draft, records| self.part(draft, records, build));
+        self.replied(built)
+    }
+
+    /// As [`Context::change`], for what takes long to build: others go on meanwhile, and it may be built more than once.
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) fn change_ahead(&self, mut build: impl FnMut(&mut Edit<'_, '_, '_>) -> Outcome) -> Outcome {
+        if let Some(within) = self.within {
+            return batch::part(within, build);
+        }
+        let built = self.desk.command_ahead(|draft, records| self.part(draft, records, &mut build));
+        self.replied(built)
+    }
+
+    /// Builds a command, with what goes with all of them.
+    fn part(
+        &self,
+        draft: &mut Draft<'_>,
+        records: &mut Records<'_>,
+        build: impl FnOnce(&mut Edit<'_, '_, '_>) -> Outcome,
+    ) -> Result<(Reply, Told), Refusal> {
+        let before = draft.catalog().clone();
+        let (Context { caller, format, gateway, now, .. }, traffic) = (self, self.tells());
+        let mut edit =
+            Edit { draft, records, caller, format: *format, gateway: *gateway, now: now.0, traffic };
+        let reply = build(&mut edit)?;
+        hold_to_quotas(&before, &edit)?;
+        audit::write(self, &before, edit.draft, edit.records)?;
+        Ok((reply, webhooks::tell(&mut edit, &before)?))
+    }
+
+    fn replied(&self, built: Result<((Reply, Told), Ticket), DeskError<Refusal>>) -> Outcome {
+        let ((reply, told), ticket) = built.map_err(Refusal::from)?;
         webhooks::told(told, self.bell);
         Ok(reply.once(ticket))
     }

@@ -16,6 +16,7 @@ use super::services::DESCRIPTION_LEN_MAX;
 use super::terms::{PlanKind, Terms};
 use super::times;
 use super::xml::Element;
+use crate::document::system_name;
 use crate::model::catalog::Change;
 use crate::plugin::host::Accompanied;
 use crate::plugin::records::{Record, Records, id_key, id_of, pair_key};
@@ -172,13 +173,13 @@ fn create(context: &Context<'_>, service: Option<u64>) -> Outcome {
             errors.add("name", check::BLANK);
         }
         let given = fields.filled("system_name");
-        feature.system_name = given.clone().unwrap_or_else(|| names::system_name_of(&feature.name));
-        if given.is_some() && !names::is_system_name(&feature.system_name) {
+        feature.system_name = given.clone().unwrap_or_else(|| system_name::of(&feature.name));
+        if given.is_some() && !system_name::is_one(&feature.system_name) {
             errors.add("system_name", check::INVALID);
         }
         errors.check()?;
         let id = edit.draft.take_id();
-        if !names::is_system_name(&feature.system_name) {
+        if !system_name::is_one(&feature.system_name) {
             feature.system_name = format!("feature_{id}");
         }
         claim(edit, &mut feature, id, given.is_some())?;

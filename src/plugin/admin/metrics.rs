@@ -18,6 +18,7 @@ use super::routes::{DELETE, GET, POST, PUT, Route};
 use super::services::DESCRIPTION_LEN_MAX;
 use super::times;
 use super::xml::Element;
+use crate::document::system_name;
 use crate::model::catalog::Change;
 use crate::model::id::{MetricId, ServiceId};
 use crate::model::metric::Metric;
@@ -237,7 +238,7 @@ pub(super) fn read_new(fields: &Fields, is_method: bool, now: u64, errors: &mut 
         }
     }
     let given = fields.filled("system_name").or_else(|| fields.filled("name"));
-    let system_name = given.unwrap_or_else(|| names::system_name_of(&details.friendly_name));
+    let system_name = given.unwrap_or_else(|| system_name::of(&details.friendly_name));
     NewMetric { details, system_name }
 }
 
@@ -261,7 +262,7 @@ pub(super) fn check_new_names(
     if details.friendly_name.is_empty() {
         return;
     }
-    if !names::is_system_name(system_name) {
+    if !system_name::is_one(system_name) {
         errors.add("system_name", check::INVALID);
     } else if others.iter().any(|other| other.system_name == system_name) {
         errors.add("system_name", check::TAKEN);

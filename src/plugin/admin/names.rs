@@ -1,5 +1,6 @@
 //! Names that must be unique within an owner: of each kind of name, one record has it.
 
+use crate::document::system_name;
 use crate::plugin::records::{Records, id_key, id_of};
 use crate::store::ShelfError;
 use crate::store::shelf::Table;
@@ -79,7 +80,7 @@ pub(super) fn claim_like(
     (wanted, exactly): (&str, bool),
     id: u64,
 ) -> Result<Option<String>, ShelfError> {
-    if is_system_name(wanted) && claim(records, kind, owner, wanted, id)? {
+    if system_name::is_one(wanted) && claim(records, kind, owner, wanted, id)? {
         return Ok(Some(wanted.to_owned()));
     }
     // Ids are never given twice, so this is free unless somebody named another so.
@@ -100,48 +101,4 @@ pub(super) fn release(
         records.delete(NAMES, &key(kind, owner, name));
     }
     Ok(())
-}
-
-/// The system name that follows from a name: lower case, and one underscore for whatever else there is.
-pub(super) fn system_name_of(name: &str) -> String {
-    let mut slug = String::new();
-    for character in name.chars() {
-        if character.is_ascii_alphanumeric() {
-            slug.push(character.to_ascii_lowercase());
-        } else if !slug.is_empty() && !slug.ends_with('_') {
-            slug.push('_');
-        }
-    }
-    slug.truncate(slug.trim_end_matches('_').len());
-    slug
-}
-
-/// Whether a text can be a system name (3scale: `\A\w[\w\-/_]+\z`).
-pub(super) fn is_system_name(text: &str) -> bool {
-    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    let mut bytes = text.bytes();
-    bytes.next().is_some_and(is_word)
-        && text.len() >= 2
-        && text.len() <= 255
-        && bytes.all(|byte| is_word(byte) || byte == b'-' || byte == b'/')
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn system_names_follow_from_names() {
-        for (name, system_name) in
-            [("My API", "my_api"), ("  a--B ", "a_b"), ("\u{fc}ber", "ber"), ("x", "x"), ("???", "")]
-        {
-            assert_eq!(system_name_of(name), system_name);
-        }
-        assert!(
-            is_system_name("hits.1").eq(&false)
-                && is_system_name("a/b-c_1")
-                && !is_system_name("x")
-                && !is_system_name("-x")
-        );
-    }
 }

@@ -11,6 +11,7 @@
 //! same as for credentials that nobody has, so that nobody learns who else is there.
 
 use super::names::{self, Kind};
+use crate::document::system_name;
 use crate::model::id::TenantId;
 use crate::plugin::call::Call;
 use crate::plugin::records::Records;
@@ -90,7 +91,7 @@ pub(super) fn claim(
         let asked = asked.to_ascii_lowercase();
         return Ok((is_subdomain(&asked) && claim(&asked)?).then_some(asked));
     }
-    let mut wanted = names::system_name_of(name).replace('_', "-");
+    let mut wanted = system_name::of(name).replace('_', "-");
     wanted.truncate(SUBDOMAIN_LEN_MAX - 20);
     let wanted = wanted.trim_end_matches('-').to_owned();
     if is_subdomain(&wanted) && claim(&wanted)? {

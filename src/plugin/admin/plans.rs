@@ -13,6 +13,7 @@ use super::request::Fields;
 use super::routes::{DELETE, GET, POST, PUT, Route};
 use super::services::ServiceDetails;
 use super::terms::{self, Terms};
+use crate::document::system_name;
 use crate::model::catalog::Change;
 use crate::model::id::{PlanId, ServiceId};
 use crate::model::record::{Plan, Service};
@@ -39,7 +40,7 @@ pub(super) fn terms_of(records: &Records<'_>, plan: &Plan) -> Result<Terms, Shel
     Ok(records.find::<Terms>(plan.id.0)?.unwrap_or_else(|| Terms {
         owner: plan.service.0,
         is_published: true,
-        system_name: super::names::system_name_of(&plan.name),
+        system_name: system_name::of(&plan.name),
         ..Terms::default()
     }))
 }

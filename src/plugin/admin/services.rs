@@ -24,6 +24,7 @@ use super::service_tokens;
 use super::terms::Terms;
 use super::times;
 use super::xml::Element;
+use crate::document::system_name;
 use crate::model::catalog::{Catalog, Change};
 use crate::model::draft::{Draft, NewService};
 use crate::model::id::{ServiceId, TenantId};
@@ -144,8 +145,8 @@ pub(super) fn add(edit: &mut Edit<'_, '_, '_>, fields: &Fields) -> Result<Servic
     let mut errors = Errors::default();
     check::present(&mut errors, "name", Some(&name));
     let given = fields.filled("system_name");
-    let system_name = given.clone().unwrap_or_else(|| names::system_name_of(&name));
-    if given.is_some() && !names::is_system_name(&system_name) {
+    let system_name = given.clone().unwrap_or_else(|| system_name::of(&name));
+    if given.is_some() && !system_name::is_one(&system_name) {
         errors.add("system_name", check::INVALID);
     }
     let (backend_version, _) = backend_version(fields, &mut errors);
@@ -381,7 +382,7 @@ pub(super) fn shown_state(service: &Service) -> &'static str {
 /// The system name, of a service that somebody else made too.
 pub(super) fn shown_system_name(details: &ServiceDetails, service: &Service) -> String {
     if details.system_name.is_empty() {
-        names::system_name_of(&service.name)
+        system_name::of(&service.name)
     } else {
         details.system_name.clone()
     }

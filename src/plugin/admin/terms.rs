@@ -16,6 +16,7 @@ use super::request::Fields;
 use super::services::DESCRIPTION_LEN_MAX;
 use super::times;
 use super::xml::Element;
+use crate::document::system_name;
 use crate::model::draft::Draft;
 use crate::plugin::records::{Record, Records};
 use crate::store::ShelfError;
@@ -172,16 +173,16 @@ impl Terms {
         name: &str,
         given: Option<String>,
     ) -> Result<(), Refusal> {
-        if given.as_deref().is_some_and(|given| !names::is_system_name(given)) {
+        if given.as_deref().is_some_and(|given| !system_name::is_one(given)) {
             return Err(Errors::of("system_name", check::INVALID).into());
         }
         let is_exact = given.is_some();
-        self.system_name = given.unwrap_or_else(|| names::system_name_of(name));
+        self.system_name = given.unwrap_or_else(|| system_name::of(name));
         if self.system_name.is_empty() {
             "plan".clone_into(&mut self.system_name);
         }
         // One letter is none: with it the plan could not be named again.
-        if !names::is_system_name(&self.system_name) {
+        if !system_name::is_one(&self.system_name) {
             self.system_name = format!("{}_{id}", self.system_name);
         }
         if self.place(edit.records, id, edit.now)? {

@@ -11,6 +11,7 @@ use super::super::owned::Owned;
 use super::super::terms::{PlanKind, Terms};
 use super::super::{account_plans, money};
 use super::places::{Place, Places};
+use crate::document::system_name;
 use crate::document::shape::{Amount, Secret, TextOrSecret};
 use crate::document::types::{Feature as FeatureRecord, Field, Plan};
 use crate::document::{Document, Secrets};
@@ -39,7 +40,7 @@ pub(super) struct Names(HashSet<String>);
 impl Names {
     /// Whether a name is one, and nobody's yet: else the record cannot be told of.
     pub(super) fn take(&mut self, name: &str) -> bool {
-        names::is_system_name(name) && self.0.insert(name.to_lowercase())
+        system_name::is_one(name) && self.0.insert(name.to_lowercase())
     }
 }
 

@@ -15,7 +15,8 @@
 //! 3. Without `apply` the command ends here without an entry: what would be is shown, with a *fingerprint* of the tenant as it was, the document and the options.
 //! 4. With `apply` the fingerprint must be that of now (409 else), and the command is journalled: one entry, all of it or nothing, whatever happens.
 //!
-//! A command that is being built holds up others, and no decision: some seconds, for tens of thousands of applications.
+//! Building it takes some seconds for tens of thousands of applications. Others go on meanwhile; if one of them changed anything it is built again, and
+//! after a few times it holds them up. No decision waits for it.
 //!
 //! # Bounds
 //! A body of [`IMPORT_BYTES_MAX`]; a document of [`BYTES_MAX`](crate::document::node::BYTES_MAX); and what one journal entry holds
@@ -135,7 +136,9 @@ fn refused(problems: &[Problem]) -> Refusal {
 fn import(context: &Context<'_>) -> Outcome {
     let import = Import::read(&context.request.parameters())?;
     let mut done = None;
-    let built = context.change(|edit| {
+    let built = context.change_ahead(|edit| {
+        // It may have been built before, over what is no more.
+        done = None;
         let before = edit.draft.catalog().clone();
         let report = carry_out(context, edit, &import)?;
         hold_to_quotas(&before, edit)?;

@@ -49,3 +49,18 @@ fn gateways_are_told_the_operators_address_of_the_node_or_that_of_the_call() {
         assert_eq!(*backend, json!({"endpoint": endpoint, "host": host}));
     }
 }
+
+#[test]
+fn a_node_is_administered_from_its_first_administrator_on() {
+    let world = World::open(tempfile::tempdir().unwrap());
+    let is_administered = || world.admin.is_administered().unwrap();
+    assert!(!is_administered());
+    let (tenant, _) = world.engine.change(|draft| draft.create_tenant("First", "pkey")).unwrap();
+    assert!(!is_administered(), "a tenant by itself has nobody");
+    world.admin.begin_master("the master's token").unwrap();
+    assert!(!is_administered(), "the master is no tenant's");
+    assert!(world.admin.begin(tenant, TOKEN).unwrap().is_some());
+    assert!(is_administered());
+    // Nobody is made twice.
+    assert!(world.admin.begin(tenant, "another token").unwrap().is_none());
+}

@@ -14,7 +14,7 @@ pub(super) fn exported(world: &World) -> (String, String) {
     (text("document"), text("secrets"))
 }
 
-fn import(world: &World, ask: Value) -> (u16, Value) {
+pub(super) fn import(world: &World, ask: Value) -> (u16, Value) {
     let (status, body) = world.post("catalog/import", ask);
     let inner = if status == 200 { body["import"].clone() } else { body };
     (status, inner)
@@ -432,6 +432,32 @@ fn who_is_no_administrator_sees_and_imports_nothing() {
         (send(Method::Get, "catalog.json", reader), send(Method::Post, "catalog/import.json", reader)),
         (200, 403)
     );
+    // Whoever has the secrets can write, with others' credentials.
+    let with_secrets = |token| {
+        world.send(Method::Get, "catalog.json", json!({"secrets": true}), Some(token)).status
+    };
+    assert_eq!((with_secrets(reader), with_secrets(TOKEN)), (403, 200));
+}
+
+#[test]
+fn a_subscription_that_is_pruned_goes_after_the_applications_that_are_under_it() {
+    let world = World::new();
+    let text = |more: &str| {
+        format!(
+            "version: 1\nservices:\n- system_name: shop\n  application_plans: [{{system_name: basic}}]\n  service_plans: [{{system_name: terms}}]\naccounts:\n- org_name: A\n{more}"
+        )
+    };
+    let full = text(
+        "  subscriptions: [{service: shop, plan: terms}]\n  applications: [{service: shop, application_id: abcd, plan: basic}]\n",
+    );
+    applied(&world, &full, "", false);
+    let before = exported(&world);
+    let done = applied(&world, &text("  subscriptions: []\n  applications: []\n"), "", true);
+    assert!(done["removed"].as_u64() >= Some(2), "{done:#}");
+    assert!(!exported(&world).0.contains("abcd"));
+    applied(&world, &full, "", false);
+    assert_ne!(before, exported(&world), "the key is another one");
+    assert!(exported(&world).0.contains("abcd"));
 }
 
 /// Something of a random catalog: numbers that choose.

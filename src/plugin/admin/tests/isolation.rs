@@ -3,6 +3,8 @@
 //! Each call is made twice, with what is another's and with what is nobody's in its place, on two nodes that are otherwise the same; the answers must be
 //! the same, to the byte, but for what was asked. And whatever was asked, the other has what it had.
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -174,6 +176,21 @@ fn collect(value: &Value, ids: &mut Vec<u64>, texts: &mut Vec<String>) {
     }
 }
 
+/// Ids by what wraps their records, as paths call it.
+fn by_kind(value: &Value, own: &mut BTreeMap<String, Vec<u64>>) {
+    let inner: Vec<_> = match value {
+        Value::Object(fields) => fields.iter().map(|(name, value)| (Some(name), value)).collect(),
+        Value::Array(items) => items.iter().map(|item| (None, item)).collect(),
+        _ => return,
+    };
+    for (name, value) in inner {
+        if let (Some(name), Some(id)) = (name, value["id"].as_u64()) {
+            own.entry(format!("{name}s")).or_default().push(id);
+        }
+        by_kind(value, own);
+    }
+}
+
 impl Pair {
     fn new() -> Pair {
         let node = Node::new();
@@ -194,14 +211,13 @@ impl Pair {
         Pair { node, asking, other, ids, texts }
     }
 
-    /// The asking tenant's own ids, for the first braces of paths whose last are another's.
-    fn own(&self) -> Vec<u64> {
-        let (mut ids, mut texts) = (Vec::new(), Vec::new());
+    /// The asking tenant's own ids by what they are, for the first braces of paths whose last are another's.
+    fn own(&self) -> BTreeMap<String, Vec<u64>> {
+        let mut own = BTreeMap::new();
         for list in everything(&self.node, &self.asking) {
-            collect(&list, &mut ids, &mut texts);
+            by_kind(&list, &mut own);
         }
-        ids.retain(|id| !self.ids.contains(id));
-        ids
+        own
     }
 }
 
@@ -231,7 +247,7 @@ fn asked() -> impl Strategy<Value = Asked> {
 fn call_of(
     asked: &Asked,
     pair: &Pair,
-    own: &[u64],
+    own: &BTreeMap<String, Vec<u64>>,
     is_nobodys: bool,
 ) -> (Method, String, Value, Vec<(String, String)>) {
     let route: &Route = of_tenants().nth(asked.route).unwrap();
@@ -257,9 +273,11 @@ fn call_of(
         seen += 1;
         // The last brace is the other's, unless the body is what names it.
         let is_own = left > 0 && (seen < braces || asked.in_body);
-        path.push(if is_own {
+        // Of the right kind, so that deep routes are reached.
+        let kind = path.last().map_or("", |segment: &String| segment);
+        path.push(if let Some(ids) = own.get(kind).filter(|_| is_own) {
             left -= 1;
-            own[asked.picks[seen] % own.len()].to_string()
+            ids[asked.picks[seen] % ids.len()].to_string()
         } else {
             other_id(&mut shown).to_string()
         });
@@ -322,6 +340,16 @@ fn what_is_another_tenants_answers_as_what_is_nobodys() {
     let (with_other, with_nobody) = (Pair::new(), Pair::new());
     let own = with_other.own();
     assert_eq!((&with_other.ids, &own), (&with_nobody.ids, &with_nobody.own()));
+    // Whatever stands before a brace that another follows is known by its kind.
+    let deep = of_tenants().flat_map(|route| {
+        let parts: Vec<_> = route.path.split('/').collect();
+        let braces = (1..parts.len()).filter(|at| parts[*at].starts_with('{')).collect::<Vec<_>>();
+        let (_, first) = braces.split_last().unwrap_or((&0, &[]));
+        first.iter().map(|at| parts[at - 1]).collect::<Vec<_>>()
+    });
+    for kind in deep {
+        assert!(own.contains_key(kind), "{kind}");
+    }
     let had = everything(&with_other.node, &with_other.other);
     let cases = std::env::var("TOLLGATE_ISOLATION_CASES").ok().and_then(|it| it.parse().ok()).unwrap_or(5000);
     let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });

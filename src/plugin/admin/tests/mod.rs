@@ -2,6 +2,7 @@
 
 mod accounts;
 mod active_docs;
+mod ahead;
 mod applications;
 mod audit;
 mod backends;

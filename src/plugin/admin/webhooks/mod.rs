@@ -20,8 +20,8 @@
 //! - *In order.* Of a tenant one event is sent at a time; the next one waits until that was told or has failed. So while a URL is dead what
 //!   happens later waits behind, and is told in order when it lives again, as far as the outbox has room.
 //! - *Bounded.* [`WAITING_MAX`](outbox::WAITING_MAX) events of a tenant wait: the newest go to the failures beyond, with that as the reason. Of
-//!   failures the newest [`FAILURES_MAX`] are kept. An event has so many bytes, and so have those of one command
-//!   ([`outbox`]).
+//!   failures the newest [`FAILURES_MAX`] are kept. An event has so many bytes, and so have those of one command, and those
+//!   that are kept of failures ([`outbox`]).
 //! - *Nobody waits for another tenant.* Each event on its way has a thread of its own, of which there are four ([`lanes`]): tenants
 //!   take turns, and those that did not answer well the last time leave one of the four to the others. An answer's body is not read, redirects are not
 //!   followed, and a call takes [`POST_TIMEOUT`] at most.

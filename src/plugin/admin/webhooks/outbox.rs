@@ -19,6 +19,9 @@ pub(in super::super) const WAITING_MAX: usize = 1000;
 /// The most failures that are kept of a tenant; the oldest go.
 pub(in super::super) const FAILURES_MAX: usize = 500;
 
+/// The longest event that is kept of a failure, in bytes: all that are kept are listed at once. Of a longer one it is said that and when it was.
+pub(in super::super) const FAILED_EVENT_LEN_MAX: usize = 16 << 10;
+
 /// The longest event, in bytes: far more than a record with all that it may have. A longer one is a failure.
 pub(super) const EVENT_LEN_MAX: usize = 256 << 10;
 
@@ -62,7 +65,7 @@ pub(in super::super) struct Failure {
     pub(in super::super) time: u64,
     pub(in super::super) error: String,
     pub(in super::super) url: String,
-    /// What was to be sent.
+    /// What was to be sent; nothing, if that was longer than [`FAILED_EVENT_LEN_MAX`].
     pub(in super::super) event: String,
 }
 
@@ -151,7 +154,7 @@ fn put(
             edit.records.save_at(&key, &Waiting { at, url, event })?;
         }
         Err(error) => {
-            let is_kept = event.len() <= EVENT_LEN_MAX.min(room.bytes);
+            let is_kept = event.len() <= FAILED_EVENT_LEN_MAX.min(room.bytes);
             let event = if is_kept { event } else { String::new() };
             room.bytes -= event.len();
             failures.push((id, Failure { time: at, error, url, event }));
@@ -170,7 +173,10 @@ fn add_failures(
         return Ok(());
     }
     let mut ids = records.ids(Failure::TABLE, &id_key(tenant), &[])?;
-    for (id, failure) in failures {
+    for (id, mut failure) in failures {
+        if failure.event.len() > FAILED_EVENT_LEN_MAX {
+            failure.event.clear();
+        }
         records.save_at(&pair_key(tenant, id), &failure)?;
         ids.push(id);
     }
@@ -270,5 +276,29 @@ mod tests {
         let mut few = room(2, 100);
         assert_eq!((few.take(1), few.take(1), few.take(1).is_err()), (Ok(()), Ok(()), true));
         assert_eq!((few.events, few.bytes), (0, 98));
+    }
+    #[test]
+    fn of_failures_the_newest_are_kept_and_no_long_event() {
+        use crate::journal::rows::Rows;
+        use crate::store::Shelf;
+
+        let dir = tempfile::tempdir().unwrap();
+        let shelf = Shelf::open(&dir.path().join("shelf")).unwrap();
+        let mut records = Records::over(shelf.reading().unwrap(), Rows::default());
+        let failure = |len| Failure {
+            time: 1,
+            error: "it".to_owned(),
+            url: "http://a.example".to_owned(),
+            event: "x".repeat(len),
+        };
+        let lens = [FAILED_EVENT_LEN_MAX, FAILED_EVENT_LEN_MAX + 1];
+        let all = (0..).zip((0..FAILURES_MAX).map(|at| failure(lens[at % 2]))).collect();
+        add_failures(&mut records, 7, all).unwrap();
+        add_failures(&mut records, 7, vec![(1000, failure(3))]).unwrap();
+        add_failures(&mut records, 8, vec![(1001, failure(3))]).unwrap();
+        let kept = failures(&records, 7).unwrap();
+        assert_eq!((kept.len(), kept[0].0, kept[FAILURES_MAX - 1].0), (FAILURES_MAX, 1, 1000));
+        let found: Vec<_> = kept.iter().map(|(_, failure)| failure.event.len()).collect();
+        assert_eq!((found[0], found[1], found[FAILURES_MAX - 1]), (0, FAILED_EVENT_LEN_MAX, 3));
     }
 }
