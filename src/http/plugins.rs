@@ -197,7 +197,8 @@ fn shown(hashing: &RandomState, head: &Parts, body: &[u8]) -> u64 {
     let authorization = head.headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
     let in_body = || {
         let glance = body.get(..GLANCE_BYTES).unwrap_or(body);
-        let at = NAMES.iter().find_map(|name| glance.windows(name.len()).position(|it| it == name.as_bytes()))?;
+        let at =
+            NAMES.iter().find_map(|name| glance.windows(name.len()).position(|it| it == name.as_bytes()))?;
         // To where a value ends in a form, and in JSON.
         glance.get(at..)?.split(|it| matches!(it, b'&' | b',' | b'}')).next()
     };

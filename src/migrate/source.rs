@@ -126,14 +126,17 @@ impl<'s> Source<'s> {
         let id = provider.as_ref().and_then(|it| it.get("id")?.as_u64());
         let id = id.ok_or_else(|| SourceError::Unfit(format!("{asked} shows no account")))?;
         let (mark, is) = (self.folder.join("source"), format!("{} (account {id})", self.url));
-        let wrong = |error: std::io::Error| SourceError::Folder { path: mark.clone(), problem: error.to_string() };
+        let wrong =
+            |error: std::io::Error| SourceError::Folder { path: mark.clone(), problem: error.to_string() };
         match fs::read_to_string(&mark) {
             Ok(other) if other.trim() == is => Ok(()),
             Ok(other) => {
                 let (path, other) = (self.folder.clone(), other.trim().to_owned());
                 Err(SourceError::OtherSource { path, other })
             }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => keep(&mark, is.as_bytes()).map_err(wrong),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                keep(&mark, is.as_bytes()).map_err(wrong)
+            }
             Err(error) => Err(wrong(error)),
         }
     }

@@ -142,6 +142,10 @@ fn of_a_list_that_an_older_3scale_lacks_nothing_comes_and_it_is_said() {
     let mut source = open(&there, folder.path()).unwrap();
     let mut making = super::Making { source: &mut source, secrets: Default::default(), notes: Vec::new() };
     assert!(making.list("services/7/proxy/policies").unwrap().is_empty());
-    assert!(making.notes[0].starts_with("services/7/proxy/policies: there is no such list"), "{:?}", making.notes);
+    assert!(
+        making.notes[0].starts_with("services/7/proxy/policies: there is no such list"),
+        "{:?}",
+        making.notes
+    );
     assert!(matches!(making.list("services"), Err(SourceError::Gone { .. })));
 }

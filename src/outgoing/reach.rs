@@ -207,7 +207,13 @@ mod tests {
             assert!(reach.check("name.example", refused.parse().unwrap()).is_err(), "{refused}");
             assert!(Reach::anywhere().check("name.example", refused.parse().unwrap()).is_ok(), "{refused}");
         }
-        for taken in ["10.0.0.1:80", "192.0.2.1:80", "[2001:db8::1]:80", "[64:ff9b::c000:201]:80", "[2002:c000:201::1]:80"] {
+        for taken in [
+            "10.0.0.1:80",
+            "192.0.2.1:80",
+            "[2001:db8::1]:80",
+            "[64:ff9b::c000:201]:80",
+            "[2002:c000:201::1]:80",
+        ] {
             assert!(reach.check("name.example", taken.parse().unwrap()).is_ok(), "{taken}");
         }
     }

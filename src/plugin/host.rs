@@ -211,9 +211,9 @@ impl Desk {
     ) -> Result<(R, Ticket), DeskError<E>> {
         for _ in 0..TRIES_AHEAD {
             let View { catalog, records } = self.look()?;
-            let built = self.engine.command_ahead(&catalog, |draft, parts| {
-                Ok(self.part(records, draft, parts, &mut build))
-            });
+            let built = self
+                .engine
+                .command_ahead(&catalog, |draft, parts| Ok(self.part(records, draft, parts, &mut build)));
             if let Some((result, ticket)) = built? {
                 return Ok((result?, ticket));
             }

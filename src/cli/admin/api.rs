@@ -52,8 +52,8 @@ impl Api {
             (false, None) => format!("{url}/admin/api"),
             (false, Some(tenant)) => format!("{origin}/tenants/{tenant}/admin/api"),
         };
-        let http = remote::http(place.authorities)
-            .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
+        let http =
+            remote::http(place.authorities).map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
         let authorization = remote::authorization(place.token);
         Ok(Api { http, origin, root, authorization })
     }

@@ -9,7 +9,6 @@ use super::auth::{Access, Section};
 use super::check;
 use super::context::{Context, Seen};
 use super::endpoints::{Endpoint, WEB};
-use super::names;
 use super::owned::Owned;
 use super::request::{Fields, text_of};
 use super::routes::{GET, POST, PUT, Route};

@@ -12,7 +12,6 @@ use super::auth::{Access, Section};
 use super::backends;
 use super::check;
 use super::context::{Context, Edit, Seen};
-use super::names;
 use super::request::Fields;
 use super::routes::{DELETE, GET, POST, PUT, Route};
 use super::services::DESCRIPTION_LEN_MAX;

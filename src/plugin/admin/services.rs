@@ -381,11 +381,7 @@ pub(super) fn shown_state(service: &Service) -> &'static str {
 
 /// The system name, of a service that somebody else made too.
 pub(super) fn shown_system_name(details: &ServiceDetails, service: &Service) -> String {
-    if details.system_name.is_empty() {
-        system_name::of(&service.name)
-    } else {
-        details.system_name.clone()
-    }
+    if details.system_name.is_empty() { system_name::of(&service.name) } else { details.system_name.clone() }
 }
 
 /// A service that somebody else made gets details; one that is gone loses them and its name.

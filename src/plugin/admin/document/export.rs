@@ -6,13 +6,12 @@ use super::super::answer::Refusal;
 use super::super::context::Seen;
 use super::super::features::{self, Feature};
 use super::super::fields_definitions::Definition;
-use super::super::names;
 use super::super::owned::Owned;
 use super::super::terms::{PlanKind, Terms};
 use super::super::{account_plans, money};
 use super::places::{Place, Places};
-use crate::document::system_name;
 use crate::document::shape::{Amount, Secret, TextOrSecret};
+use crate::document::system_name;
 use crate::document::types::{Feature as FeatureRecord, Field, Plan};
 use crate::document::{Document, Secrets};
 

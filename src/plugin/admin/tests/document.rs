@@ -433,9 +433,8 @@ fn who_is_no_administrator_sees_and_imports_nothing() {
         (200, 403)
     );
     // Whoever has the secrets can write, with others' credentials.
-    let with_secrets = |token| {
-        world.send(Method::Get, "catalog.json", json!({"secrets": true}), Some(token)).status
-    };
+    let with_secrets =
+        |token| world.send(Method::Get, "catalog.json", json!({"secrets": true}), Some(token)).status;
     assert_eq!((with_secrets(reader), with_secrets(TOKEN)), (403, 200));
 }
 
