@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::answer::{Errors, Page};
+use super::check;
 use super::context::Seen;
 use super::extra::{self, Target};
 use super::money;
@@ -183,9 +184,7 @@ impl AccountDetails {
         if let Some(rate) = fields.filled("vat_rate") {
             self.vat_rate = money::amount(errors, "vat_rate", &rate);
         }
-        if let Some(Value::Object(annotations)) = fields.value("annotations") {
-            self.annotations = annotations.clone();
-        }
+        check::annotations(errors, fields, &mut self.annotations);
         extra::apply(&mut self.extra, records, (tenant, Target::Account), fields, errors)
     }
 }

@@ -34,6 +34,10 @@ pub(super) fn links<const N: usize>(links: [(&str, String); N]) -> Value {
     Value::from(links.map(|(rel, href)| json!({"rel": rel, "href": href})).to_vec())
 }
 
+/// The most bytes of records that a list has: each is held whole until it is sent, and a tenant may ask for several at once. Any
+/// record is far shorter, so whoever asks for fewer a page gets them all.
+const LIST_BYTES_MAX: usize = 32 << 20;
+
 /// Which part of a list is shown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Page {
@@ -104,21 +108,21 @@ impl Reply {
     /// As [`Reply::list`], for long pages: each record is written as it comes, and let go.
     ///
     /// # Errors
-    /// What is said of a record.
+    /// What is said of a record; or they are longer together than a list may be (413).
     pub(super) fn page(
         format: Format,
         wrapper: &'static str,
         items: impl Iterator<Item = Result<Entity, Refusal>>,
         page: Page,
     ) -> Outcome {
-        let records = written(items, format)?;
+        let records = written(items, format, LIST_BYTES_MAX)?;
         Ok(Reply::new(200, Body::Written { wrapper, records, page: Some(page) }))
     }
 
     /// As [`Reply::page`] in JSON, for what writes itself.
     ///
     /// # Errors
-    /// What is said of a record; or it cannot be written: a defect.
+    /// As there; or a record cannot be written: a defect.
     pub(super) fn page_in_json(
         (wrapper, each): (&'static str, &str),
         items: impl Iterator<Item = Result<impl Serialize, Refusal>>,
@@ -130,6 +134,7 @@ impl Reply {
             records.extend(format!("{comma}{{\"{each}\":").bytes());
             serde_json::to_writer(&mut records, &item?).map_err(unwritable)?;
             records.push(b'}');
+            fits(records.len(), LIST_BYTES_MAX)?;
         }
         let records = String::from_utf8(records).map_err(unwritable)?;
         Ok(Reply::new(200, Body::Written { wrapper, records, page: Some(page) }))
@@ -248,12 +253,21 @@ fn written_all<'e>(entities: impl IntoIterator<Item = &'e Entity>, format: Forma
 fn written(
     entities: impl Iterator<Item = Result<Entity, Refusal>>,
     format: Format,
+    bytes_max: usize,
 ) -> Result<String, Refusal> {
     let mut out = String::new();
     for entity in entities {
         write_one(&mut out, &entity?, format);
+        fits(out.len(), bytes_max)?;
     }
     Ok(out)
+}
+
+fn fits(bytes: usize, bytes_max: usize) -> Result<(), Refusal> {
+    if bytes <= bytes_max {
+        return Ok(());
+    }
+    Err(Refusal::TooLarge(format!("the list is longer than {bytes_max} bytes: ask for fewer with per_page")))
 }
 
 /// Says of pages only if there is more than one: as the original does.
@@ -285,6 +299,25 @@ fn list(wrapper: &'static str, records: String, page: Option<Page>, format: Form
                     .attribute("current_page", page.number);
             }
             xml(200, &root)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_has_so_many_bytes_and_no_more() {
+        let one = Entity { wrapper: "it", json: json!({"id": 1}), xml: Element::text("it", 1) };
+        for (format, bytes) in
+            [(Format::Json, "{\"it\":{\"id\":1}},".len()), (Format::Xml, "<it>1</it>".len())]
+        {
+            let two = || [one.clone(), one.clone()].map(Ok).into_iter();
+            let len = written(two(), format, usize::MAX).unwrap().len();
+            assert_eq!(len, if format == Format::Json { 2 * bytes - 1 } else { 2 * bytes });
+            assert!(written(two(), format, len).is_ok());
+            assert!(matches!(written(two(), format, len - 1), Err(Refusal::TooLarge(_))));
         }
     }
 }

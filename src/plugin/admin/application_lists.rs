@@ -23,8 +23,10 @@ pub(super) fn list(context: &Context<'_>) -> Outcome {
     traffic::wait_for(context, ids.clone())?;
     let all = ids.filter_map(|id| seen.application(id).ok());
     let asked_for = all.filter(|it| state.as_ref().is_none_or(|state| state == state_name(&it.state)));
-    let shown = asked_for.map(|it| entity(seen, it)).collect::<Result<_, _>>()?;
-    Ok(Reply::list("applications", shown, None))
+    let asked_for: Vec<_> = asked_for.collect();
+    let page = context.page_if_asked(asked_for.len());
+    let shown = page.cut(asked_for).into_iter().map(|it| entity(seen, it));
+    Reply::page(context.format, "applications", shown, page)
 }
 
 /// The applications of all accounts: service by service, in each by ascending id; if it matters what plans cost, plan by plan. Pages

@@ -100,8 +100,8 @@ fn list(context: &Context<'_>) -> Outcome {
     let moment = context.look()?;
     let all = Backend::of(context.caller.tenant.0, moment.seen().records)?;
     let page = context.page(all.len());
-    let shown = page.cut(all).iter().map(|(id, backend)| entity(*id, backend)).collect();
-    Ok(Reply::list("backend_apis", shown, Some(page)))
+    let shown = page.cut(all).into_iter().map(|(id, backend)| Ok(entity(id, &backend)));
+    Reply::page(context.format, "backend_apis", shown, page)
 }
 
 fn show(context: &Context<'_>) -> Outcome {
@@ -212,9 +212,7 @@ fn apply(backend: &mut Backend, fields: &Fields, is_new: bool, errors: &mut Erro
             Some(endpoint) => backend.private_endpoint = endpoint.with_port(),
         }
     }
-    if let Some(Value::Object(annotations)) = fields.value("annotations") {
-        backend.annotations = annotations.clone();
-    }
+    check::annotations(errors, fields, &mut backend.annotations);
 }
 
 fn entity(id: u64, backend: &Backend) -> Entity {

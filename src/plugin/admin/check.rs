@@ -1,6 +1,9 @@
 //! Validations that many records share, in the original's words.
 
+use serde_json::{Map, Value};
+
 use super::answer::Errors;
+use super::request::{Fields, text_of};
 use crate::model::draft::TEXT_LEN_MAX;
 
 pub(super) const BLANK: &str = "can't be blank";
@@ -40,4 +43,29 @@ pub(super) fn long(errors: &mut Errors, field: &str, text: &str, max: usize) {
     if text.len() > max {
         errors.add(field, format!("is too long (maximum is {max} characters)"));
     }
+}
+
+/// The most annotations of a record.
+pub(super) const ANNOTATIONS_MAX: usize = 50;
+
+/// Takes over the annotations that were sent, if any were: names and single values, both at most 255 bytes. Clients send back what they
+/// were shown, so those that are there stay good.
+pub(super) fn annotations(errors: &mut Errors, fields: &Fields, annotations: &mut Map<String, Value>) {
+    let Some(Value::Object(sent)) = fields.value("annotations") else { return };
+    if sent == annotations {
+        return;
+    }
+    if sent.len() > ANNOTATIONS_MAX {
+        errors.add("annotations", format!("are too many (maximum is {ANNOTATIONS_MAX})"));
+        return;
+    }
+    for (name, value) in sent {
+        match text_of(value) {
+            Some(text) => {
+                [name, &text].into_iter().for_each(|it| fitting(errors, "annotations", it, TEXT_LEN_MAX))
+            }
+            None => errors.add("annotations", INVALID),
+        }
+    }
+    annotations.clone_from(sent);
 }

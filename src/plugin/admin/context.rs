@@ -160,6 +160,11 @@ impl<'c> Context<'c> {
         self.request.page(total)
     }
 
+    /// See [`Request::page_if_asked`].
+    pub(super) fn page_if_asked(&self, total: usize) -> Page {
+        self.request.page_if_asked(total)
+    }
+
     /// Catalog and records as they are now.
     ///
     /// # Errors

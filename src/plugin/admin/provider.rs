@@ -86,9 +86,7 @@ impl ProviderDetails {
             check::fitting(errors, "site_access_code", &code, SITE_ACCESS_CODE_LEN_MAX);
             self.site_access_code = code;
         }
-        if let Some(Value::Object(annotations)) = fields.value("annotations") {
-            self.annotations.clone_from(annotations);
-        }
+        check::annotations(errors, fields, &mut self.annotations);
     }
 }
 

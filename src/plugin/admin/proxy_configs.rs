@@ -10,7 +10,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::answer::{Entity, Errors, Outcome, Refusal, Reply};
+use super::answer::{Entity, Errors, Outcome, Page, Refusal, Reply};
 use super::auth::{Access, Caller, Section};
 use super::check;
 use super::context::{Context, Edit, Seen};
@@ -43,6 +43,8 @@ pub(super) const ROUTES: &[Route] = &[
 
 /// The versions that are kept of a service and environment; the oldest go.
 pub(super) const VERSIONS_MAX: usize = 200;
+/// The bytes of their contents, whatever the newest has: they are shown in one list. The oldest go.
+pub(super) const KEPT_BYTES_MAX: u64 = 16 << 20;
 /// The longest content, in bytes: the original's.
 pub(super) const CONTENT_LEN_MAX: usize = 2 * 1024 * 1024;
 
@@ -84,14 +86,17 @@ struct Head {
     hosts: Vec<String>,
     /// In milliseconds since 1970 UTC.
     created_at: u64,
+    /// How many its content has.
+    #[serde(default)]
+    bytes: u64,
 }
 
-/// A version, found.
+/// A version, found. Lists begin with all of a tenant's, so it has no more than is needed to find and order it.
 struct Version {
     service: u64,
     environment: Environment,
     number: u64,
-    head: Head,
+    id: u64,
 }
 
 /// The key of all versions of a service in an environment.
@@ -107,25 +112,35 @@ fn key(service: u64, environment: Environment, number: u64) -> Vec<u8> {
     key
 }
 
-/// Versions of a service in an environment: the newest alone, or all, oldest first.
+/// Versions of a service in an environment: the newest alone, or all, oldest first. Of these those that are for a host, if one is given.
 fn versions(
     records: &Records<'_>,
     service: u64,
     environment: Environment,
     newest_alone: bool,
+    host: Option<&str>,
 ) -> Result<Vec<Version>, Refusal> {
     let prefix = prefix(service, environment);
     let rows_max = if newest_alone { 1 } else { usize::MAX };
     let rows = records.rows(HEADS, &Scan { prefix: &prefix, skip: 0, rows_max, backwards: newest_alone })?;
-    let version = |(key, bytes): (Vec<u8>, Vec<u8>)| {
-        let number = id_of(&key).unwrap_or(0);
-        Ok(Version { service, environment, number, head: read(&bytes)? })
-    };
-    rows.into_iter().map(version).collect()
+    let mut found = Vec::new();
+    for (key, bytes) in rows {
+        let head: Head = read(&bytes)?;
+        if head.is_for(host) {
+            found.push(Version { service, environment, number: id_of(&key).unwrap_or(0), id: head.id });
+        }
+    }
+    Ok(found)
+}
+
+impl Head {
+    fn is_for(&self, host: Option<&str>) -> bool {
+        host.is_none_or(|host| self.hosts.iter().any(|known| known.eq_ignore_ascii_case(host)))
+    }
 }
 
 fn newest(records: &Records<'_>, service: u64, environment: Environment) -> Result<Option<Version>, Refusal> {
-    Ok(versions(records, service, environment, true)?.pop())
+    Ok(versions(records, service, environment, true, None)?.pop())
 }
 
 /// What lies on the shelf was put there by [`write`], so that it cannot be read is a defect.
@@ -167,16 +182,22 @@ fn add(
     hosts: Vec<String>,
     content: Vec<u8>,
 ) -> Result<Version, Refusal> {
-    let head = Head { id: edit.draft.take_id(), hosts, created_at: edit.now };
-    let key = key(service, environment, number);
-    edit.records.put(HEADS, &key, write(&head)?);
-    edit.records.put(CONTENTS, &key, content);
-    let kept = edit.records.all_rows(HEADS, &prefix(service, environment))?;
-    for (old, _) in kept.iter().take(kept.len().saturating_sub(VERSIONS_MAX)) {
-        edit.records.delete(HEADS, old);
-        edit.records.delete(CONTENTS, old);
+    let id = edit.draft.take_id();
+    let head = Head { id, hosts, created_at: edit.now, bytes: content.len() as u64 };
+    let new = key(service, environment, number);
+    edit.records.put(HEADS, &new, write(&head)?);
+    edit.records.put(CONTENTS, &new, content);
+    let mut bytes = 0;
+    let all = edit.records.all_rows(HEADS, &prefix(service, environment))?;
+    for (at, (key, head)) in all.iter().rev().enumerate() {
+        bytes += read::<Head>(head)?.bytes;
+        // What is promoted may be older than what is there; it was asked for now.
+        if (at >= VERSIONS_MAX || bytes > KEPT_BYTES_MAX) && *key != new {
+            edit.records.delete(HEADS, key);
+            edit.records.delete(CONTENTS, key);
+        }
     }
-    Ok(Version { service, environment, number, head })
+    Ok(Version { service, environment, number, id })
 }
 
 /// Takes away all versions of a service.
@@ -204,13 +225,18 @@ fn list(context: &Context<'_>) -> Outcome {
     let moment = context.look()?;
     let seen = moment.seen();
     let (service, environment) = place(context, seen)?;
-    let found = versions(seen.records, service, environment, false)?;
-    reply(context, seen, &found)
+    let found = versions(seen.records, service, environment, false, None)?;
+    reply(context, seen, found)
 }
 
-fn reply(context: &Context<'_>, seen: Seen<'_>, found: &[Version]) -> Outcome {
-    let shown = found.iter().map(|version| entity(context, seen, version)).collect::<Result<_, _>>()?;
-    Ok(Reply::list("proxy_configs", shown, None))
+fn reply(context: &Context<'_>, seen: Seen<'_>, found: Vec<Version>) -> Outcome {
+    let page = context.page_if_asked(found.len());
+    page_of(context, seen, found, page)
+}
+
+fn page_of(context: &Context<'_>, seen: Seen<'_>, found: Vec<Version>, page: Page) -> Outcome {
+    let shown = page.cut(found).into_iter().map(|version| entity(context, seen, &version));
+    Reply::page(context.format, "proxy_configs", shown, page)
 }
 
 fn show_latest(context: &Context<'_>) -> Outcome {
@@ -235,8 +261,17 @@ fn find(
     environment: Environment,
     number: u64,
 ) -> Result<Version, Refusal> {
-    let head = records.get(HEADS, &key(service, environment, number))?.ok_or(Refusal::NotFound)?;
-    Ok(Version { service, environment, number, head: read(&head)? })
+    let id = head_of(records, service, environment, number)?.id;
+    Ok(Version { service, environment, number, id })
+}
+
+fn head_of(
+    records: &Records<'_>,
+    service: u64,
+    environment: Environment,
+    number: u64,
+) -> Result<Head, Refusal> {
+    read(&records.get(HEADS, &key(service, environment, number))?.ok_or(Refusal::NotFound)?)
 }
 
 fn promote(context: &Context<'_>) -> Outcome {
@@ -244,7 +279,7 @@ fn promote(context: &Context<'_>) -> Outcome {
         let (service, from) = place(context, edit.seen())?;
         let to = context.request.parameters().needed("to")?;
         let number = context.id(2)?;
-        let version = find(edit.records, service, from, number)?;
+        let head = head_of(edit.records, service, from, number)?;
         let Some(to) = Environment::parse(&to) else {
             return Err(Errors::of("environment", check::NOT_LISTED).into());
         };
@@ -252,7 +287,7 @@ fn promote(context: &Context<'_>) -> Outcome {
             return Err(Errors::of("version", check::TAKEN).into());
         }
         let content = edit.records.get(CONTENTS, &key(service, from, number))?.ok_or(Refusal::Failed)?;
-        let made = add(edit, (service, to, number), version.head.hosts, content)?;
+        let made = add(edit, (service, to, number), head.hosts, content)?;
         Ok(Reply::created(entity(context, edit.seen(), &made)?))
     })
 }
@@ -264,7 +299,7 @@ fn list_by_host(context: &Context<'_>) -> Outcome {
     let moment = context.look()?;
     let seen = moment.seen();
     let found = of_all(seen, environment, &Wanted { host: Some(host), version: Choice::Newest })?;
-    reply(context, seen, &found)
+    reply(context, seen, found)
 }
 
 /// `GET /master/api/proxy/configs/{environment}?host=`: the same of all tenants whose calls are taken, for a gateway that stands before all.
@@ -272,17 +307,20 @@ pub(super) fn of_host_of_any_tenant(context: &Context<'_>) -> Outcome {
     let environment = environment(context, 0)?;
     let wanted = Wanted { host: Some(context.request.parameters().needed("host")?), version: Choice::Newest };
     let moment = context.look()?;
-    let mut shown = Vec::new();
+    let mut found = Vec::new();
     for (id, _) in moment.seen().catalog.tenants.iter() {
         let owner = Caller::owner(TenantId(id));
         let seen = Seen { caller: &owner, ..moment.seen() };
         if !seen.catalog.is_suspended(owner.tenant) {
-            for version in of_all(seen, environment, &wanted)? {
-                shown.push(entity(context, seen, &version)?);
-            }
+            found.extend(of_all(seen, environment, &wanted)?.into_iter().map(|it| (owner.tenant, it)));
         }
     }
-    Ok(Reply::list("proxy_configs", shown, None))
+    let page = context.page_if_asked(found.len());
+    let shown = page.cut(found).into_iter().map(|(tenant, version)| {
+        let owner = Caller::owner(tenant);
+        entity(context, Seen { caller: &owner, ..moment.seen() }, &version)
+    });
+    Reply::page(context.format, "proxy_configs", shown, page)
 }
 
 /// Which versions are asked for.
@@ -311,42 +349,42 @@ fn list_all(context: &Context<'_>) -> Outcome {
     let seen = moment.seen();
     let found = of_all(seen, environment, &Wanted { host: parameters.filled("host"), version })?;
     let page = context.page(found.len());
-    let shown = page.cut(found).iter().map(|it| entity(context, seen, it)).collect::<Result<_, _>>()?;
-    Ok(Reply::list("proxy_configs", shown, Some(page)))
+    page_of(context, seen, found, page)
 }
 
 /// Versions of all services that the caller is shown, by ascending id.
 fn of_all(seen: Seen<'_>, environment: Environment, wanted: &Wanted) -> Result<Vec<Version>, Refusal> {
-    let mut found = Vec::new();
+    let (mut found, host) = (Vec::new(), wanted.host.as_deref());
     for service in services::of_tenant(seen.catalog, seen.caller.tenant) {
         let id = service.id.0;
         if !seen.caller.may_see(service.id) {
             continue;
         }
         match wanted.version {
-            Choice::All => found.extend(versions(seen.records, id, environment, false)?),
-            Choice::Newest => found.extend(newest(seen.records, id, environment)?),
-            Choice::Number(number) => match find(seen.records, id, environment, number) {
+            Choice::All => found.extend(versions(seen.records, id, environment, false, host)?),
+            Choice::Newest => found.extend(versions(seen.records, id, environment, true, host)?),
+            Choice::Number(number) => match head_of(seen.records, id, environment, number) {
                 Err(Refusal::NotFound) => {}
-                version => found.push(version?),
+                Err(refusal) => return Err(refusal),
+                Ok(head) if head.is_for(host) => {
+                    found.push(Version { service: id, environment, number, id: head.id });
+                }
+                Ok(_) => {}
             },
         }
     }
-    if let Some(host) = &wanted.host {
-        found.retain(|version| version.head.hosts.iter().any(|known| known.eq_ignore_ascii_case(host)));
-    }
-    found.sort_by_key(|version| version.head.id);
+    found.sort_by_key(|version| version.id);
     Ok(found)
 }
 
 /// The version as answers show it, with what is not of a version.
 fn entity(context: &Context<'_>, seen: Seen<'_>, version: &Version) -> Result<Entity, Refusal> {
-    let Version { service, environment, number, head } = version;
+    let Version { service, environment, number, id } = version;
     let bytes = seen.records.get(CONTENTS, &key(*service, *environment, *number))?;
     let mut content: Value = read(&bytes.ok_or(Refusal::Failed)?)?;
     fill_in(context, seen.service(*service)?, &mut content);
     let json = json!({
-        "id": head.id,
+        "id": id,
         "version": number,
         "environment": environment.name(),
         "content": content,

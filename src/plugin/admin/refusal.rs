@@ -98,7 +98,7 @@ pub(super) enum Refusal {
     Format,
     /// Something else of the 4xx, in words.
     Said(u16, String),
-    /// More than one command can hold.
+    /// More than one command, or one answer, can hold.
     TooLarge(String),
     /// The disk takes no writes.
     Unavailable(String),

@@ -57,6 +57,12 @@ impl<'c> Request<'c> {
         Fields(self.call.parameters.clone())
     }
 
+    /// The page of a list that the original does not show in pages: all of it, unless a page is asked for.
+    pub(super) fn page_if_asked(&self, total: usize) -> Page {
+        let is_asked = ["page", "per_page"].iter().any(|name| self.call.parameters.contains_key(*name));
+        if is_asked { self.page(total) } else { Page { number: 1, per_page: total.max(1), total } }
+    }
+
     /// The page of a list of `total` that is asked for. Numbers out of range are as good as none.
     pub(super) fn page(&self, total: usize) -> Page {
         let number = |name: &str| text_of(self.call.parameters.get(name)?)?.trim().parse::<usize>().ok();
@@ -224,5 +230,12 @@ mod tests {
         assert_eq!(page(json!({"page": "3", "per_page": 20})), (3, 20));
         assert_eq!(page(json!({"page": 0, "per_page": 0})), (1, 500));
         assert_eq!(page(json!({"page": "x", "per_page": 501})), (1, 500));
+        let page_if_asked = |parameters| {
+            let call = call("/", parameters);
+            let page = Request::read(&call).ok().unwrap().page_if_asked(1200);
+            (page.number, page.per_page)
+        };
+        assert_eq!(page_if_asked(json!({})), (1, 1200));
+        assert_eq!(page_if_asked(json!({"page": 2})), (2, 500));
     }
 }

@@ -21,12 +21,13 @@ use super::request::Fields;
 use super::routes::{DELETE, GET, POST, PUT, Route};
 use super::service_plans;
 use super::service_tokens;
+use super::settings::PlanChange;
 use super::terms::Terms;
 use super::times;
 use super::xml::Element;
 use crate::document::system_name;
 use crate::model::catalog::{Catalog, Change};
-use crate::model::draft::{Draft, NewService};
+use crate::model::draft::{Draft, NewService, TEXT_LEN_MAX};
 use crate::model::id::{ServiceId, TenantId};
 use crate::model::record::{BackendVersion, Service, ServiceState};
 use crate::plugin::host::Accompanied;
@@ -102,7 +103,15 @@ impl Record for ServiceDetails {
 }
 
 /// The ways in which a gateway can stand before a service.
-const DEPLOYMENT_OPTIONS: [&str; 4] = ["hosted", "self_managed", "service_mesh_istio", "plugin_rest"];
+const DEPLOYMENT_OPTIONS: [&str; 3] = ["hosted", "self_managed", "service_mesh_istio"];
+
+/// Whether a text is one of them; of plugins the original has had one for many a language.
+fn is_deployment_option(text: &str) -> bool {
+    let is_name =
+        |it: &str| it.bytes().all(|it| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'_');
+    let is_plugin = text.len() <= TEXT_LEN_MAX && text.strip_prefix("plugin_").is_some_and(is_name);
+    is_plugin || DEPLOYMENT_OPTIONS.contains(&text)
+}
 
 /// A tenant's services, by ascending id.
 pub(super) fn of_tenant(catalog: &Catalog, tenant: TenantId) -> impl Iterator<Item = &Arc<Service>> {
@@ -116,8 +125,8 @@ fn list(context: &Context<'_>) -> Outcome {
     let all = of_tenant(seen.catalog, context.caller.tenant);
     let services: Vec<_> = all.filter(|service| context.caller.may_see(service.id)).collect();
     let page = context.page(services.len());
-    let shown = page.cut(services).into_iter().map(|it| entity(seen, it)).collect::<Result<_, _>>()?;
-    Ok(Reply::list("services", shown, Some(page)))
+    let shown = page.cut(services).into_iter().map(|it| entity(seen, it));
+    Reply::page(context.format, "services", shown, page)
 }
 
 fn show(context: &Context<'_>) -> Outcome {
@@ -231,20 +240,27 @@ fn apply(edit: &mut Edit<'_, '_, '_>, id: u64, fields: &Fields) -> Result<(), Re
         check::present(&mut errors, "name", fields.text("name").as_deref());
     }
     if let Some(option) = fields.filled("deployment_option") {
-        if !DEPLOYMENT_OPTIONS.contains(&option.as_str()) && !option.starts_with("plugin_") {
+        if !is_deployment_option(&option) {
             errors.add("deployment_option", check::NOT_LISTED);
         }
         details.deployment_option = option;
     }
     let (version, oidc) = backend_version(fields, &mut errors);
-    for (field, text) in
-        [("description", &mut details.description), ("support_email", &mut details.support_email)]
-    {
-        if let Some(sent) = fields.text(field) {
-            check::long(&mut errors, field, &sent, DESCRIPTION_LEN_MAX);
-            *text = sent;
-        }
+    if let Some(description) = fields.text("description") {
+        check::long(&mut errors, "description", &description, DESCRIPTION_LEN_MAX);
+        details.description = description;
     }
+    if let Some(email) = fields.text("support_email") {
+        check::fitting(&mut errors, "support_email", &email, TEXT_LEN_MAX);
+        details.support_email = email;
+    }
+    if let Some(permission) = fields.filled("buyer_plan_change_permission") {
+        if PlanChange::parse(&permission).is_none() {
+            errors.add("buyer_plan_change_permission", check::NOT_LISTED);
+        }
+        details.buyer_plan_change_permission = permission;
+    }
+    check::annotations(&mut errors, fields, &mut details.annotations);
     errors.check()?;
     details.oidc = if version.is_some() { oidc } else { details.oidc };
     set_flags(&mut details, fields);
@@ -273,12 +289,6 @@ fn set_flags(details: &mut ServiceDetails, fields: &Fields) {
         ("buyer_can_select_plan", &mut details.buyer_can_select_plan),
     ] {
         *flag = fields.flag(field).unwrap_or(*flag);
-    }
-    if let Some(permission) = fields.filled("buyer_plan_change_permission") {
-        details.buyer_plan_change_permission = permission;
-    }
-    if let Some(Value::Object(annotations)) = fields.value("annotations") {
-        details.annotations = annotations.clone();
     }
 }
 

@@ -41,12 +41,19 @@ pub(super) struct Settings {
 /// How a developer comes to another plan.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
 #[serde(rename_all = "snake_case")]
-enum PlanChange {
+#[allow(missing_docs)]
+pub(super) enum PlanChange {
     Request,
     Direct,
     CreditCard,
     RequestCreditCard,
     None,
+}
+
+impl PlanChange {
+    pub(super) fn parse(name: &str) -> Option<PlanChange> {
+        serde_json::from_value(Value::from(name)).ok()
+    }
 }
 
 impl Default for Settings {
@@ -101,9 +108,9 @@ fn update(context: &Context<'_>) -> Outcome {
             ("change_service_plan_permission", &mut settings.change_service_plan_permission),
         ] {
             let Some(text) = fields.text(field) else { continue };
-            match serde_json::from_value(Value::from(text)) {
-                Ok(known) => *permission = known,
-                Err(_) => errors.add(field, check::NOT_LISTED),
+            match PlanChange::parse(&text) {
+                Some(known) => *permission = known,
+                None => errors.add(field, check::NOT_LISTED),
             }
         }
         errors.check()?;
