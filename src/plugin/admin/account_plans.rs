@@ -27,6 +27,7 @@ pub(super) const ROUTES: &[Route] = &[
     Route::new(PUT, "account_plans/{id}", ACCESS, update),
     Route::new(DELETE, "account_plans/{id}", ACCESS, delete),
     Route::new(PUT, "account_plans/{id}/default", ACCESS, set_default),
+    Route::new(POST, "account_plans/{id}/copy", ACCESS, copy),
 ];
 
 /// The plan that accounts of a tenant are on if they ask for none; by the tenant's id.
@@ -112,8 +113,21 @@ fn create(context: &Context<'_>) -> Outcome {
         errors.check()?;
         let id = edit.draft.take_id();
         terms.create(edit, id, &name, fields.filled("system_name"))?;
-        let entity = entity(edit.seen(), id, &plan(edit.seen(), id)?)?;
-        Ok(Reply::created(entity).at(format!("/admin/api/account_plans/{id}")))
+        created(edit, id)
+    })
+}
+
+fn created(edit: &Edit<'_, '_, '_>, id: u64) -> Outcome {
+    let entity = entity(edit.seen(), id, &plan(edit.seen(), id)?)?;
+    Ok(Reply::created(entity).at(format!("/admin/api/account_plans/{id}")))
+}
+
+fn copy(context: &Context<'_>) -> Outcome {
+    let fields = context.fields("account_plan")?;
+    let id = context.id(0)?;
+    context.change(|edit| {
+        let copy = plan(edit.seen(), id)?.copy(edit, id, &fields)?;
+        created(edit, copy)
     })
 }
 

@@ -185,11 +185,8 @@ fn copy(context: &Context<'_>, id: u64, service: Option<u64>) -> Outcome {
             Some(service) => plan_of(edit.seen(), service, id)?,
             None => edit.seen().plan(id)?,
         };
-        let name = fields.filled("name").unwrap_or_else(|| format!("{} (copy)", plan.name));
-        let mut errors = Errors::default();
-        super::check::present(&mut errors, "name", Some(&name));
-        errors.check()?;
-        let copy = copy_plan(edit, PlanId(id), name.trim(), fields.filled("system_name"), None)?;
+        let name = terms::name_of_copy(&fields, &plan.name)?;
+        let copy = copy_plan(edit, PlanId(id), &name, fields.filled("system_name"), None)?;
         created(edit, copy)
     })
 }

@@ -28,6 +28,8 @@ pub(super) const ROUTES: &[Route] = &[
     Route::new(PUT, "services/{service_id}/service_plans/{id}", ACCESS, update),
     Route::new(DELETE, "services/{service_id}/service_plans/{id}", ACCESS, delete),
     Route::new(PUT, "services/{service_id}/service_plans/{id}/default", ACCESS, set_default),
+    Route::new(POST, "service_plans/{id}/copy", ACCESS, copy_any),
+    Route::new(POST, "services/{service_id}/service_plans/{id}/copy", ACCESS, copy_of_service),
 ];
 
 /// Gives a service the plan that it begins with.
@@ -122,8 +124,31 @@ fn create(context: &Context<'_>) -> Outcome {
         errors.check()?;
         let id = edit.draft.take_id();
         terms.create(edit, id, &name, fields.filled("system_name"))?;
-        let entity = entity(edit.seen(), id, &plan_of(edit.seen(), service, id)?)?;
-        Ok(Reply::created(entity).at(format!("/admin/api/services/{service}/service_plans/{id}")))
+        created(edit, id)
+    })
+}
+
+fn created(edit: &Edit<'_, '_, '_>, id: u64) -> Outcome {
+    let terms = plan(edit.seen(), id)?;
+    let place = format!("/admin/api/services/{}/service_plans/{id}", terms.owner);
+    Ok(Reply::created(entity(edit.seen(), id, &terms)?).at(place))
+}
+
+fn copy_any(context: &Context<'_>) -> Outcome {
+    let id = context.id(0)?;
+    copy(context, id, |seen| plan(seen, id))
+}
+
+fn copy_of_service(context: &Context<'_>) -> Outcome {
+    let (service, id) = (context.id(0)?, context.id(1)?);
+    copy(context, id, |seen| plan_of(seen, service, id))
+}
+
+fn copy(context: &Context<'_>, id: u64, find: impl Fn(Seen<'_>) -> Result<Terms, Refusal>) -> Outcome {
+    let fields = context.fields("service_plan")?;
+    context.change(|edit| {
+        let copy = find(edit.seen())?.copy(edit, id, &fields)?;
+        created(edit, copy)
     })
 }
 

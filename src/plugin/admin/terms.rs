@@ -9,6 +9,7 @@ use serde_json::json;
 use super::answer::{Entity, Errors, Refusal, links};
 use super::check;
 use super::context::Edit;
+use super::features;
 use super::money;
 use super::names::{self, Kind};
 use super::owned::Owned;
@@ -138,6 +139,24 @@ impl Terms {
         errors.check()?;
         self.updated_at = edit.now;
         Ok(self.put(id, edit.records)?)
+    }
+
+    /// Makes a hidden plan of services or accounts like this one, whose id is `from`: with what is agreed, and its features.
+    ///
+    /// # Errors
+    /// The names that were sent cannot be the new plan's.
+    pub(super) fn copy(
+        &self,
+        edit: &mut Edit<'_, '_, '_>,
+        from: u64,
+        fields: &Fields,
+    ) -> Result<u64, Refusal> {
+        let name = name_of_copy(fields, &self.name)?;
+        let id = edit.draft.take_id();
+        let copy = Terms { name: name.clone(), is_published: false, ..self.clone() };
+        copy.create(edit, id, &name, fields.filled("system_name"))?;
+        features::copy(edit.records, from, id)?;
+        Ok(id)
     }
 
     /// Gives an owner of plans the one that it begins with: `Default`.
@@ -278,6 +297,18 @@ pub(super) fn new_name(fields: &Fields, errors: &mut Errors) -> String {
     let name = fields.text("name").unwrap_or_default().trim().to_owned();
     check::present(errors, "name", Some(&name));
     name
+}
+
+/// The name of a copy of a plan: the one that was sent, else one that says what it is.
+///
+/// # Errors
+/// It is none.
+pub(super) fn name_of_copy(fields: &Fields, original: &str) -> Result<String, Refusal> {
+    let name = fields.filled("name").unwrap_or_else(|| format!("{original} (copy)")).trim().to_owned();
+    let mut errors = Errors::default();
+    check::present(&mut errors, "name", Some(&name));
+    errors.check()?;
+    Ok(name)
 }
 
 /// The name that was sent for a plan that there is, if one was.

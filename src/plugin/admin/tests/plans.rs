@@ -151,6 +151,38 @@ fn a_copy_of_a_plan_has_all_that_the_plan_has() {
 }
 
 #[test]
+fn plans_of_services_and_of_accounts_are_copied_too() {
+    let world = World::new();
+    let (service, _) = service(&world);
+    let of_service =
+        world.made(&format!("{service}/features"), json!({"name": "Care", "scope": "ServicePlan"}));
+    let of_accounts = world.made("features", json!({"name": "Party"}));
+    let ask = json!({"name": "Model", "setup_fee": 3, "approval_required": true, "state_event": "publish"});
+    let plan_of_service = world.made(&format!("{service}/service_plans"), ask.clone())["id"].clone();
+    let plan_of_accounts = world.made("account_plans", ask)["id"].clone();
+    for (kind, own, feature, id) in [
+        ("service_plans", format!("{service}/service_plans"), &of_service, &plan_of_service),
+        ("service_plans", "service_plans".to_owned(), &of_service, &plan_of_service),
+        ("account_plans", "account_plans".to_owned(), &of_accounts, &plan_of_accounts),
+    ] {
+        world.post(&format!("{kind}/{id}/features"), json!({"feature_id": feature["id"]}));
+        let copy = world.made(&format!("{own}/{id}/copy"), json!({}));
+        assert_eq!((&copy["name"], &copy["state"]), (&json!("Model (copy)"), &json!("hidden")), "{own}");
+        assert_eq!((copy["setup_fee"].as_f64(), &copy["approval_required"]), (Some(3.0), &json!(true)));
+        assert_eq!((&copy["default"], copy["id"] == *id), (&json!(false), false));
+        let features = world.get(&format!("{kind}/{}/features", copy["id"])).1["features"].clone();
+        assert_eq!(features[0]["feature"]["id"], feature["id"], "{own}");
+        let named = world.made(&format!("{own}/{id}/copy"), json!({"name": "Another"}));
+        assert_eq!(named["name"], "Another");
+        assert_eq!(world.post(&format!("{own}/999999/copy"), json!({})).0, 404, "{own}");
+    }
+    assert_eq!(
+        world.post(&format!("services/999999/service_plans/{plan_of_service}/copy"), json!({})).0,
+        404
+    );
+}
+
+#[test]
 fn a_service_begins_with_a_service_plan_and_others_can_be_its_default() {
     let world = World::new();
     let (service, _) = service(&world);
