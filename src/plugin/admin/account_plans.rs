@@ -48,14 +48,34 @@ pub(super) fn default_of(tenant: u64, records: &Records<'_>) -> Result<Option<u6
 
 /// The plan for an account that asked for none: the default one, else the first. A tenant without any gets one.
 pub(super) fn for_new_account(edit: &mut Edit<'_, '_, '_>) -> Result<u64, Refusal> {
-    let tenant = edit.tenant().0;
-    if let Some(id) = default_of(tenant, edit.records)? {
-        return Ok(id);
+    match of_new_accounts(edit.tenant().0, edit.records)? {
+        Some(id) => Ok(id),
+        None => Ok(create_default(edit.draft, edit.records, edit.caller.tenant, edit.now)?),
     }
-    if let Some((id, _)) = Terms::of(tenant, edit.records)?.first() {
-        return Ok(*id);
+}
+
+fn of_new_accounts(tenant: u64, records: &Records<'_>) -> Result<Option<u64>, ShelfError> {
+    match default_of(tenant, records)? {
+        Some(id) => Ok(Some(id)),
+        None => Ok(Terms::ids_of(tenant, records)?.first().copied()),
     }
-    Ok(create_default(edit.draft, edit.records, edit.caller.tenant, edit.now)?)
+}
+
+/// Whether accounts that ask for no plan wait until somebody approves them.
+pub(super) fn asks_for_approval(tenant: u64, records: &Records<'_>) -> Result<bool, ShelfError> {
+    let plan = of_new_accounts(tenant, records)?.map(|id| records.find::<Terms>(id)).transpose()?;
+    Ok(plan.flatten().is_some_and(|terms| terms.approval_required))
+}
+
+/// Lets accounts that ask for no plan wait until somebody approves them, or not.
+pub(super) fn ask_for_approval(edit: &mut Edit<'_, '_, '_>, is_asked: bool) -> Result<(), Refusal> {
+    if asks_for_approval(edit.tenant().0, edit.records)? == is_asked {
+        return Ok(());
+    }
+    let id = for_new_account(edit)?;
+    let terms = plan(edit.seen(), id)?;
+    let terms = Terms { approval_required: is_asked, updated_at: edit.now, ..terms };
+    Ok(terms.put(id, edit.records)?)
 }
 
 /// Leaves accounts that ask for none without a plan of their own choice: they get the first.

@@ -1,8 +1,11 @@
 //! Settings of the tenant's portal: `/settings`.
+//!
+//! `account_approval_required` is the default account plan's `approval_required`, as in the original: whichever is changed, both are.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::account_plans;
 use super::answer::{Entity, Errors, Outcome, Refusal, Reply};
 use super::auth::{Access, Section};
 use super::check;
@@ -29,7 +32,8 @@ pub(super) struct Settings {
     useraccountarea_enabled: bool,
     hide_service: bool,
     signups_enabled: bool,
-    pub(super) account_approval_required: bool,
+    /// As the plan says that accounts are on if they ask for none; of records it is never read.
+    account_approval_required: bool,
     public_search: bool,
     account_plans_ui_visible: bool,
     change_account_plan_permission: PlanChange,
@@ -78,7 +82,10 @@ impl Record for Settings {
 }
 
 fn of(seen: Seen<'_>) -> Result<Settings, Refusal> {
-    Ok(seen.records.find(seen.caller.tenant.0)?.unwrap_or_default())
+    let tenant = seen.caller.tenant.0;
+    let account_approval_required = account_plans::asks_for_approval(tenant, seen.records)?;
+    let kept = seen.records.find::<Settings>(tenant)?.unwrap_or_default();
+    Ok(Settings { account_approval_required, ..kept })
 }
 
 fn show(context: &Context<'_>) -> Outcome {
@@ -115,6 +122,7 @@ fn update(context: &Context<'_>) -> Outcome {
         }
         errors.check()?;
         edit.records.save(edit.caller.tenant.0, &settings)?;
+        account_plans::ask_for_approval(edit, settings.account_approval_required)?;
         Ok(Reply::one(entity(&settings)))
     })
 }

@@ -41,6 +41,31 @@ fn a_signup_makes_an_account_a_user_and_what_they_begin_with() {
 }
 
 #[test]
+fn accounts_wait_for_approval_if_the_setting_or_the_default_plan_says_so() {
+    let world = World::new();
+    let state = |name: &str| {
+        let ask = json!({"org_name": name, "username": name, "password": "secret one"});
+        world.made("signup", ask)["state"].clone()
+    };
+    let setting = || world.get("settings").1["settings"]["account_approval_required"].clone();
+    let plan = first_of(&world.get("account_plans").1, "plans", "account_plan")["id"].clone();
+    let plan = format!("account_plans/{plan}");
+    assert_eq!((setting(), state("first")), (json!(false), json!("approved")));
+    let (status, shown) = world.put("settings", json!({"account_approval_required": true}));
+    assert_eq!((status, &shown["settings"]["account_approval_required"]), (200, &json!(true)));
+    assert_eq!(world.get(&plan).1["account_plan"]["approval_required"], true);
+    assert_eq!((setting(), state("second")), (json!(true), json!("created")));
+    // Others stay what they are if it is not sent.
+    world.put("settings", json!({"public_search": true}));
+    assert_eq!(setting(), true);
+    world.put(&plan, json!({"approval_required": false}));
+    assert_eq!((setting(), state("third")), (json!(false), json!("approved")));
+    let other = world.made("account_plans", json!({"name": "Other", "approval_required": true}));
+    world.put(&format!("account_plans/{}/default", other["id"]), json!({}));
+    assert_eq!((setting(), state("fourth")), (json!(true), json!("created")));
+}
+
+#[test]
 fn a_signup_that_is_wrong_leaves_nothing() {
     let world = World::new();
     assert_eq!(
