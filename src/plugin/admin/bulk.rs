@@ -2,7 +2,10 @@
 //!
 //! `action` is `accept`, `suspend`, `resume` or `change_plan` (with `plan_id`). Which: `ids`, or all that `service_id`, `plan_id`,
 //! `from_plan_id`, `account_id` and `state` say together; to change plans, `plan_id` is the plan to come, and
-//! `from_plan_id` the one that is left.
+//! `from_plan_id` the one that is left. Those that are on it already are left out: there is nothing to do.
+//!
+//! One call does it to [`ITEMS_MAX`] of them, by ascending id. The answer says how many are `left`, and in `next` the id of the last one that
+//! was tried: the same call with that as `after` takes the next.
 //!
 //! Each application is a command of its own: one that cannot be changed does not keep the others back, decisions are never held
 //! up for all of them together, and each has its entry in the audit log. If the node ends in the middle, those that were not reached are
@@ -23,13 +26,12 @@ use crate::model::record::Application;
 pub(super) const ROUTES: &[Route] =
     &[Route::new(POST, "applications/bulk", ACCESS, run).in_formats(Formats::JsonOnly)];
 
-/// The most applications of one call; the answer says how many more there are, and the same call again takes the next, as far as the
-/// filter no longer has those that were changed.
+/// The most applications of one call.
 pub(super) const ITEMS_MAX: usize = 1000;
 
 /// What is done to each.
 #[derive(Clone, Copy)]
-enum Action {
+pub(super) enum Action {
     State(Event),
     Plan(PlanId),
 }
@@ -62,8 +64,9 @@ fn run(context: &Context<'_>) -> Outcome {
     let action = Action::read(&fields, &name)?;
     let (ids, left) = {
         let moment = context.look()?;
-        which(moment.seen(), &fields, matches!(action, Action::Plan(_)))?
+        which(moment.seen(), &fields, action, ITEMS_MAX)?
     };
+    let next = ids.last().copied().filter(|_| left > 0);
     let (mut items, mut succeeded, mut last) = (Vec::with_capacity(ids.len()), 0, None);
     for id in ids {
         let done = context.change(|edit| {
@@ -88,6 +91,7 @@ fn run(context: &Context<'_>) -> Outcome {
         "succeeded": succeeded,
         "failed": failed,
         "left": left,
+        "next": next,
         "items": items,
     }});
     let reply = Reply::json(200, report);
@@ -113,30 +117,45 @@ fn failed(id: u64, refusal: &Refusal) -> Value {
 ///
 /// # Errors
 /// Nothing says which: all of them are never meant by saying nothing.
-fn which(seen: Seen<'_>, fields: &Fields, is_change_of_plan: bool) -> Result<(Vec<u64>, usize), Refusal> {
+pub(super) fn which(
+    seen: Seen<'_>,
+    fields: &Fields,
+    action: Action,
+    items_max: usize,
+) -> Result<(Vec<u64>, usize), Refusal> {
     if let Some(texts) = fields.texts("ids") {
         let ids: Option<std::collections::BTreeSet<u64>> = texts.iter().map(|it| it.parse().ok()).collect();
         let ids = ids.ok_or_else(|| Refusal::from(Errors::of("ids", check::INVALID)))?;
-        if ids.len() > ITEMS_MAX {
-            return Err(Errors::of("ids", format!("are too many (maximum is {ITEMS_MAX})")).into());
+        if ids.len() > items_max {
+            return Err(Errors::of("ids", format!("are too many (maximum is {items_max})")).into());
         }
         return Ok((ids.into_iter().collect(), 0));
     }
     let filled = |name: &str| fields.filled(name).map(|text| text.parse::<u64>().unwrap_or(0));
-    let plan = filled(if is_change_of_plan { "from_plan_id" } else { "plan_id" });
+    let (plan, wanted) = match action {
+        Action::Plan(wanted) => (filled("from_plan_id"), Some(wanted)),
+        Action::State(_) => (filled("plan_id"), None),
+    };
+    let after = match fields.filled("after").map(|text| text.parse::<u64>()) {
+        None => None,
+        Some(Ok(id)) => Some(id),
+        Some(Err(_)) => return Err(Errors::of("after", check::INVALID).into()),
+    };
     let (service, account, state) = (filled("service_id"), filled("account_id"), fields.filled("state"));
     let Some(owner) = plan.or(account).or(service) else {
         let message = "say which: ids, service_id, account_id, or a plan";
         return Err(Errors::of("base", message).into());
     };
     let is_meant = |it: &Application| {
-        plan.is_none_or(|id| it.plan.0 == id)
+        after.is_none_or(|id| it.id.0 > id)
+            && wanted != Some(it.plan)
+            && plan.is_none_or(|id| it.plan.0 == id)
             && service.is_none_or(|id| it.service.0 == id)
             && account.is_none_or(|id| it.account.is_some_and(|account| account.0 == id))
             && state.as_ref().is_none_or(|state| state == state_name(&it.state))
     };
     let all = seen.catalog.applications_of(owner).iter().filter_map(|id| seen.application(id).ok());
     let mut meant = all.filter(|it| is_meant(it)).map(|it| it.id.0);
-    let ids = meant.by_ref().take(ITEMS_MAX).collect();
+    let ids = meant.by_ref().take(items_max).collect();
     Ok((ids, meant.count()))
 }

@@ -1,6 +1,13 @@
 //! Many applications at once, and finding one among them.
 
+use super::super::answer::Format;
+use super::super::application_states::Event;
+use super::super::auth::Caller;
+use super::super::bulk::{self, Action};
+use super::super::context::Seen;
+use super::super::request::Fields;
 use super::*;
+use crate::model::id::PlanId;
 
 /// A service with two plans, and so many live applications of one account on the first; ids of service, plans, account and applications.
 fn crowd(world: &World, count: usize) -> (Value, [Value; 2], Value, Vec<u64>) {
@@ -58,6 +65,35 @@ fn what_is_done_to_many_is_reported_one_by_one() {
     let (status, body) =
         bulk(json!({"action": "resume", "ids": (900_000..900_000 + most).collect::<Vec<_>>()}));
     assert_eq!((status, &body["bulk"]["failed"]), (200, &json!(most)));
+}
+
+#[test]
+fn what_one_call_does_not_reach_the_next_does() {
+    let world = World::new();
+    let (service, plans, _, ids) = crowd(&world, 5);
+    let view = world.admin.desk.look().unwrap();
+    let caller = Caller::owner(world.tenant);
+    let (catalog, records) = (&view.catalog, &view.records);
+    let seen = Seen { catalog, records, caller: &caller, format: Format::Json, gateway: None, traffic: None };
+    let which = |after: Option<u64>, action, items_max| {
+        let Value::Object(fields) = json!({"service_id": service, "after": after}) else { unreachable!() };
+        bulk::which(seen, &Fields::from(fields), action, items_max).unwrap()
+    };
+    // None of them leaves the filter by what is done, or can be done.
+    let suspend = Action::State(Event::Suspend);
+    assert_eq!(which(None, suspend, 2), (vec![ids[0], ids[1]], 3));
+    assert_eq!(which(Some(ids[1]), suspend, 2), (vec![ids[2], ids[3]], 1));
+    assert_eq!(which(Some(ids[3]), suspend, 2), (vec![ids[4]], 0));
+    assert_eq!(which(None, suspend, 5), (ids.clone(), 0));
+    let to = |plan: &Value| Action::Plan(PlanId(plan.as_u64().unwrap()));
+    assert_eq!(which(None, to(&plans[0]), 2), (vec![], 0));
+    assert_eq!(which(None, to(&plans[1]), 2), (vec![ids[0], ids[1]], 3));
+    let all = world.post("applications/bulk", json!({"action": "suspend", "service_id": service})).1;
+    assert_eq!((&all["bulk"]["left"], &all["bulk"]["next"]), (&json!(0), &Value::Null));
+    let beyond = json!({"action": "resume", "service_id": service, "after": ids[3]});
+    assert_eq!(world.post("applications/bulk", beyond).1["bulk"]["items"][0]["id"], ids[4]);
+    let wrong = json!({"action": "resume", "service_id": service, "after": "x"});
+    assert_eq!(world.post("applications/bulk", wrong).0, 422);
 }
 
 #[test]
