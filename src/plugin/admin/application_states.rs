@@ -163,6 +163,11 @@ fn decustomize_plan(context: &Context<'_>) -> Outcome {
         let Some(original) = terms.and_then(|terms| terms.original).map(PlanId) else {
             return plan_answer(edit, plan);
         };
+        // Whoever pushes plans over the internal API may have taken it away.
+        if edit.seen().plan(original.0).is_err() {
+            let why = "The plan that this one was made of is gone: change the plan instead";
+            return Err(Errors::of("base", why).into());
+        }
         move_to(edit, ApplicationId(id), original)?;
         plan_answer(edit, original)
     })

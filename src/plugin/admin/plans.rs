@@ -1,6 +1,6 @@
 //! Application plans: `/application_plans`, `/services/{id}/application_plans`.
 //!
-//! A plan that applications are on stays. A copy has the limits, prices and features of the plan that it is made of.
+//! A plan that applications are on stays, also if that is a copy of it that was made for one of them alone. A copy has the limits, prices and features of the plan that it is made of.
 
 use std::sync::Arc;
 
@@ -149,13 +149,25 @@ fn delete(context: &Context<'_>) -> Outcome {
     let (service, id) = (context.id(0)?, context.id(1)?);
     context.change(|edit| {
         plan_of(edit.seen(), service, id)?;
-        if !edit.draft.catalog().applications_of(id).is_empty() {
+        if !edit.draft.catalog().applications_of(id).is_empty() || is_model_of_used(edit.seen(), service, id)?
+        {
             let why = "This application plan cannot be deleted! At least one application depends on it.";
             return Err(Refusal::Undeletable(Errors::of("base", why)));
         }
         edit.draft.delete_plan(PlanId(id))?;
         Ok(Reply::gone())
     })
+}
+
+/// Whether an application is on a plan that was made of this one for it alone: it can come back.
+fn is_model_of_used(seen: Seen<'_>, service: u64, id: u64) -> Result<bool, ShelfError> {
+    for other in seen.catalog.plans_of(ServiceId(service)).iter() {
+        let is_used = !seen.catalog.applications_of(other).is_empty();
+        if is_used && seen.records.find::<Terms>(other)?.is_some_and(|terms| terms.original == Some(id)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn set_default(context: &Context<'_>) -> Outcome {
