@@ -66,13 +66,15 @@ pub(super) fn apply(
     for (name, value) in fields.iter().filter(|(name, _)| !target.own().contains(&name.as_str())) {
         let Some(text) = text_of(value) else { continue };
         let Some(id) = names::find(records, Kind::Field, tenant, &target.field(name))? else { continue };
+        // Names that differ in case only cannot both be defined, but are not the same field, as in the original.
+        let definition = records.find::<Definition>(id)?.filter(|it| it.name == *name);
+        let Some(definition) = definition else { continue };
         // Clients send back what they were shown: that stays good, whatever can be chosen now.
         if extra.get(name).and_then(Value::as_str) == Some(&text) {
             continue;
         }
         check::long(errors, name, &text, VALUE_LEN_MAX);
-        let definition = records.find::<Definition>(id)?;
-        if !text.is_empty() && definition.is_some_and(|it| !it.can_be(&text)) {
+        if !text.is_empty() && !definition.can_be(&text) {
             errors.add(name, check::NOT_LISTED);
         }
         extra.insert(name.clone(), Value::from(text));
