@@ -245,7 +245,9 @@ fn update(context: &Context<'_>) -> Outcome {
         if name.is_some() {
             check::present(&mut errors, "name", name.as_deref());
         }
-        let user_key = fields.filled("user_key");
+        // Clients send back what they were shown: one of its keys is no other key.
+        let is_other = |key: &String| !found.user_keys.iter().any(|known| known.expose() == key);
+        let user_key = fields.filled("user_key").filter(is_other);
         if let Some(key) = &user_key {
             credentials::check_user_key(edit, found.service, Some(found.id), key, &mut errors);
         }

@@ -3,6 +3,8 @@
 use super::*;
 use crate::engine::request::{AuthRequest, Call as Asked, Credentials, Usage};
 use crate::model::decision::Denial;
+use crate::model::id::{ApplicationId, PlanId};
+use crate::model::record::Secret;
 
 /// A service of this kind with a plan, an account, and the paths of these.
 struct Set<'w> {
@@ -199,6 +201,10 @@ fn a_customized_plan_is_one_applications_alone() {
     let again = world.put(&format!("{own}/customize_plan"), json!({})).1;
     assert_eq!(again["application_plan"]["id"], custom["id"]);
     assert_eq!(world.get(&own).1["application"]["plan_id"], custom["id"]);
+    // What it was made of stays, so that there is a way back.
+    let model = format!("{}/{}", set.plans, set.plan);
+    let refused = world.delete(&model);
+    assert!(refused.0 == 403 && refused.1["errors"]["base"].is_array(), "{refused:?}");
     let (status, original) = world.put(&format!("{own}/decustomize_plan"), json!({}));
     assert_eq!((status, &original["application_plan"]["id"]), (200, &set.plan));
     assert_eq!(world.get(&format!("{}/{}", set.plans, custom["id"])).0, 404);
@@ -213,6 +219,40 @@ fn a_customized_plan_is_one_applications_alone() {
         assert_eq!(world.delete(gone).0, 200);
         assert_eq!(world.get(&set.plans).1["plans"].as_array().unwrap().len(), 1);
     }
+    assert_eq!(world.delete(&model).0, 200);
+}
+
+#[test]
+fn an_application_on_a_plan_whose_model_is_gone_is_told_so() {
+    let world = World::new();
+    let set = set(&world, "1");
+    let own = format!("{}/{}", set.root, set.application(json!({}))["id"]);
+    world.put(&format!("{own}/customize_plan"), json!({}));
+    let model = PlanId(set.plan.as_u64().unwrap());
+    world.engine.change(|draft| draft.delete_plan(model)).unwrap();
+    let refused = world.put(&format!("{own}/decustomize_plan"), json!({}));
+    assert!(refused.0 == 422 && refused.1["errors"]["base"].is_array(), "{refused:?}");
+}
+
+#[test]
+fn an_application_keeps_its_other_keys_when_one_of_them_is_sent_back() {
+    let world = World::new();
+    let set = set(&world, "1");
+    let made = set.application(json!({"user_key": "the-first"}));
+    let id = ApplicationId(made["id"].as_u64().unwrap());
+    let add = |draft: &mut crate::model::draft::Draft<'_>| {
+        draft.edit_application(id, |application| application.user_keys.push(Secret::new("the-second")))
+    };
+    world.engine.change(add).unwrap();
+    let own = format!("{}/{}", set.root, made["id"]);
+    let mut whole = world.get(&own).1["application"].clone();
+    whole["name"] = "Renamed".into();
+    assert_eq!(world.put(&own, whole).1["application"]["name"], "Renamed");
+    let (first, second) = (json!({"user_key": "the-first"}), json!({"user_key": "the-second"}));
+    assert_eq!((set.denial(&first, None), set.denial(&second, None)), (None, None));
+    assert_eq!(world.put(&own, json!({"user_key": "another"})).1["application"]["user_key"], "another");
+    assert_ne!(set.denial(&second, None), None);
+    assert_eq!(set.denial(&json!({"user_key": "another"}), None), None);
 }
 
 #[test]
@@ -354,6 +394,14 @@ fn a_defined_field_takes_one_of_its_choices_or_nothing() {
     assert_eq!(world.post(&set.root, ask.clone()), listed);
     ask["size"] = "".into();
     assert_eq!(world.made(&set.root, ask)["size"], "");
+    // Names are told apart by case, as in the original: another than the definition's own is nobody's.
+    for (path, wrapper) in &paths {
+        let shown = world.put(path, json!({"Size": "s", "SIZE": "xl", "Org_Name": "x", "User_Name": "x"}));
+        assert_eq!((shown.0, &shown.1[wrapper]["size"]), (200, &json!("m")));
+        for other in ["Size", "SIZE", "Org_Name", "User_Name"] {
+            assert_eq!(shown.1[wrapper].get(other), None, "{path} {other}");
+        }
+    }
     let signup = json!({"org_name": "Big", "username": "bigger", "size": "xl"});
     assert_eq!(world.post("signup", signup).0, 422);
     // What was good stays so when it is sent back, and is no choice of others any more.
