@@ -199,7 +199,7 @@ fn claim(edit: &mut Edit<'_, '_, '_>, feature: &mut Feature, id: u64, exactly: b
     Ok(())
 }
 
-/// Takes over what was sent, except for the system name, which is given once.
+/// Takes over what was sent, except for the system name.
 fn apply(feature: &mut Feature, fields: &Fields, errors: &mut Errors) {
     if let Some(name) = fields.text("name") {
         check::present(errors, "name", Some(&name));
@@ -226,6 +226,10 @@ fn update(context: &Context<'_>, service: Option<u64>, id: u64) -> Outcome {
         let mut feature = feature(edit.records, owner(edit.seen(), service)?, id)?;
         let mut errors = Errors::default();
         apply(&mut feature, &fields, &mut errors);
+        let known = (Kind::Feature, feature.owner, feature.system_name.as_str());
+        if let Some(name) = names::renamed(edit.records, known, &fields, id, &mut errors)? {
+            feature.system_name = name;
+        }
         errors.check()?;
         feature.updated_at = edit.now;
         edit.records.save(id, &feature)?;

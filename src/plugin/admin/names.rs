@@ -1,5 +1,8 @@
 //! Names that must be unique within an owner: of each kind of name, one record has it.
 
+use super::answer::Errors;
+use super::check;
+use super::request::Fields;
 use crate::document::system_name;
 use crate::plugin::records::{Records, id_key, id_of};
 use crate::store::ShelfError;
@@ -87,6 +90,28 @@ pub(super) fn claim_like(
     let base = if wanted.is_empty() { "unnamed" } else { wanted };
     let other = format!("{}-{id}", base.get(..200).unwrap_or(base));
     Ok((!exactly && claim(records, kind, owner, &other, id)?).then_some(other))
+}
+
+/// Gives a record the system name that was sent in place of the one that it has, which is free then. None, if none was sent or it is no other.
+pub(super) fn renamed(
+    records: &mut Records<'_>,
+    (kind, owner, known): (Kind, u64, &str),
+    fields: &Fields,
+    id: u64,
+    errors: &mut Errors,
+) -> Result<Option<String>, ShelfError> {
+    let Some(wanted) = fields.filled("system_name").filter(|wanted| wanted != known) else { return Ok(None) };
+    if !system_name::is_one(&wanted) {
+        errors.add("system_name", check::INVALID);
+        return Ok(None);
+    }
+    if find(records, kind, owner, &wanted)?.is_some_and(|holder| holder != id) {
+        errors.add("system_name", check::TAKEN);
+        return Ok(None);
+    }
+    release(records, kind, owner, known, id)?;
+    claim(records, kind, owner, &wanted, id)?;
+    Ok(Some(wanted))
 }
 
 /// Frees a name, if this record has it.

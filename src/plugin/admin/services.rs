@@ -236,6 +236,11 @@ fn backend_version(fields: &Fields, errors: &mut Errors) -> (Option<BackendVersi
 fn apply(edit: &mut Edit<'_, '_, '_>, id: u64, fields: &Fields) -> Result<(), Refusal> {
     let mut details = edit.records.find::<ServiceDetails>(id)?.unwrap_or_default();
     let mut errors = Errors::default();
+    let known = shown_system_name(&details, edit.seen().service(id)?);
+    let known = (Kind::Service, edit.tenant().0, known.as_str());
+    if let Some(name) = names::renamed(edit.records, known, fields, id, &mut errors)? {
+        details.system_name = name;
+    }
     if fields.has("name") {
         check::present(&mut errors, "name", fields.text("name").as_deref());
     }

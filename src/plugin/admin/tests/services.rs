@@ -55,6 +55,41 @@ fn what_is_wrong_with_a_service_is_said_field_by_field() {
 }
 
 #[test]
+fn system_names_of_services_and_features_can_be_others() {
+    let world = World::new();
+    let service = world.made("services", json!({"name": "One", "system_name": "one"}));
+    let other = world.made("services", json!({"name": "Two", "system_name": "two"}));
+    let own = format!("services/{}", service["id"]);
+    let feature = world.made(&format!("{own}/features"), json!({"name": "One", "system_name": "one"}));
+    world.made(&format!("{own}/features"), json!({"name": "Two", "system_name": "two"}));
+    let of_accounts = world.made("features", json!({"name": "One", "system_name": "one"}));
+    world.made("features", json!({"name": "Two", "system_name": "two"}));
+    for (root, id) in [
+        ("services".to_owned(), &service["id"]),
+        (format!("{own}/features"), &feature["id"]),
+        ("features".to_owned(), &of_accounts["id"]),
+    ] {
+        let path = format!("{root}/{id}");
+        let put = |name: &str| {
+            let (status, body) = world.put(&path, json!({"system_name": name}));
+            let shown = body.as_object().unwrap().values().next().unwrap().clone();
+            (status, shown["system_name"].clone())
+        };
+        assert_eq!(put("one"), (200, json!("one")), "{path}");
+        assert_eq!(put("two"), (422, json!(["has already been taken"])), "{path}");
+        assert_eq!(put("-"), (422, json!(["is invalid"])), "{path}");
+        assert_eq!(put("ONE"), (200, json!("ONE")), "{path}");
+        assert_eq!(put("three"), (200, json!("three")), "{path}");
+        assert_eq!(put(""), (200, json!("three")), "{path}");
+        assert_eq!(world.get(&path).1.as_object().unwrap().values().next().unwrap()["system_name"], "three");
+        // The one before is free again, this one is not.
+        let post = |name: &str| world.post(&root, json!({"name": "New", "system_name": name})).0;
+        assert_eq!((post("three"), post("one")), (422, 201), "{path}");
+    }
+    assert_eq!(world.get(&format!("services/{}", other["id"])).1["service"]["system_name"], "two");
+}
+
+#[test]
 fn the_default_service_stays() {
     let world = World::new();
     let id = world.get("services").1["services"][0]["service"]["id"].clone();
