@@ -47,7 +47,7 @@ const EMPTY: &str = "[]";
 fn create(context: &Context<'_>) -> Outcome {
     let fields = context.fields("user")?;
     let mut errors = Errors::default();
-    if !fields.has("password") {
+    if fields.filled("password").is_none() {
         errors.add("password", check::BLANK);
     }
     let hash = logins::password(&fields, &mut errors)?;

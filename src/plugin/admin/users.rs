@@ -1,6 +1,7 @@
 //! Developers, users of accounts: `/accounts/{id}/users`.
 //!
-//! A user begins pending, as a member. Activating one approves an account that nobody has decided on yet, unless its plan asks for approval.
+//! A user begins pending, as a member. Only the username must be there, though the original's list of parameters marks e-mail address and password,
+//! too: its clients leave them out, as they may in a signup, and who has no password cannot log in. Activating one approves an account that nobody has decided on yet, unless its plan asks for approval.
 
 use super::account_details::{AccountDetails, AccountState, needs_approval};
 use super::answer::{Errors, Outcome, Refusal, Reply};

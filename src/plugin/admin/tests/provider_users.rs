@@ -42,6 +42,11 @@ fn what_is_wrong_with_a_user_is_said_field_by_field() {
         "email": ["should look like an email address"],
     }});
     assert_eq!((status, body), (422, errors));
+    for none in [Value::Null, json!(""), json!(" ")] {
+        let ask = json!({"username": "nopass", "email": "nopass@example.com", "password": none});
+        let (status, body) = world.post("users", ask);
+        assert_eq!((status, &body["errors"]["password"]), (422, &json!(["can't be blank"])));
+    }
     user(&world, "someone");
     let again = json!({"username": "SomeOne", "email": "SOMEONE@example.com", "password": "123456"});
     let errors = json!({"errors": {
