@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::answer::{Entity, Errors, Outcome, Refusal, Reply, links};
 use super::auth::{Access, Section};
+use super::backend_metrics::BackendMetric;
 use super::check;
 use super::context::{Context, Seen};
 use super::metrics;
@@ -33,6 +34,8 @@ pub(super) const ROUTES: &[Route] = &[
     Route::new(DELETE, "application_plans/{plan_id}/metrics/{metric_id}/limits/{id}", ACCESS, delete),
 ];
 
+/// In pages as all lists are: 3scale's list of parameters has 50 on a page here, but what it answers are 500 as everywhere, and clients ask for
+/// one page.
 fn list_of_plan(context: &Context<'_>) -> Outcome {
     let moment = context.look()?;
     let seen = moment.seen();
@@ -167,6 +170,11 @@ fn delete(context: &Context<'_>) -> Outcome {
 fn entity(seen: Seen<'_>, plan: &Plan, limit: &Limit) -> Result<Entity, Refusal> {
     let stamps = seen.records.find::<Stamps>(limit.id.0)?.unwrap_or_default();
     let service = format!("/admin/api/services/{}", plan.service);
+    // A backend's own metric is the service's to limit, but is shown where it is at home.
+    let metric = match seen.records.find::<BackendMetric>(limit.metric.0)? {
+        Some(metric) => format!("/admin/api/backend_apis/{}/metrics/{}", metric.backend, limit.metric),
+        None => format!("{service}/metrics/{}", limit.metric),
+    };
     let json = json!({
         "id": limit.id.0,
         "period": limit.period.name(),
@@ -176,7 +184,7 @@ fn entity(seen: Seen<'_>, plan: &Plan, limit: &Limit) -> Result<Entity, Refusal>
         "created_at": times::text(stamps.created_at),
         "updated_at": times::text(stamps.updated_at),
         "links": links([
-            ("metric", format!("{service}/metrics/{}", limit.metric)),
+            ("metric", metric),
             ("self", place(plan.id, limit.metric, limit.id)),
             ("plan", format!("{service}/application_plans/{}", plan.id)),
         ]),

@@ -125,6 +125,11 @@ fn limits_on_a_backends_metric_go_with_the_usage() {
         .unwrap();
     let limits = || world.engine.catalog().plans.get(plan.0).unwrap().limits.len();
     assert_eq!(limits(), 1);
+    // Whoever follows the link to its metric gets there.
+    let shown = world.get(&format!("application_plans/{plan}/limits")).1["limits"][0]["limit"].clone();
+    let link = shown["links"].as_array().unwrap().iter().find(|it| it["rel"] == "metric").unwrap();
+    let metric = world.get(link["href"].as_str().unwrap().strip_prefix("/admin/api/").unwrap());
+    assert_eq!((metric.0, &metric.1["metric"]["id"]), (200, &json!(hits)));
     world.delete(&format!("{usages}/{}", usage["id"]));
     assert_eq!(limits(), 0);
 }
