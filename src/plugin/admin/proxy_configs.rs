@@ -336,8 +336,7 @@ enum Choice {
 }
 
 fn list_all(context: &Context<'_>) -> Outcome {
-    let invalid = || Refusal::Said(422, "invalid environment".to_owned());
-    let environment = Environment::parse(context.text(0)).ok_or_else(invalid)?;
+    let environment = environment(context, 0)?;
     let parameters = context.request.parameters();
     let version = match parameters.filled("version").as_deref() {
         None => Choice::All,
