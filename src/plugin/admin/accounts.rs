@@ -71,7 +71,7 @@ fn find(context: &Context<'_>) -> Outcome {
     let tenant = context.caller.tenant.0;
     let user = if let Some(name) = asked.filled("username") {
         names::find(seen.records, Kind::DeveloperUsername, tenant, &name)?
-    } else if asked.has("user_id") {
+    } else if asked.filled("user_id").is_some() {
         asked.id("user_id")
     } else {
         match asked.filled("email") {

@@ -94,8 +94,12 @@ fn a_signup_that_is_wrong_leaves_nothing() {
 fn an_account_is_found_changed_decided_on_and_deleted_with_all_that_is_its_own() {
     let world = World::new();
     let (path, account) = signup(&world, "acme");
+    let user = format!("{path}/users/{}", world.get(&format!("{path}/users")).1["users"][0]["user"]["id"]);
+    world.put(&user, json!({"email": "acme@example.com"}));
     for asked in [
         json!({"username": "Acme"}),
+        json!({"username": null, "user_id": null, "email": "acme@example.com"}),
+        json!({"username": "", "user_id": "", "email": "acme@example.com"}),
         json!({"user_id": world.get(&format!("{path}/users")).1["users"][0]["user"]["id"]}),
     ] {
         let (status, found) = world.call(Method::Get, "accounts/find", asked);
