@@ -310,7 +310,7 @@ fn delete(context: &Context<'_>) -> Outcome {
             let object = entity(edit.seen(), service)?.json;
             let error = "The default service, and the last one, cannot be deleted".to_owned();
             return Err(Refusal::Transition {
-                from: "incomplete".into(),
+                from: shown_state(service).to_owned(),
                 event: "mark_as_deleted",
                 error,
                 object: Box::new(object),

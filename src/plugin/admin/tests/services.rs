@@ -95,6 +95,14 @@ fn the_default_service_stays() {
     let id = world.get("services").1["services"][0]["service"]["id"].clone();
     let (status, body) = world.delete(&format!("services/{id}"));
     assert_eq!((status, &body["error"]["event"]), (422, &json!("mark_as_deleted")));
+    assert_eq!(body["error"]["from"], "incomplete");
+    let suspend = |draft: &mut crate::model::draft::Draft<'_>| {
+        let id = crate::model::id::ServiceId(id.as_u64().unwrap());
+        draft.edit_service(id, |service| service.state = crate::model::record::ServiceState::Suspended)
+    };
+    world.engine.change(suspend).unwrap();
+    let error = world.delete(&format!("services/{id}")).1["error"].clone();
+    assert_eq!((&error["from"], &error["object"]["state"]), (&json!("offline"), &json!("offline")));
 }
 
 #[test]
