@@ -290,7 +290,7 @@ fn place(
     let Some(wanted) = fields.integer("position").flatten() else { return Ok(rule) };
     let mut rules = in_order(rule.owner, edit.records)?;
     rules.retain(|(other, _)| *other != id);
-    let at = usize::try_from(wanted - 1).unwrap_or(0).min(rules.len());
+    let at = usize::try_from(wanted.saturating_sub(1)).unwrap_or(0).min(rules.len());
     rules.insert(at, (id, rule));
     number(rules, edit.records, edit.now)?;
     edit.records.find::<MappingRule>(id)?.ok_or(Refusal::NotFound)

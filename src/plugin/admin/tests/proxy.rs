@@ -94,6 +94,7 @@ fn each_change_of_a_proxy_is_a_version_and_deploying_the_same_is_none() {
     assert_eq!(world.get(&format!("{configs}/4")).0, 404);
     let invalid = (400, json!({"error": "invalid environment"}));
     assert_eq!(world.get(&format!("{path}/configs/moon")), invalid);
+    assert_eq!(world.get("account/proxy_configs/moon"), invalid);
 }
 
 fn hits(world: &World, proxy: &str) -> Value {
@@ -165,7 +166,7 @@ fn a_gateway_finds_configurations_by_host_and_version() {
         found("account/proxy_configs/production", json!({"version": "latest"})),
         (200, vec![(ids[0], 1), (ids[1], 1)])
     );
-    assert_eq!(found("account/proxy_configs/moon", json!({})).0, 422);
+    assert_eq!(found("account/proxy_configs/moon", json!({})).0, 400);
     let by_host = "services/proxy/configs/production";
     assert_eq!(found(by_host, json!({"host": "two.example.com"})), (200, vec![(ids[1], 1)]));
     assert_eq!(found(by_host, json!({})).0, 400);
@@ -287,6 +288,9 @@ fn mapping_rules_are_checked_ordered_and_go_with_their_metric() {
         all.iter().map(one).collect::<Vec<_>>()
     };
     assert_eq!(patterns(), [("/c".into(), 1), ("/".into(), 2), ("/{x}/b$".into(), 3)]);
+    // As far to the front and to the end as can be said.
+    assert_eq!(world.put(&own, json!({"position": i64::MAX})).1["mapping_rule"]["position"], 3);
+    assert_eq!(world.put(&own, json!({"position": i64::MIN})).1["mapping_rule"]["position"], 1);
     assert_eq!(world.delete(&format!("services/{id}/metrics/{}", metric["id"])).0, 200);
     assert_eq!(patterns(), [("/c".into(), 1), ("/".into(), 2)]);
     assert_eq!((world.delete(&own).0, world.get(&own).0), (200, 404));
