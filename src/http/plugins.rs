@@ -27,7 +27,7 @@ use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 use hyper::header::{
     ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, ETAG, HOST, HeaderMap, HeaderName, HeaderValue,
-    IF_NONE_MATCH, LOCATION, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
+    IF_NONE_MATCH, LAST_MODIFIED, LOCATION, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::http::request::Parts;
 use hyper::{Request, StatusCode};
@@ -289,7 +289,7 @@ fn basic(headers: &HeaderMap) -> Option<(String, String)> {
 }
 
 fn response_of(answer: Answer) -> Response {
-    let Answer { status, content_type, location, etag, body, .. } = answer;
+    let Answer { status, content_type, location, etag, last_modified, body, .. } = answer;
     let mut response = Response::new(Full::new(body));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
@@ -299,7 +299,7 @@ fn response_of(answer: Answer) -> Response {
     if let Some(content_type) = content_type {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     }
-    let texts = [(LOCATION, location), (ETAG, etag)];
+    let texts = [(LOCATION, location), (ETAG, etag), (LAST_MODIFIED, last_modified)];
     for (name, text) in texts {
         if let Some(value) = text.and_then(|text| HeaderValue::from_str(&text).ok()) {
             headers.insert(name, value);

@@ -78,6 +78,8 @@ pub struct Answer {
     pub location: Option<String>,
     /// The version of what is shown.
     pub etag: Option<String>,
+    /// When what is shown was changed last, as HTTP writes times.
+    pub last_modified: Option<String>,
     /// The body.
     pub body: Bytes,
     /// The answer waits until this is on disk.
@@ -95,6 +97,7 @@ impl Answer {
             content_type,
             location: None,
             etag: None,
+            last_modified: None,
             body: body.into(),
             durable: None,
             is_stranger: false,

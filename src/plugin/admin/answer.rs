@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 pub(super) use super::refusal::{Errors, Refusal};
+use super::times;
 use super::xml::Element;
 use crate::engine::Ticket;
 use crate::plugin::call::Answer;
@@ -199,6 +200,10 @@ impl Reply {
     /// As it is sent.
     pub(super) fn into_answer(self, format: Format) -> Answer {
         let Reply { status, body, location, durable } = self;
+        let last_modified = match &body {
+            Body::One(entity) => entity.json["updated_at"].as_str().and_then(times::http),
+            _ => None,
+        };
         let answer = match body {
             Body::None => Answer::new(status, None, ""),
             Body::Json(body) => Answer::json(status, &body),
@@ -217,7 +222,7 @@ impl Reply {
                 Format::Xml => xml(status, &element),
             },
         };
-        Answer { location, durable, ..answer }
+        Answer { location, durable, last_modified, ..answer }
     }
 }
 

@@ -205,24 +205,28 @@ impl Admin {
     }
 
     fn respond(&self, call: &Call) -> Answer {
-        let usual = if call.path.ends_with(".json") { Format::Json } else { Format::Xml };
+        let is_for_master = call.path.starts_with(master::ROOT);
         let request = match Request::read(call) {
             Ok(request) => request,
-            Err(refusal) => return refusal.answer(usual),
+            Err(refusal) => return refusal.answer(routes::accepted(call).unwrap_or(Format::Xml)),
         };
-        // Before the route: an answer to a wrong token should not depend on what else was asked.
-        let is_for_master = call.path.starts_with(master::ROOT);
+        let path = request.path.get(2..).unwrap_or_default();
+        let of_whom = || -> Box<dyn Iterator<Item = &'static Route>> {
+            if is_for_master { Box::new(routes::of_master()) } else { Box::new(routes::of_tenants()) }
+        };
+        let found = routes::find(of_whom(), request.method, path);
+        let usual = request.suffix.or_else(|| found.as_ref().ok()?.0.format(&request).ok());
+        let usual = usual.or_else(|| routes::accepted(call));
+        let usual = usual.unwrap_or(if is_for_master { Format::Json } else { Format::Xml });
+        // Before the route: what a wrong token is told should not depend on what else was asked.
         let caller = match self.caller(call, is_for_master) {
             Ok(caller) => caller,
             Err(Refusal::AccessDenied) if is_for_master => return unauthorized(),
             Err(refusal) => return refusal.answer(usual),
         };
-        let path = request.path.get(2..).unwrap_or_default();
-        let found = if is_for_master {
-            routes::find(routes::of_master(), request.method, path)
-        } else {
-            routes::find(routes::of_tenants(), request.method, path)
-        };
+        if routes::is_in_other_format(of_whom(), request.method, path) {
+            return Refusal::Format.answer(usual);
+        }
         let (route, ids) = match found {
             Ok((route, _)) if caller.is_master() && !is_for_master && !is_of_master_too(route) => {
                 return Refusal::Forbidden.answer(usual);
@@ -254,7 +258,11 @@ impl Admin {
         });
         let answer =
             answered.map_or_else(|refusal| refusal.answer(format), |reply| reply.into_answer(format));
-        if request.method == Method::Get { dated(answer, call) } else { answer }
+        if request.method == Method::Get {
+            dated(answer, call)
+        } else {
+            Answer { last_modified: None, ..answer }
+        }
     }
 
     /// Who calls, if the address is for them; the master's own API is for the master alone.
@@ -328,7 +336,7 @@ fn is_of_master_too(route: &Route) -> bool {
     OF_MASTER_TOO.iter().any(|path| route.path.starts_with(path))
 }
 
-/// Names the version of what is shown; shows nothing to a client that has it.
+/// Names the version of what is shown; shows nothing to a client that has it. It says so by that name alone, as the original asks: times are of a second.
 fn dated(answer: Answer, call: &Call) -> Answer {
     if answer.status != 200 {
         return answer;
@@ -337,8 +345,9 @@ fn dated(answer: Answer, call: &Call) -> Answer {
     let text: String = hash.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
     let etag = format!("W/\"{text}\"");
     let has_it = call.etag.as_ref().is_some_and(|known| known.split(',').any(|one| one.trim() == etag));
+    let last_modified = answer.last_modified.clone();
     let answer = if has_it { Answer::new(304, None, "") } else { answer };
-    Answer { etag: Some(etag), ..answer }
+    Answer { etag: Some(etag), last_modified, ..answer }
 }
 
 impl Plugin for Admin {

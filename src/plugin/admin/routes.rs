@@ -14,7 +14,7 @@ use super::{
     provider_users, proxy, proxy_configs, rule_match, search, service_plans, service_tokens, services,
     settings, signup, subscriptions, tokens, users, webhooks,
 };
-use crate::plugin::call::Method;
+use crate::plugin::call::{Call, Method};
 use crate::plugin::host::Accompanied;
 use crate::plugin::records::Records;
 use crate::store::ShelfError;
@@ -85,20 +85,46 @@ impl Route {
     /// # Errors
     /// There is none that the client takes.
     pub(super) fn format(&self, request: &Request<'_>) -> Result<Format, Refusal> {
-        let accept = request.call.accept.as_deref().unwrap_or_default();
-        let accepted = || match (accept.contains("json"), accept.contains("xml")) {
-            (true, false) => Some(Format::Json),
-            (false, true) => Some(Format::Xml),
-            _ => None,
-        };
         match (self.formats, request.suffix) {
             (Formats::JsonOnly, Some(Format::Xml)) => Err(Refusal::Format),
             (Formats::JsonOnly, _) => Ok(Format::Json),
             (_, Some(format)) => Ok(format),
-            (Formats::XmlFirst, None) => Ok(accepted().unwrap_or(Format::Xml)),
-            (Formats::JsonFirst, None) => Ok(accepted().unwrap_or(Format::Json)),
+            (Formats::XmlFirst, None) => Ok(accepted(request.call).unwrap_or(Format::Xml)),
+            (Formats::JsonFirst, None) => Ok(accepted(request.call).unwrap_or(Format::Json)),
         }
     }
+}
+
+/// The format that a client says it takes, if that is one.
+pub(super) fn accepted(call: &Call) -> Option<Format> {
+    let accept = call.accept.as_deref().unwrap_or_default();
+    match (accept.contains("json"), accept.contains("xml")) {
+        (true, false) => Some(Format::Json),
+        (false, true) => Some(Format::Xml),
+        _ => None,
+    }
+}
+
+/// Suffixes of formats in which nothing here is written.
+const OTHER_FORMATS: [&str; 12] =
+    ["atom", "csv", "htm", "html", "ics", "js", "pdf", "rss", "text", "txt", "yaml", "yml"];
+
+/// Whether a path is that of a route but for the suffix of a format that there is not. Of a key it is the end.
+pub(super) fn is_in_other_format(
+    routes: impl Iterator<Item = &'static Route>,
+    method: Method,
+    path: &[String],
+) -> bool {
+    let Some((last, before)) = path.split_last() else { return false };
+    let Some((rest, suffix)) = last.rsplit_once('.') else { return false };
+    if !OTHER_FORMATS.contains(&suffix) {
+        return false;
+    }
+    let path: Vec<_> = before.iter().cloned().chain([rest.to_owned()]).collect();
+    let is_id = rest.bytes().all(|it| it.is_ascii_digit());
+    let Ok((route, _)) = find(routes, method, &path) else { return false };
+    let place = route.path.rsplit('/').next().unwrap_or_default();
+    if place.starts_with('{') { is_id && place != "{key}" } else { true }
 }
 
 /// A part of the API: its routes, and what of its records follows from commands of others.

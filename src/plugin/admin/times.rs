@@ -8,6 +8,12 @@ pub(super) fn text(millis: u64) -> String {
     Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX).strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
+/// A time as it is shown, as a header has it: `Sun, 22 Nov 2026 03:00:00 GMT`. None of a time that is not known, which is shown as 1970.
+pub(super) fn http(shown: &str) -> Option<String> {
+    let time = shown.parse::<Timestamp>().ok().filter(|time| time.as_second() > 0)?;
+    Some(time.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string())
+}
+
 /// What a client means by a time, in milliseconds since 1970 UTC: RFC 3339, or a date.
 pub(super) fn parse(text: &str) -> Option<u64> {
     let text = text.trim();
@@ -26,5 +32,7 @@ mod tests {
         assert_eq!(super::parse("2026-11-22T03:00:00+01:00"), Some(1_795_312_800_000));
         assert_eq!(super::parse("2026-11-22"), Some(1_795_305_600_000));
         assert_eq!(super::parse("soon"), None);
+        assert_eq!(super::http("2026-11-02T02:00:00Z").unwrap(), "Mon, 02 Nov 2026 02:00:00 GMT");
+        assert_eq!((super::http(&super::text(999)), super::http("")), (None, None));
     }
 }

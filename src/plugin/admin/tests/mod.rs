@@ -9,6 +9,7 @@ mod backends;
 mod begin;
 mod bounds;
 mod document;
+mod formats;
 mod gateway;
 mod isolation;
 mod many;
