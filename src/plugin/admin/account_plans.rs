@@ -110,9 +110,10 @@ pub(super) fn entity(seen: Seen<'_>, id: u64, terms: &Terms) -> Result<Entity, R
 fn list(context: &Context<'_>) -> Outcome {
     let moment = context.look()?;
     let seen = moment.seen();
-    let plans = Terms::of(context.caller.tenant.0, seen.records)?;
-    let shown = plans.iter().map(|(id, terms)| entity(seen, *id, terms)).collect::<Result<_, _>>()?;
-    Ok(Reply::list("plans", shown, None))
+    let ids = Terms::ids_of(context.caller.tenant.0, seen.records)?;
+    let page = context.page_if_asked(ids.len());
+    let shown = page.cut(ids).into_iter().map(|id| entity(seen, id, &plan(seen, id)?));
+    Reply::page(context.format, "plans", shown, page)
 }
 
 fn show(context: &Context<'_>) -> Outcome {

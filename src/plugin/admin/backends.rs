@@ -39,6 +39,9 @@ pub(super) const ROUTES: &[Route] = &[
     Route::new(DELETE, "backend_apis/{id}", ACCESS, delete).in_formats(Formats::JsonOnly),
 ];
 
+/// The most backend APIs of a tenant.
+pub(super) const BACKENDS_MAX: usize = 5000;
+
 /// The longest name, in bytes: the original's.
 const NAME_LEN_MAX: usize = 511;
 
@@ -98,9 +101,10 @@ pub(super) fn owns(records: &Records<'_>, metric: &Metric) -> Result<bool, Shelf
 
 fn list(context: &Context<'_>) -> Outcome {
     let moment = context.look()?;
-    let all = Backend::of(context.caller.tenant.0, moment.seen().records)?;
-    let page = context.page(all.len());
-    let shown = page.cut(all).into_iter().map(|(id, backend)| Ok(entity(id, &backend)));
+    let seen = moment.seen();
+    let ids = Backend::ids_of(context.caller.tenant.0, seen.records)?;
+    let page = context.page(ids.len());
+    let shown = page.cut(ids).into_iter().map(|id| Ok(entity(id, &find(seen, id)?)));
     Reply::page(context.format, "backend_apis", shown, page)
 }
 
@@ -140,6 +144,7 @@ pub(super) fn add(edit: &mut Edit<'_, '_, '_>, fields: &Fields) -> Result<u64, R
         errors.add("system_name", check::INVALID);
     }
     errors.check()?;
+    check::room(Backend::count(backend.tenant, edit.records)?, BACKENDS_MAX, "backend APIs of a tenant")?;
     let id = edit.draft.take_id();
     let wanted = given.clone().unwrap_or_else(|| system_name::of(&backend.name));
     backend.system_name =

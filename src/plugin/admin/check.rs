@@ -38,6 +38,14 @@ pub(super) fn fitting(errors: &mut Errors, field: &str, text: &str, max: usize) 
     }
 }
 
+/// Room for one record more among those that there are.
+///
+/// # Errors
+/// There are as many as there may be, of what `noun` says.
+pub(super) fn room(count: usize, max: usize, noun: &str) -> Result<(), Errors> {
+    if count < max { Ok(()) } else { Err(Errors::of("base", format!("there are at most {max} {noun}"))) }
+}
+
 /// A longer text, that may have lines.
 pub(super) fn long(errors: &mut Errors, field: &str, text: &str, max: usize) {
     if text.len() > max {

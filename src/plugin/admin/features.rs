@@ -77,6 +77,9 @@ impl Owned for Feature {
     }
 }
 
+/// The most features of a service, and of a tenant for its account plans: a list has all.
+pub(super) const FEATURES_MAX: usize = 1000;
+
 /// Ids of features by plan, as keys.
 const BY_PLAN: Table = Table("features_by_plan");
 /// Ids of plans by feature, as keys.
@@ -120,12 +123,16 @@ fn list_of_service(context: &Context<'_>) -> Outcome {
 fn list(context: &Context<'_>, service: Option<u64>) -> Outcome {
     let moment = context.look()?;
     let seen = moment.seen();
-    let features = Feature::of(owner(seen, service)?, seen.records)?;
-    Ok(shown(&features))
+    shown(context, seen, Feature::ids_of(owner(seen, service)?, seen.records)?)
 }
 
-fn shown(features: &[(u64, Feature)]) -> Reply {
-    Reply::list("features", features.iter().map(|(id, it)| entity(*id, it)).collect(), None)
+fn shown(context: &Context<'_>, seen: Seen<'_>, ids: Vec<u64>) -> Outcome {
+    let page = context.page_if_asked(ids.len());
+    let found = page.cut(ids).into_iter().map(|id| {
+        let feature = seen.records.find::<Feature>(id)?;
+        Ok(entity(id, &feature.ok_or(Refusal::Failed)?))
+    });
+    Reply::page(context.format, "features", found, page)
 }
 
 fn show_of_tenant(context: &Context<'_>) -> Outcome {
@@ -178,6 +185,7 @@ fn create(context: &Context<'_>, service: Option<u64>) -> Outcome {
             errors.add("system_name", check::INVALID);
         }
         errors.check()?;
+        check::room(Feature::count(owner, edit.records)?, FEATURES_MAX, "features of one service or tenant")?;
         let id = edit.draft.take_id();
         if !system_name::is_one(&feature.system_name) {
             feature.system_name = format!("feature_{id}");
@@ -283,7 +291,7 @@ fn list_of_plan(context: &Context<'_>, kind: PlanKind) -> Outcome {
     let seen = moment.seen();
     let plan = context.id(0)?;
     plan_owner(seen, kind, plan)?;
-    Ok(shown(&of_plan(plan, seen.records)?))
+    shown(context, seen, seen.records.ids(BY_PLAN, &id_key(plan), &id_key(plan))?)
 }
 
 /// The features that a plan has, by ascending id.

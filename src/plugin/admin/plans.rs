@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::answer::{Entity, Errors, Outcome, Refusal, Reply};
 use super::auth::{Access, Section};
+use super::check;
 use super::context::{Context, Edit, Seen};
 use super::features;
 use super::pricing_rules;
@@ -34,6 +35,9 @@ pub(super) const ROUTES: &[Route] = &[
     Route::new(PUT, "services/{service_id}/application_plans/{id}/default", ACCESS, set_default),
     Route::new(POST, "services/{service_id}/application_plans/{id}/copy", ACCESS, copy_of_service),
 ];
+
+/// The most application plans of a service, with those that were made for one application alone.
+pub(super) const PLANS_MAX: usize = 10_000;
 
 /// What is agreed with an application plan; one that came otherwise is agreed for nothing.
 pub(super) fn terms_of(records: &Records<'_>, plan: &Plan) -> Result<Terms, ShelfError> {
@@ -68,23 +72,22 @@ pub(super) fn plan_of(seen: Seen<'_>, service: u64, id: u64) -> Result<&Arc<Plan
 fn list_all(context: &Context<'_>) -> Outcome {
     let moment = context.look()?;
     let seen = moment.seen();
-    let mut shown = Vec::new();
-    for id in seen.catalog.services_of(context.caller.tenant).iter() {
-        if let Ok(service) = seen.service(id) {
-            for plan in plans_of(seen, service) {
-                shown.push(entity(seen, plan)?);
-            }
-        }
-    }
-    Ok(Reply::list("plans", shown, None))
+    let services = seen.catalog.services_of(context.caller.tenant).iter();
+    let services = services.filter_map(|id| seen.service(id).ok());
+    shown(context, seen, services.flat_map(|service| plans_of(seen, service)).collect())
+}
+
+fn shown(context: &Context<'_>, seen: Seen<'_>, plans: Vec<&Arc<Plan>>) -> Outcome {
+    let page = context.page_if_asked(plans.len());
+    let found = page.cut(plans).into_iter().map(|plan| entity(seen, plan));
+    Reply::page(context.format, "plans", found, page)
 }
 
 fn list(context: &Context<'_>) -> Outcome {
     let moment = context.look()?;
     let seen = moment.seen();
     let service = seen.service(context.id(0)?)?;
-    let shown = plans_of(seen, service).map(|plan| entity(seen, plan)).collect::<Result<_, _>>()?;
-    Ok(Reply::list("plans", shown, None))
+    shown(context, seen, plans_of(seen, service).collect())
 }
 
 fn show(context: &Context<'_>) -> Outcome {
@@ -113,9 +116,18 @@ pub(super) fn add(edit: &mut Edit<'_, '_, '_>, service: u64, fields: &Fields) ->
     let mut terms = Terms { owner: service, ..Terms::default() };
     terms.apply(fields, &mut errors);
     errors.check()?;
+    room(edit.seen(), ServiceId(service), PLANS_MAX)?;
     let id = edit.draft.create_plan(ServiceId(service), None, &name)?;
     terms.create(edit, id.0, &name, fields.filled("system_name"))?;
     Ok(id)
+}
+
+/// Room for one plan more of a service.
+///
+/// # Errors
+/// It has as many as there may be.
+pub(super) fn room(seen: Seen<'_>, service: ServiceId, max: usize) -> Result<(), Errors> {
+    check::room(seen.catalog.plans_of(service).len(), max, "application plans of a service")
 }
 
 fn created(edit: &Edit<'_, '_, '_>, id: PlanId) -> Outcome {
@@ -216,6 +228,7 @@ pub(super) fn copy_plan(
 ) -> Result<PlanId, Refusal> {
     let plan = Arc::clone(edit.seen().plan(from.0)?);
     let terms = Terms { is_published: false, original, ..terms_of(edit.records, &plan)? };
+    room(edit.seen(), plan.service, PLANS_MAX)?;
     let id = edit.draft.create_plan(plan.service, None, name)?;
     terms.create(edit, id.0, name, system_name)?;
     edit.draft.copy_limits(from, id)?;

@@ -80,28 +80,29 @@ pub(super) fn entity(seen: Seen<'_>, id: u64, terms: &Terms) -> Result<Entity, R
     Ok(terms.entity(id, &terms.name, is_default))
 }
 
-fn of_service(seen: Seen<'_>, service: u64) -> Result<Vec<Entity>, Refusal> {
-    let plans = Terms::of(service, seen.records)?;
-    plans.iter().map(|(id, terms)| entity(seen, *id, terms)).collect()
+fn shown(context: &Context<'_>, seen: Seen<'_>, ids: Vec<u64>) -> Outcome {
+    let page = context.page_if_asked(ids.len());
+    let found = page.cut(ids).into_iter().map(|id| entity(seen, id, &plan(seen, id)?));
+    Reply::page(context.format, "plans", found, page)
 }
 
 fn list_all(context: &Context<'_>) -> Outcome {
     let moment = context.look()?;
     let seen = moment.seen();
-    let mut shown = Vec::new();
-    for id in seen.catalog.services_of(context.caller.tenant).iter() {
-        if seen.service(id).is_ok() {
-            shown.extend(of_service(seen, id)?);
+    let mut ids = Vec::new();
+    for service in seen.catalog.services_of(context.caller.tenant).iter() {
+        if seen.service(service).is_ok() {
+            ids.extend(Terms::ids_of(service, seen.records)?);
         }
     }
-    Ok(Reply::list("plans", shown, None))
+    shown(context, seen, ids)
 }
 
 fn list(context: &Context<'_>) -> Outcome {
     let moment = context.look()?;
     let seen = moment.seen();
     let service = seen.service(context.id(0)?)?;
-    Ok(Reply::list("plans", of_service(seen, service.id.0)?, None))
+    shown(context, seen, Terms::ids_of(service.id.0, seen.records)?)
 }
 
 fn show(context: &Context<'_>) -> Outcome {

@@ -102,6 +102,9 @@ impl Record for ServiceDetails {
     const TABLE: Table = Table("services");
 }
 
+/// The most services of a tenant that it makes here, whatever its plan says.
+pub(super) const SERVICES_MAX: usize = 10_000;
+
 /// The ways in which a gateway can stand before a service.
 const DEPLOYMENT_OPTIONS: [&str; 3] = ["hosted", "self_managed", "service_mesh_istio"];
 
@@ -148,8 +151,9 @@ fn create(context: &Context<'_>) -> Outcome {
 /// Makes a service with all that services begin with: the metric hits, a service plan, a token, a proxy, a mapping rule.
 ///
 /// # Errors
-/// It would not be valid.
+/// It would not be valid, or the tenant has as many as there may be.
 pub(super) fn add(edit: &mut Edit<'_, '_, '_>, fields: &Fields) -> Result<ServiceId, Refusal> {
+    room(edit.seen(), SERVICES_MAX)?;
     let name = fields.text("name").unwrap_or_default();
     let mut errors = Errors::default();
     check::present(&mut errors, "name", Some(&name));
@@ -177,6 +181,14 @@ pub(super) fn add(edit: &mut Edit<'_, '_, '_>, fields: &Fields) -> Result<Servic
     proxy::create(edit, id)?;
     mapping_rules::create_default(edit.draft, edit.records, id, edit.now)?;
     Ok(id)
+}
+
+/// Room for one service more of the tenant.
+///
+/// # Errors
+/// It has as many as there may be: the original says no more of it (403).
+pub(super) fn room(seen: Seen<'_>, max: usize) -> Result<(), Refusal> {
+    if of_tenant(seen.catalog, seen.caller.tenant).count() < max { Ok(()) } else { Err(Refusal::Closed) }
 }
 
 /// Gives the services of a tenant that nobody administered so far what services begin with.

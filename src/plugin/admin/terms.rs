@@ -83,6 +83,9 @@ impl Owned for Terms {
     }
 }
 
+/// The most service plans of a service, and account plans of a tenant: a list has all.
+pub(super) const PLANS_MAX: usize = 1000;
+
 /// The longest trial, in days: a hundred years.
 const TRIAL_DAYS_MAX: i64 = 36_500;
 
@@ -184,7 +187,7 @@ impl Terms {
     /// Takes a system name and puts the terms on the shelf: the wanted name, or else one like it that is free.
     ///
     /// # Errors
-    /// It had to be that name, and another has it; or it cannot be a name.
+    /// It had to be that name, and another has it; or it cannot be a name; or the owner has too many plans.
     pub(super) fn create(
         mut self,
         edit: &mut Edit<'_, '_, '_>,
@@ -194,6 +197,15 @@ impl Terms {
     ) -> Result<(), Refusal> {
         if given.as_deref().is_some_and(|given| !system_name::is_one(given)) {
             return Err(Errors::of("system_name", check::INVALID).into());
+        }
+        match self.kind {
+            PlanKind::Application => {}
+            PlanKind::Service => {
+                check::room(self.count_alike(edit)?, PLANS_MAX, "service plans of a service")?
+            }
+            PlanKind::Account => {
+                check::room(self.count_alike(edit)?, PLANS_MAX, "account plans of a tenant")?
+            }
         }
         let is_exact = given.is_some();
         self.system_name = given.unwrap_or_else(|| system_name::of(name));
@@ -212,6 +224,10 @@ impl Terms {
             return Ok(());
         }
         Err(Errors::of("system_name", check::TAKEN).into())
+    }
+
+    fn count_alike(&self, edit: &Edit<'_, '_, '_>) -> Result<usize, ShelfError> {
+        Terms::count(self.owner, edit.records)
     }
 
     /// Puts new terms on the shelf, if their system name is free; whether it is.

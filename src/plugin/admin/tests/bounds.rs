@@ -37,7 +37,7 @@ impl World {
     }
 
     /// Makes as many records of a kind as there may be, most of them as copies of the first, and then one more; `before` are there already.
-    fn fill(
+    pub(super) fn fill(
         &self,
         path: &str,
         tables: (&'static str, &'static str),
@@ -53,7 +53,7 @@ impl World {
 }
 
 /// That the whole of a record is refused, in words that name the bound.
-fn is_too_many((status, body): (u16, Value), max: usize) {
+pub(super) fn is_too_many((status, body): (u16, Value), max: usize) {
     let why = body["errors"]["base"][0].as_str().unwrap_or_default();
     assert!(status == 422 && why.contains(&max.to_string()), "{status} {body}");
 }

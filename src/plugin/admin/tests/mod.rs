@@ -15,6 +15,7 @@ mod isolation;
 mod many;
 mod master;
 mod matrix;
+mod maxima;
 mod people;
 mod plans;
 mod provider_users;
