@@ -81,14 +81,8 @@ fn find(seen: Seen<'_>, id: u64) -> Result<ActiveDoc, Refusal> {
 fn list(context: &Context<'_>) -> Outcome {
     let moment = context.look()?;
     let seen = moment.seen();
-    let mut ids = Vec::new();
-    for id in ActiveDoc::ids_of(context.caller.tenant.0, seen.records)? {
-        // One text at a time: all of them are long together.
-        match find(seen, id) {
-            Err(Refusal::NotFound) => {}
-            found => ids.extend(found.map(|_| id)),
-        }
-    }
+    // All of them are long together.
+    let ids = ActiveDoc::ids_where(context.caller.tenant.0, seen.records, |doc| is_shown(seen, doc))?;
     let page = context.page_if_asked(ids.len());
     let shown = page.cut(ids).into_iter().map(|id| Ok(entity(id, &find(seen, id)?)));
     Reply::page(context.format, "api_docs", shown, page)

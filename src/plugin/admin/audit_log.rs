@@ -80,8 +80,7 @@ fn list(context: &Context<'_>) -> Outcome {
     } else {
         searched(context, records, tenant, &wanted)?
     };
-    let shown = entries.iter().map(entity).collect();
-    Ok(Reply::list("audit_log", shown, Some(page)))
+    Reply::page(context.format, "audit_log", entries.iter().map(|line| Ok(entity(line))), page)
 }
 
 /// An entry of the log, with its number.

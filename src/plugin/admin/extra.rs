@@ -55,6 +55,9 @@ impl Target {
 /// The longest value, in bytes.
 pub(super) const VALUE_LEN_MAX: usize = 4096;
 
+/// The most bytes of all of them of one record, with their names, as JSON has them: the original's.
+pub(super) const ALL_LEN_MAX: usize = 65_535;
+
 /// Takes over what was sent of the fields that a tenant has defined.
 pub(super) fn apply(
     extra: &mut Map<String, Value>,
@@ -63,6 +66,7 @@ pub(super) fn apply(
     fields: &Fields,
     errors: &mut Errors,
 ) -> Result<(), ShelfError> {
+    let mut is_changed = false;
     for (name, value) in fields.iter().filter(|(name, _)| !target.own().contains(&name.as_str())) {
         let Some(text) = text_of(value) else { continue };
         let Some(id) = names::find(records, Kind::Field, tenant, &target.field(name))? else { continue };
@@ -78,6 +82,13 @@ pub(super) fn apply(
             errors.add(name, check::NOT_LISTED);
         }
         extra.insert(name.clone(), Value::from(text));
+        is_changed = true;
+    }
+    if is_changed && Value::Object(extra.clone()).to_string().len() > ALL_LEN_MAX {
+        errors.add(
+            "base",
+            format!("the fields that are defined are too long (maximum is {ALL_LEN_MAX} bytes)"),
+        );
     }
     Ok(())
 }

@@ -142,8 +142,9 @@ fn find(seen: Seen<'_>, id: u64) -> Result<Definition, Refusal> {
 fn list(context: &Context<'_>) -> Outcome {
     let moment = context.look()?;
     let all = Definition::in_order(context.caller.tenant.0, moment.seen().records)?;
-    let shown = all.iter().map(|(id, definition)| entity(*id, definition)).collect();
-    Ok(Reply::list("fields_definitions", shown, None))
+    let page = context.page_if_asked(all.len());
+    let shown = page.cut(all).into_iter().map(|(id, definition)| Ok(entity(id, &definition)));
+    Reply::page(context.format, "fields_definitions", shown, page)
 }
 
 fn show(context: &Context<'_>) -> Outcome {

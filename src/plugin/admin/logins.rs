@@ -128,9 +128,13 @@ pub(super) fn list(context: &Context<'_>) -> Outcome {
         state.as_ref().is_none_or(|state| state == user.state.name())
             && role.as_ref().is_none_or(|role| role == user.role.name())
     };
-    let users = User::of(owner, seen.records)?;
-    let shown = users.iter().filter(|(_, user)| is_asked_for(user)).map(|(id, it)| it.entity(*id)).collect();
-    Ok(Reply::list("users", shown, None))
+    let ids = User::ids_where(owner, seen.records, is_asked_for)?;
+    let page = context.page_if_asked(ids.len());
+    let shown = page.cut(ids).into_iter().map(|id| {
+        let user = seen.records.find::<User>(id)?;
+        Ok(user.ok_or(Refusal::Failed)?.entity(id))
+    });
+    Reply::page(context.format, "users", shown, page)
 }
 
 /// `GET .../users/{id}`

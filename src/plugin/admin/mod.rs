@@ -13,6 +13,11 @@
 //! that came otherwise (the internal API, the first start) has none; it is shown with what stands for nothing, and gets one with the first change.
 //! Ids of all records are of the node's one sequence.
 //!
+//! # What is left out
+//! - What leads into the developer portal, which is not there: its contents (`/cms`), and `POST /sso_tokens` with the parameter `token` that comes of it.
+//! - `nginx.zip`: gateways that boot from files of that kind are long gone.
+//! - The master's `accounts/find` by `buyer_provider_key` and `buyer_service_token`: the master sees no tenant's accounts here.
+//!
 //! | File | What it holds |
 //! |---|---|
 //! | `request`, `answer`, `refusal`, `xml` | reading a call, writing its answer |

@@ -57,6 +57,24 @@ pub(super) trait Owned: Record {
         Ok(rows.iter().filter_map(|(key, _)| id_of(key)).collect())
     }
 
+    /// The ids of those of an owner's records that are so, ascending. One record is held at a time.
+    fn ids_where(
+        owner: u64,
+        records: &Records<'_>,
+        is_so: impl Fn(&Self) -> bool,
+    ) -> Result<Vec<u64>, ShelfError> {
+        let mut ids = Self::ids_of(owner, records)?;
+        let mut failed = None;
+        ids.retain(|id| match records.find::<Self>(*id) {
+            Ok(found) => found.is_some_and(|record| is_so(&record)),
+            Err(error) => {
+                failed = Some(error);
+                false
+            }
+        });
+        failed.map_or(Ok(ids), Err)
+    }
+
     /// How many records an owner has.
     fn count(owner: u64, records: &Records<'_>) -> Result<usize, ShelfError> {
         Ok(Self::ids_of(owner, records)?.len())

@@ -31,7 +31,7 @@ pub(super) const ROUTES: &[Route] = &[
 ];
 
 /// The most policies of a tenant.
-pub(super) const REGISTERED_MAX: usize = 500;
+pub(super) const REGISTERED_MAX: usize = 100;
 /// The longest schema, in bytes as JSON.
 pub(super) const SCHEMA_LEN_MAX: usize = 65_535;
 
@@ -89,8 +89,14 @@ fn find(context: &Context<'_>, seen: Seen<'_>) -> Result<(u64, RegisteredPolicy)
 
 fn list(context: &Context<'_>) -> Outcome {
     let moment = context.look()?;
-    let all = of_tenant(moment.seen().records, context.caller.tenant)?;
-    Ok(Reply::list("policies", all.iter().map(|(id, policy)| entity(*id, policy)).collect(), None))
+    let records = moment.seen().records;
+    let ids = RegisteredPolicy::ids_of(context.caller.tenant.0, records)?;
+    let page = context.page_if_asked(ids.len());
+    let shown = page.cut(ids).into_iter().map(|id| {
+        let policy = records.find::<RegisteredPolicy>(id)?;
+        Ok(entity(id, &policy.ok_or(Refusal::Failed)?))
+    });
+    Reply::page(context.format, "policies", shown, page)
 }
 
 fn show(context: &Context<'_>) -> Outcome {
@@ -112,7 +118,7 @@ fn create(context: &Context<'_>) -> Outcome {
             updated_at: now,
         };
         let mut errors = Errors::default();
-        if RegisteredPolicy::of(tenant, edit.records)?.len() >= REGISTERED_MAX {
+        if RegisteredPolicy::count(tenant, edit.records)? >= REGISTERED_MAX {
             errors.add("base", format!("There can be at most {REGISTERED_MAX} policies"));
         }
         apply(&mut policy, &fields, true, &mut errors);

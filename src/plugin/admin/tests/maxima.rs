@@ -3,7 +3,7 @@
 use super::super::answer::{Format, Refusal};
 use super::super::auth::Caller;
 use super::super::context::Seen;
-use super::super::{backends, features, plans, services, terms};
+use super::super::{backends, extra, features, plans, services, terms};
 use super::bounds::is_too_many;
 use super::*;
 
@@ -39,6 +39,32 @@ fn backends_features_and_plans_are_so_many_and_no_more() {
     }
     let page = world.get("backend_apis").1;
     assert_eq!(page["metadata"]["total_entries"], backends::BACKENDS_MAX);
+}
+
+#[test]
+fn fields_of_one_record_have_so_many_bytes_together() {
+    let world = World::new();
+    let account = world.made("signup", json!({"org_name": "Acme", "username": "acme"}))["id"].clone();
+    let path = format!("accounts/{account}");
+    let count = extra::ALL_LEN_MAX / extra::VALUE_LEN_MAX + 1;
+    let names: Vec<_> = (0..count).map(|number| format!("field_{number}")).collect();
+    for name in &names {
+        world.made("fields_definitions", json!({"target": "Account", "name": name, "label": "It"}));
+    }
+    let sent = |last: usize| {
+        let value = |at: usize| if at + 1 == count { last } else { extra::VALUE_LEN_MAX };
+        let fields = names.iter().enumerate().map(|(at, name)| (name.clone(), json!("v".repeat(value(at)))));
+        Value::Object(fields.collect())
+    };
+    let room = extra::ALL_LEN_MAX - sent(0).to_string().len();
+    let (status, body) = world.put(&path, sent(room + 1));
+    assert!(
+        status == 422 && body["errors"]["base"][0].as_str().unwrap().contains("65535"),
+        "{status} {body}"
+    );
+    assert_eq!(world.put(&path, sent(room)).0, 200);
+    // What is there may be sent back.
+    assert_eq!(world.put(&path, world.get(&path).1["account"].clone()).0, 200);
 }
 
 #[test]

@@ -239,8 +239,9 @@ fn entity(webhook: &Webhook) -> Entity {
 fn failures(context: &Context<'_>) -> Outcome {
     let moment = context.look()?;
     let found = outbox::failures(moment.seen().records, context.caller.tenant.0)?;
-    let shown = found.iter().map(|(id, failure)| failure_entity(*id, failure)).collect();
-    Ok(Reply::list("webhooks-failures", shown, None))
+    let page = context.page_if_asked(found.len());
+    let shown = page.cut(found).into_iter().map(|(id, failure)| Ok(failure_entity(id, &failure)));
+    Reply::page(context.format, "webhooks-failures", shown, page)
 }
 
 /// With a time: those up to then.
