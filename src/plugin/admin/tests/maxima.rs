@@ -1,9 +1,9 @@
-//! What a tenant may have so many of is that many: the records of plans, features and backend APIs, and the services that they belong to.
+//! What a tenant may have so many of is that many: plans, features, backend APIs, services; fields and annotations of records. And lists of them have pages.
 
 use super::super::answer::{Format, Refusal};
 use super::super::auth::Caller;
 use super::super::context::Seen;
-use super::super::{backends, extra, features, plans, services, terms};
+use super::super::{backends, check, extra, features, plans, services, terms};
 use super::bounds::is_too_many;
 use super::*;
 
@@ -84,4 +84,67 @@ fn services_and_application_plans_are_so_many_and_no_more() {
     assert!(services::room(seen, 3).is_ok());
     assert!(matches!(services::room(seen, 2), Err(Refusal::Closed)));
     assert_eq!((plans::PLANS_MAX, services::SERVICES_MAX), (10_000, 10_000));
+}
+
+#[test]
+fn what_is_listed_whole_is_shown_in_pages_if_they_are_asked_for() {
+    let world = World::new();
+    let path = format!("services/{}/proxy", world.made("services", json!({"name": "Served"}))["id"]);
+    (0..3).for_each(|number| drop(world.put(&path, json!({"api_test_path": format!("/{number}")}))));
+    (0..3).for_each(|number| {
+        let ask = json!({"name": format!("Doc {number}"), "body": "b", "skip_swagger_validations": true});
+        world.made("active_docs", ask);
+    });
+    for (list, wrapper) in
+        [(format!("{path}/configs/sandbox"), "proxy_configs"), ("active_docs".into(), "api_docs")]
+    {
+        let count = |ask: Value| {
+            let shown = world.call(Method::Get, &list, ask).1;
+            (shown[wrapper].as_array().unwrap().len(), shown["metadata"]["total_entries"].clone())
+        };
+        assert_eq!(count(json!({})), (3, Value::Null), "{list}");
+        assert_eq!(count(json!({"per_page": 2})), (2, json!(3)), "{list}");
+        assert_eq!(count(json!({"per_page": 2, "page": 2})), (1, json!(3)), "{list}");
+        assert_eq!(count(json!({"per_page": 2, "page": 3})), (0, json!(3)), "{list}");
+    }
+}
+
+#[test]
+fn annotations_are_so_many_and_so_long() {
+    let world = World::new();
+    let service = world.made("services", json!({"name": "Annotated"}))["id"].clone();
+    let backend = json!({"name": "Backend", "private_endpoint": "https://example.com"});
+    let backend = world.made("backend_apis", backend)["id"].clone();
+    let account = world.made("signup", json!({"org_name": "Acme", "username": "acme"}))["id"].clone();
+    let paths =
+        [format!("services/{service}"), format!("backend_apis/{backend}"), format!("accounts/{account}")];
+    for path in paths.iter().map(String::as_str).chain(["provider"]) {
+        let put = |annotations: Value| world.put(path, json!({"annotations": annotations})).0;
+        let many = |count: usize| put((0..count).map(|number| (number.to_string(), json!("v"))).collect());
+        assert_eq!((many(check::ANNOTATIONS_MAX), many(check::ANNOTATIONS_MAX + 1)), (200, 422), "{path}");
+        let named = |len: usize| put(json!({"n".repeat(len): "v"}));
+        assert_eq!((named(255), named(256)), (200, 422), "{path}");
+        let long = |len: usize| put(json!({"n": "v".repeat(len)}));
+        assert_eq!((long(255), long(256)), (200, 422), "{path}");
+        assert_eq!((put(json!({"n": ["v"]})), put(json!({"n": {}}))), (422, 422), "{path}");
+        // What was sent last stays: a client may send it again.
+        let shown = world.get(path).1.as_object().unwrap().values().next().unwrap()["annotations"].clone();
+        assert_eq!((&shown, put(shown.clone()), put(json!({}))), (&json!({"n": "v".repeat(255)}), 200, 200));
+    }
+}
+
+#[test]
+fn what_is_one_of_some_words_is_none_other() {
+    let world = World::new();
+    let service = format!("services/{}", world.made("services", json!({"name": "Worded"}))["id"]);
+    let put = |field: &str, word: &str| world.put(&service, json!({ field: word })).0;
+    for word in ["request", "direct", "credit_card", "request_credit_card", "none"] {
+        assert_eq!(put("buyer_plan_change_permission", word), 200, "{word}");
+    }
+    assert_eq!(put("buyer_plan_change_permission", "never"), 422);
+    for word in ["hosted", "self_managed", "service_mesh_istio", "plugin_rest"] {
+        assert_eq!(put("deployment_option", word), 200, "{word}");
+    }
+    let plugin = |len: usize| put("deployment_option", &format!("plugin_{}", "x".repeat(len - 7)));
+    assert_eq!((plugin(255), plugin(256), put("deployment_option", "plugin_<x>")), (200, 422, 422));
 }
