@@ -208,6 +208,12 @@ fn make_tenant(world: &World) -> (String, String) {
     let (code, said) = world.refused(&as_tenant);
     assert!(code == 1 && said.contains("(403)") && said.contains("suspended"), "{said}");
     assert_eq!(world.json(&["tenant", "resume", &tenant])["state"], "approved");
+    let plan = id(&world.json(&["tenant", "create-plan", "Small", "--services-max", "3"]));
+    assert_eq!(world.json(&["tenant", "change-plan", "Acme", &plan])["id"].to_string(), tenant);
+    assert_eq!(
+        row(&world.text(&["tenant", "plans"]), &format!("{plan} "))[..4],
+        [&plan, "Small", "false", "3"]
+    );
     assert_eq!(world.json(&as_tenant).as_array().unwrap().len(), 1, "a tenant begins with a service");
 
     let password = world.file("password", "secret123\n");

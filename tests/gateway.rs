@@ -50,7 +50,7 @@ impl Drop for World {
 fn gateway(node: SocketAddr, arguments: &[&str]) -> Command {
     let mut command = tollgate();
     command.env_remove("TOLLGATE_TCP").env("TOLLGATE_ADMIN_TOKEN", TOKEN);
-    command.args(["gateway", "--node", &format!("http://{node}")]).args(arguments);
+    command.args(["gateway", "--url", &format!("http://{node}")]).args(arguments);
     command
 }
 

@@ -2,15 +2,15 @@
 
 use std::io::IsTerminal;
 use std::net::IpAddr;
-use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+use super::remote::Node;
 use super::{Exit, say, show};
 use crate::gateway::{GatewayError, Options, Serving, Upstream};
-use crate::outgoing::{Allowed, Roots};
+use crate::outgoing::Allowed;
 
 pub(super) const AFTER_HELP: &str = "\
 For trying things out and for tests, not for production. The node says where to listen: it must run with --gateway-endpoint, such as \
@@ -22,17 +22,8 @@ Exit codes: 0 stopped as asked, 1 other failure, 2 unknown flag, 3 no token, 4 a
 
 #[derive(Args, Debug)]
 pub(super) struct Gateway {
-    /// The node: where its admin API is
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:3000")]
-    node: String,
-
-    /// File with the access token [default: TOLLGATE_ADMIN_TOKEN]
-    #[arg(long, value_name = "FILE")]
-    token_file: Option<PathBuf>,
-
-    /// Authorities (PEM) of the node's certificate [default: Mozilla's]
-    #[arg(long, value_name = "FILE")]
-    node_ca: Option<PathBuf>,
+    #[command(flatten)]
+    node: Node,
 
     /// Address to listen on [default: the host in the node's --gateway-endpoint if it is an address, else 127.0.0.1]
     #[arg(long, value_name = "IP")]
@@ -61,18 +52,18 @@ enum Through {
 }
 
 pub(super) fn run(gateway: Gateway) -> Exit {
-    let token = match token(&gateway) {
+    let token = match gateway.node.token() {
         Ok(token) => token,
         Err(problem) => {
-            say(&problem);
+            say(&problem.to_string());
             return Exit::Config;
         }
     };
     start_logging();
     let options = Options {
-        node: gateway.node,
+        node: gateway.node.url(),
         token,
-        roots: gateway.node_ca.map_or(Roots::Web, Roots::File),
+        roots: gateway.node.roots(),
         bind: gateway.bind,
         insecure: gateway.insecure,
         upstream: match gateway.upstream {
@@ -91,19 +82,6 @@ pub(super) fn run(gateway: Gateway) -> Exit {
                 _ => Exit::Failed,
             }
         }
-    }
-}
-
-fn token(gateway: &Gateway) -> Result<String, String> {
-    let text = match &gateway.token_file {
-        Some(path) => {
-            std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?
-        }
-        None => std::env::var("TOLLGATE_ADMIN_TOKEN").unwrap_or_default(),
-    };
-    match text.trim() {
-        "" => Err("there is no access token: give it as TOLLGATE_ADMIN_TOKEN or by --token-file".to_owned()),
-        token => Ok(token.to_owned()),
     }
 }
 

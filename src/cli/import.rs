@@ -170,7 +170,7 @@ fn sent(import: &Import) -> Result<(String, String), Failure> {
 /// Fetches what is not there yet from a 3scale, and writes the document beside it.
 fn fetched(from: &Threescale, url: &str, work: &Path) -> Result<(String, String), Failure> {
     let failed = |error: &dyn std::fmt::Display| Failure(Exit::Failed, error.to_string());
-    let token = remote::token(from.from_token_file.as_deref(), THREESCALE_TOKEN)?;
+    let token = remote::token(from.from_token_file.as_deref(), ("--from-token-file", THREESCALE_TOKEN))?;
     let http = remote::http(from.from_ca_file.clone()).map_err(RemoteError::from)?;
     let progress = |count: usize, page: &str| {
         if count.is_multiple_of(PROGRESS_PAGES) {

@@ -77,9 +77,26 @@ impl Node {
     /// # Errors
     /// There is no token, or a file cannot be read.
     pub(super) fn remote(&self) -> Result<Remote, RemoteError> {
-        let token = token(self.token_file.as_deref(), TOKEN_VARIABLE)?;
-        let root = format!("{}/admin/api", node_url(self.url.as_ref()).trim_end_matches('/'));
-        Ok(Remote { http: http(self.ca_file.clone())?, root, authorization: authorization(&token) })
+        let root = format!("{}/admin/api", self.url().trim_end_matches('/'));
+        Ok(Remote { http: http(self.ca_file.clone())?, root, authorization: authorization(&self.token()?) })
+    }
+
+    /// Where it is.
+    pub(super) fn url(&self) -> String {
+        node_url(self.url.as_ref())
+    }
+
+    /// The access token.
+    ///
+    /// # Errors
+    /// There is none, or its file cannot be read.
+    pub(super) fn token(&self) -> Result<String, RemoteError> {
+        token(self.token_file.as_deref(), ("--token-file", TOKEN_VARIABLE))
+    }
+
+    /// Whose certificates are believed.
+    pub(super) fn roots(&self) -> Roots {
+        self.ca_file.clone().map_or(Roots::Web, Roots::File)
     }
 }
 
@@ -112,14 +129,14 @@ pub(super) fn http(ca_file: Option<PathBuf>) -> Result<Http, OutgoingError> {
 ///
 /// # Errors
 /// There is none, or the file cannot be read.
-pub(super) fn token(file: Option<&Path>, variable: &str) -> Result<String, RemoteError> {
+pub(super) fn token(file: Option<&Path>, (flag, variable): (&str, &str)) -> Result<String, RemoteError> {
     let text = match file {
         Some(file) => std::fs::read_to_string(file)
             .map_err(|error| RemoteError::Call(format!("{}: {error}", file.display())))?,
         None => std::env::var(variable).unwrap_or_default(),
     };
     let token = text.lines().next().unwrap_or_default().trim().to_owned();
-    let problem = format!("no access token: name a file, or set {variable}");
+    let problem = format!("no access token: name a file with {flag}, or set {variable}");
     if token.is_empty() { Err(RemoteError::Call(problem)) } else { Ok(token) }
 }
 

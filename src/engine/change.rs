@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
-use super::companion::{Companion, Parts};
+use super::companion::{Companion, Parts, Unread};
 use super::directory::Leads;
 use super::handle::{Passes, edition, renames};
 use super::{Engine, NotDurable, Ticket};
@@ -30,6 +30,17 @@ pub enum ChangeError {
     /// The disk takes no writes.
     #[error(transparent)]
     NotDurable(#[from] NotDurable),
+    /// What follows from it for a plugin cannot be seen at present. Nothing was changed; it goes well once the disk does.
+    #[error(transparent)]
+    Unread(#[from] Unread),
+}
+
+impl ChangeError {
+    /// Whether the same command may go well later, without anything having been done about it by whoever gives it.
+    #[must_use]
+    pub fn is_for_now(&self) -> bool {
+        matches!(self, ChangeError::NotDurable(_) | ChangeError::Unread(_))
+    }
 }
 
 /// The entry of a command, if it fits one.
@@ -60,7 +71,8 @@ impl Engine {
     /// A draft without changes is no command; its ticket stands for those before it, on which it may be built.
     ///
     /// # Errors
-    /// What `build` says, or that the command is too large, or that the disk takes no writes. Nothing changed.
+    /// What `build` says, or that the command is too large, or that the disk takes no writes, or that it cannot be seen what follows from the
+    /// command. Nothing changed.
     pub fn change<R>(
         &self,
         build: impl FnOnce(&mut Draft<'_>) -> Result<R, CommandError>,
@@ -121,7 +133,7 @@ impl Engine {
     ) -> Result<Ticket, ChangeError> {
         let companion = self.companion.get().and_then(Weak::upgrade);
         if let Some(companion) = &companion {
-            companion.accompany(current, draft.catalog(), draft.changes(), &mut parts);
+            companion.accompany(current, draft.catalog(), draft.changes(), &mut parts)?;
         }
         parts.retain(|_, rows| !rows.is_empty());
         if draft.is_empty() && parts.is_empty() {

@@ -9,7 +9,7 @@ use super::few::Few;
 use super::id::{
     AccountId, ApplicationId, LimitId, MetricId, MetricSlot, PlanId, ServiceId, Subject, TenantId,
 };
-use super::metric::MetricTree;
+use super::metric::{Metric, MetricTree};
 use super::promise::Promise;
 use super::time::Period;
 
@@ -192,6 +192,18 @@ impl Service {
             Some(id) => Cow::Borrowed(id),
             None => Cow::Owned(self.id.to_string()),
         }
+    }
+
+    /// Whether what was looked up in it (a metric by its name, a caller by a credential) may lead elsewhere in what it becomes. That it has more
+    /// metrics makes no difference.
+    #[must_use]
+    pub fn is_outdated_by(&self, after: &Service) -> bool {
+        let is_gone = after.state == ServiceState::Retired && self.state != ServiceState::Retired;
+        let moved = self.metrics.iter().any(|metric| {
+            let same = |it: &Metric| it.name == metric.name && it.parent == metric.parent;
+            !after.metrics.get(metric.slot).is_some_and(same)
+        });
+        is_gone || moved || self.backend_version != after.backend_version
     }
 }
 

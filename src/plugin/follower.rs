@@ -7,6 +7,8 @@
 //! Segments that a follower still needs are kept for it, up to [`LAG_BYTES_MAX`]: then it is detached, says so, and
 //! goes on where the journal begins.
 //!
+//! What could not be written is written before more is read: while the shelf fails, a follower has in memory what it read at once, and no more.
+//!
 //! While the disk has little room ([`Space::Low`]) it takes nothing in and writes nothing: it falls behind, within the same cap,
 //! and whoever asks for what it has not taken in is told so at once. When there is room again it goes on where it was.
 
@@ -246,6 +248,10 @@ impl Following {
         if self.is_put_off() {
             return Ok(true);
         }
+        if !derive.is_empty() {
+            // It could not be written, or was cut short by a panic: else each try would put more of the journal on top of it.
+            self.write(derive, follower.position(), put_down)?;
+        }
         let take = |_, time, entry| derive.entry(time, entry);
         let read = self.engine.journal().read_on(follower, BYTES_AT_ONCE, D::wants, take);
         let position = follower.position();
@@ -256,18 +262,9 @@ impl Following {
         };
         let is_due = position > stored && (stopping || is_long_ago());
         if !derive.is_empty() || is_due {
-            self.shelf.write(|writing| {
-                derive.write(writing)?;
-                writing.set_position(position)
-            })?;
-            derive.written();
-            self.stored.store(position.0, Ordering::Relaxed);
-            *put_down = Instant::now();
+            self.write(derive, position, put_down)?;
         }
-        if *self.position.lock() != position {
-            *self.position.lock() = position;
-            self.moved.notify_all();
-        }
+        self.has_come_to(position);
         match read {
             Ok(seen_all) => Ok(seen_all),
             Err(FollowError::Pruned { next, oldest }) => {
@@ -281,6 +278,33 @@ impl Following {
                 Ok(false)
             }
             Err(FollowError::Journal(error)) => Err(error.into()),
+        }
+    }
+
+    /// Writes what was derived up to `position`, if anything was, with the position.
+    fn write(
+        &self,
+        derive: &mut impl Derive,
+        position: Sequence,
+        put_down: &mut Instant,
+    ) -> Result<(), ShelfError> {
+        self.shelf.write(|writing| {
+            derive.write(writing)?;
+            writing.set_position(position)
+        })?;
+        derive.written();
+        self.stored.store(position.0, Ordering::Relaxed);
+        *put_down = Instant::now();
+        self.has_come_to(position);
+        Ok(())
+    }
+
+    /// Tells those who wait up to where what was derived can be read.
+    fn has_come_to(&self, position: Sequence) {
+        let mut known = self.position.lock();
+        if *known != position {
+            *known = position;
+            self.moved.notify_all();
         }
     }
 }

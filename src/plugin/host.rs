@@ -13,8 +13,12 @@
 //! # What it cannot do
 //! It is never called by a decision or a flush. A call that panics is answered 500, a say that panics is left out of the
 //! command, both are counted (`tollgate_plugin_panics_total`) and logged; nothing of a command that panicked while it was built was put into effect.
-//! While its shelf fails, its own calls are refused (see [`keeper`](super::keeper)), and those of nobody else. One that is slow keeps its own callers waiting, and while
-//! it builds a command other commands, unless it builds it [ahead](Desk::command_ahead).
+//! One that is slow keeps its own callers waiting, and while it builds a command other commands, unless it builds it [ahead](Desk::command_ahead).
+//!
+//! While its shelf fails, its own calls are refused (see [`keeper`](super::keeper)). Commands of others go on if it has nothing to say to them, or
+//! says it without looking: rows put and deleted whatever was there. One for which it would have to look at its records is refused
+//! ([`ChangeError::Unread`]), as there is no telling what follows from it; whoever gave it gives it again. It is so for a say that meets a disk that
+//! cannot be read, too. A say that meets a row that is no record is as one that panics: no waiting would make it one.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
@@ -23,7 +27,7 @@ use std::thread::JoinHandle;
 use super::call::{Answer, Call};
 use super::keeper::{KeepError, Keeper};
 use super::records::Records;
-use crate::engine::companion::{Companion, Parts};
+use crate::engine::companion::{Companion, Parts, Unread};
 use crate::engine::{ChangeError, Engine, Ticket};
 use crate::journal::Sequence;
 use crate::journal::rows::Rows;
@@ -58,7 +62,7 @@ pub trait Plugin: Send + Sync {
     /// Records what follows from a command's changes, of whoever gave it, before it is journalled.
     ///
     /// # Errors
-    /// The shelf cannot be read; then nothing follows.
+    /// The shelf cannot be read; then the command is refused, or, if what was read is damaged, nothing follows.
     fn accompany(&self, accompanied: &Accompanied<'_>, records: &mut Records<'_>) -> Result<(), ShelfError> {
         let _ = (accompanied, records);
         Ok(())
@@ -158,6 +162,10 @@ impl Desk {
     /// They cannot be read at present.
     pub fn look(&self) -> Result<View<'_>, LookError> {
         for _ in 0..TRIES {
+            // Catching up may take long, and nothing is gained by waiting for it.
+            if self.keeper.is_behind() {
+                return Err(LookError::Behind);
+            }
             if let Some(moment) = self.keeper.moment() {
                 let view = self.view()?;
                 if self.keeper.moment() == Some(moment) && view.catalog.version == moment.1 {
@@ -240,6 +248,7 @@ struct Hosted {
     plugin: Arc<dyn Plugin>,
     desk: Arc<Desk>,
     panics: metrics::Counter,
+    errors: metrics::Counter,
 }
 
 /// All plugins of a node.
@@ -264,10 +273,11 @@ impl Host {
         );
         metrics::describe_counter!(
             "tollgate_plugin_errors_total",
-            "Failures to keep a plugin's shelf: commands that could not be applied, or not settled, at first"
+            "Failures to keep a plugin's shelf: commands that could not be applied, or not settled, at first, or that were refused or left without the plugin's part as it could not be read"
         );
         let panics = metrics::counter!("tollgate_plugin_panics_total", "plugin" => plugin.name());
-        self.hosted.push(Hosted { plugin, desk, panics });
+        let errors = metrics::counter!("tollgate_plugin_errors_total", "plugin" => plugin.name());
+        self.hosted.push(Hosted { plugin, desk, panics, errors });
         self
     }
 
@@ -345,31 +355,51 @@ impl Hosted {
     }
 
     /// Adds to a command what follows from it for this plugin.
-    fn accompany(&self, accompanied: &Accompanied<'_>, parts: &mut Parts) {
+    fn accompany(&self, accompanied: &Accompanied<'_>, parts: &mut Parts) -> Result<(), Unread> {
         let name = self.plugin.name();
-        let failed =
-            |error: ShelfError| tracing::error!(plugin = name, %error, "nothing was recorded with a command");
-        let reading = match self.desk.keeper.shelf().reading() {
-            Ok(reading) => reading,
-            Err(error) => return failed(error),
-        };
         let own = parts.get(name).cloned();
         let accompanied = Accompanied { is_own: own.is_some(), ..*accompanied };
-        let mut records = Records::over(reading, own.unwrap_or_default());
+        let mut records = self.records(own.unwrap_or_default());
         let said = catch_unwind(AssertUnwindSafe(|| self.plugin.accompany(&accompanied, &mut records)));
         match said {
             Ok(Ok(())) => drop(parts.insert(name, records.into_rows())),
-            Ok(Err(error)) => failed(error),
+            Ok(Err(error)) => {
+                self.errors.increment(1);
+                if error.is_of_disk() {
+                    // While it is behind the keeper says so, and not with each command.
+                    if !self.desk.keeper.is_behind() {
+                        tracing::warn!(plugin = name, %error, "a command was refused");
+                    }
+                    return Err(Unread { plugin: name });
+                }
+                tracing::error!(plugin = name, %error, "nothing was recorded with a command");
+            }
             Err(_) => self.panicked("a part of a command"),
+        }
+        Ok(())
+    }
+
+    /// The records as they are, with `rows` over them. Commands are held, so that they stay as they are.
+    fn records(&self, rows: Rows) -> Records<'_> {
+        let keeper = &self.desk.keeper;
+        let reading = if keeper.is_behind() { None } else { keeper.shelf().reading().ok() };
+        match reading {
+            Some(reading) => Records::over(reading, rows),
+            None => Records::unread(keeper.shelf(), rows),
         }
     }
 }
 
 impl Companion for Host {
-    fn accompany(&self, before: &Catalog, after: &Catalog, changes: &[Change], parts: &mut Parts) {
-        for hosted in &self.hosted {
-            hosted.accompany(&Accompanied { before, after, changes, is_own: false }, parts);
-        }
+    fn accompany(
+        &self,
+        before: &Catalog,
+        after: &Catalog,
+        changes: &[Change],
+        parts: &mut Parts,
+    ) -> Result<(), Unread> {
+        let accompanied = Accompanied { before, after, changes, is_own: false };
+        self.hosted.iter().try_for_each(|hosted| hosted.accompany(&accompanied, parts))
     }
 
     fn applied(&self, _: Sequence, version: u64, parts: &Parts) {

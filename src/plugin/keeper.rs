@@ -12,6 +12,10 @@
 //! # When the shelf fails
 //! What could not be applied or settled is in the journal. The keeper is *behind* then: the plugin is refused commands and reads,
 //! and every few seconds the shelf is given a new file, and what it lacks is read from the journal, until it has it all.
+//!
+//! Meanwhile nothing is made from what the shelf has, as that is of an earlier moment: of commands of others those go on for which the plugin
+//! need not look at its records, and others are refused ([`host`](super::host)). So each row in the journal was made from all rows before it, and
+//! applying them in order, as often as it takes, ends with the right ones.
 
 #[cfg(test)]
 mod crash_tests;
@@ -81,7 +85,7 @@ pub struct Keeper {
     shelf: Shelf,
     state: Mutex<State>,
     wake: Condvar,
-    /// Odd while a command is applied; see [`Keeper::moment`].
+    /// Odd while a command is applied, or the shelf is brought up to the journal; see [`Keeper::moment`].
     turn: AtomicU64,
     /// The catalog version that was applied last.
     version: AtomicU64,
@@ -142,7 +146,7 @@ impl Keeper {
     }
 
     /// A number that says which moment this is, and the catalog version whose parts are applied; nothing while a command is
-    /// being applied. What is read between two calls that say the same is of one moment.
+    /// being applied, or the shelf brought up to the journal. What is read between two calls that say the same is of one moment.
     pub(super) fn moment(&self) -> Option<(u64, u64)> {
         let turn = self.turn.load(Ordering::Acquire);
         turn.is_multiple_of(2).then(|| (turn, self.version.load(Ordering::Acquire)))
@@ -241,44 +245,48 @@ impl Keeper {
     /// Applies what the journal has beyond what the shelf has.
     fn catch_up(&self) -> Result<(), KeepError> {
         self.engine.between_commands(|| {
-            self.sync()?;
-            // What was not settled may be gone with the file that failed; it comes again, and does no harm if it is there.
-            self.shelf.reopen()?;
-            let position = self.shelf.position()?;
-            let journal = self.engine.journal();
-            let mut follower = Follower::after(position);
-            loop {
-                let mut parts = Vec::new();
-                let take = |at, _, entry| {
-                    if let Entry::Command(command) = entry {
-                        parts.extend(self.part_of(command).map(|part| (at, part)));
-                    }
-                };
-                let read = journal.read_on(&mut follower, BYTES_AT_ONCE, |kind| kind == Kind::Command, take);
-                for (at, part) in parts {
-                    let rows = Rows::decode(&part).map_err(|error| KeepError::Part(at, error))?;
-                    self.write(&rows)?;
-                }
-                match read {
-                    Ok(true) => break,
-                    Ok(false) => {}
-                    // New, or it was built out for a while, in which nobody gave commands in its name.
-                    Err(FollowError::Pruned { oldest, .. }) => {
-                        tracing::info!(
-                            plugin = self.name,
-                            oldest = oldest.0,
-                            "begins where the journal does"
-                        );
-                        follower = Follower::after(oldest.previous());
-                    }
-                    Err(FollowError::Journal(error)) => return Err(error.into()),
-                }
-            }
-            let mut state = self.state.lock();
-            (state.unsettled, state.behind) = (true, false);
-            self.version.store(self.engine.catalog().version, Ordering::Release);
-            Ok(())
+            self.turn.fetch_add(1, Ordering::AcqRel);
+            let caught_up = self.bring();
+            self.turn.fetch_add(1, Ordering::AcqRel);
+            caught_up
         })
+    }
+
+    /// Brings the shelf to where the journal ends, while commands are held.
+    fn bring(&self) -> Result<(), KeepError> {
+        self.sync()?;
+        // What was not settled may be gone with the file that failed; it comes again, and does no harm if it is there.
+        self.shelf.reopen()?;
+        let position = self.shelf.position()?;
+        let journal = self.engine.journal();
+        let mut follower = Follower::after(position);
+        loop {
+            let mut parts = Vec::new();
+            let take = |at, _, entry| {
+                if let Entry::Command(command) = entry {
+                    parts.extend(self.part_of(command).map(|part| (at, part)));
+                }
+            };
+            let read = journal.read_on(&mut follower, BYTES_AT_ONCE, |kind| kind == Kind::Command, take);
+            for (at, part) in parts {
+                let rows = Rows::decode(&part).map_err(|error| KeepError::Part(at, error))?;
+                self.write(&rows)?;
+            }
+            match read {
+                Ok(true) => break,
+                Ok(false) => {}
+                // New, or it was built out for a while, in which nobody gave commands in its name.
+                Err(FollowError::Pruned { oldest, .. }) => {
+                    tracing::info!(plugin = self.name, oldest = oldest.0, "begins where the journal does");
+                    follower = Follower::after(oldest.previous());
+                }
+                Err(FollowError::Journal(error)) => return Err(error.into()),
+            }
+        }
+        let mut state = self.state.lock();
+        (state.unsettled, state.behind) = (true, false);
+        self.version.store(self.engine.catalog().version, Ordering::Release);
+        Ok(())
     }
 
     /// Waits until the journal has on disk what was appended; not for long, as commands wait meanwhile.

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::journal::rows::Rows;
-use crate::store::shelf::{Reading, Row, Scan, ShelfError, Table};
+use crate::store::shelf::{Reading, Row, Scan, Shelf, ShelfError, Table};
 
 /// A kind of record: a table of its own, by id, as JSON. Fields that a record does not have take their defaults, and
 /// fields that this version does not know are passed over, so that kinds can grow.
@@ -17,7 +17,9 @@ pub trait Record: Serialize + DeserializeOwned {
 
 /// The records of a shelf. A command's puts and deletes lie over what the shelf has, and are seen through it.
 pub struct Records<'s> {
-    reading: Reading<'s>,
+    shelf: &'s Shelf,
+    /// Nothing, while what the shelf has is not what it should have.
+    reading: Option<Reading<'s>>,
     rows: Rows,
 }
 
@@ -59,7 +61,18 @@ impl<'s> Records<'s> {
     /// What `reading` has, with `rows` over it.
     #[must_use]
     pub fn over(reading: Reading<'s>, rows: Rows) -> Records<'s> {
-        Records { reading, rows }
+        Records { shelf: reading.shelf(), reading: Some(reading), rows }
+    }
+
+    /// Only `rows`, over what cannot be read at present: whatever asks for more is an error, and nobody takes what was there once for
+    /// what is there. Rows can be put and deleted.
+    #[must_use]
+    pub fn unread(shelf: &'s Shelf, rows: Rows) -> Records<'s> {
+        Records { shelf, reading: None, rows }
+    }
+
+    fn reading(&self) -> Result<&Reading<'s>, ShelfError> {
+        self.reading.as_ref().ok_or_else(|| self.shelf.outdated())
     }
 
     /// What was put and deleted so far, with what the shelf has in its place.
@@ -67,8 +80,9 @@ impl<'s> Records<'s> {
     /// # Errors
     /// The shelf cannot be read.
     pub fn changed(&self) -> Result<Vec<Changed<'_>>, ShelfError> {
+        let reading = self.reading()?;
         let changed = |(table, key, after)| {
-            let before = self.reading.get_in(table, key)?;
+            let before = reading.get_in(table, key)?;
             Ok(Changed { table, key, before, after })
         };
         self.rows.iter().map(changed).collect()
@@ -95,7 +109,7 @@ impl<'s> Records<'s> {
     pub fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, ShelfError> {
         match self.rows.get(table.0, key) {
             Some(said) => Ok(said.map(<[u8]>::to_vec)),
-            None => self.reading.get(table, key),
+            None => self.reading()?.get(table, key),
         }
     }
 
@@ -104,17 +118,17 @@ impl<'s> Records<'s> {
     /// # Errors
     /// The shelf cannot be read.
     pub fn rows(&self, table: Table, scan: &Scan<'_>) -> Result<Vec<Row>, ShelfError> {
-        let Some(over) = self.rows.table(table.0) else { return self.reading.rows(table, scan) };
+        let Some(over) = self.rows.table(table.0) else { return self.reading()?.rows(table, scan) };
         let from = (Bound::Included(scan.prefix.to_vec()), Bound::Unbounded);
         let over: Vec<_> =
             over.range::<Vec<u8>, _>(from).take_while(|(key, _)| key.starts_with(scan.prefix)).collect();
         if over.is_empty() {
-            return self.reading.rows(table, scan);
+            return self.reading()?.rows(table, scan);
         }
         // A command touches few rows, and reads short lists.
         let all = Scan { skip: 0, rows_max: usize::MAX, backwards: false, ..*scan };
         let mut rows: std::collections::BTreeMap<_, _> =
-            self.reading.rows(table, &all)?.into_iter().collect();
+            self.reading()?.rows(table, &all)?.into_iter().collect();
         for (key, value) in over {
             match value {
                 Some(value) => drop(rows.insert(key.clone(), value.clone())),
@@ -144,7 +158,7 @@ impl<'s> Records<'s> {
             let keys = self.all_rows(table, prefix)?.into_iter().map(|(key, _)| key);
             ids.extend(keys.filter(|key| key.as_slice() >= from).filter_map(|key| id_of(&key)));
         } else {
-            self.reading.each_key(table, prefix, from, |key| ids.extend(id_of(key)))?;
+            self.reading()?.each_key(table, prefix, from, |key| ids.extend(id_of(key)))?;
         }
         Ok(ids)
     }
@@ -197,7 +211,7 @@ impl<'s> Records<'s> {
     ) -> Result<Vec<(Vec<u8>, T)>, ShelfError> {
         let record = |(key, bytes): (Vec<u8>, Vec<u8>)| {
             let read = serde_json::from_slice(&bytes);
-            Ok((key, read.map_err(|error| self.reading.shelf().damaged(table, &error))?))
+            Ok((key, read.map_err(|error| self.shelf.damaged(table, &error))?))
         };
         self.rows(table, scan)?.into_iter().map(record).collect()
     }
@@ -208,7 +222,7 @@ impl<'s> Records<'s> {
     /// It cannot be written as JSON: a defect.
     pub fn save_in(&mut self, table: Table, key: &[u8], record: &impl Serialize) -> Result<(), ShelfError> {
         let bytes = serde_json::to_vec(record);
-        let bytes = bytes.map_err(|error| self.reading.shelf().damaged(table, &error))?;
+        let bytes = bytes.map_err(|error| self.shelf.damaged(table, &error))?;
         self.put(table, key, bytes);
         Ok(())
     }
@@ -219,7 +233,7 @@ impl<'s> Records<'s> {
     /// It cannot be written as JSON: a defect.
     pub fn save_at<T: Record>(&mut self, key: &[u8], record: &T) -> Result<(), ShelfError> {
         let bytes = serde_json::to_vec(record);
-        let bytes = bytes.map_err(|error| self.reading.shelf().damaged(T::TABLE, &error))?;
+        let bytes = bytes.map_err(|error| self.shelf.damaged(T::TABLE, &error))?;
         self.put(T::TABLE, key, bytes);
         Ok(())
     }
@@ -238,7 +252,7 @@ impl<'s> Records<'s> {
     }
 
     fn parse<T: Record>(&self, bytes: &[u8]) -> Result<T, ShelfError> {
-        serde_json::from_slice(bytes).map_err(|error| self.reading.shelf().damaged(T::TABLE, &error))
+        serde_json::from_slice(bytes).map_err(|error| self.shelf.damaged(T::TABLE, &error))
     }
 }
 

@@ -23,8 +23,7 @@ use std::hash::Hasher;
 use siphasher::sip::SipHasher24;
 
 use crate::model::id::{ServiceId, TenantId};
-use crate::model::metric::Metric;
-use crate::model::record::{Application, Service, ServiceState};
+use crate::model::record::{Application, Service};
 
 /// Stands for an application that was bound. Never zero.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -101,20 +100,10 @@ impl Passes {
 /// The edition of a service that was `before` and becomes `after`.
 pub(super) fn edition(before: Option<&Service>, after: &Service) -> u32 {
     match before {
-        Some(before) if outdates(before, after) => (before.edition + 1) & !ALWAYS,
+        Some(before) if before.is_outdated_by(after) => (before.edition + 1) & !ALWAYS,
         Some(before) => before.edition,
         None => 0,
     }
-}
-
-/// Whether what was looked up in a service may lead elsewhere in what it becomes.
-fn outdates(before: &Service, after: &Service) -> bool {
-    let is_gone = after.state == ServiceState::Retired && before.state != ServiceState::Retired;
-    let moved = before.metrics.iter().any(|metric| {
-        let same = |it: &Metric| it.name == metric.name && it.parent == metric.parent;
-        !after.metrics.get(metric.slot).is_some_and(same)
-    });
-    is_gone || moved || before.backend_version != after.backend_version
 }
 
 /// Whether callers are known by something else when an application that was `before` becomes `after`.

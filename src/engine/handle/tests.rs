@@ -15,6 +15,7 @@ use crate::model::decision::{Denial, Refusal};
 use crate::model::draft::{CommandError, Draft, NewService};
 use crate::model::few::Few;
 use crate::model::id::{MetricSlot, PlanId};
+use crate::model::record::ServiceState;
 use crate::model::record::{ApplicationState, BackendVersion, Secret};
 use crate::model::time::Period;
 

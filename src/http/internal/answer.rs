@@ -9,6 +9,7 @@ use hyper::header::{
 use serde_json::{Value, json};
 
 use super::json::{JSON_BYTES_MAX, JsonError};
+use crate::engine::companion::Unread;
 use crate::engine::{ChangeError, Ticket};
 use crate::http::Response;
 use crate::http::body::BodyError;
@@ -84,6 +85,9 @@ pub(super) enum Refusal {
     NoRoom,
     #[error("the journal cannot be written at present")]
     NotDurable,
+    /// What follows from the change for a plugin cannot be seen now.
+    #[error(transparent)]
+    Unread(#[from] Unread),
     /// What follows the journal has not come as far as the call.
     #[error(transparent)]
     Behind(#[from] Behind),
@@ -114,6 +118,7 @@ impl From<ChangeError> for Refusal {
             ChangeError::Command(error) => Refusal::Command(error),
             ChangeError::TooLarge { .. } => Refusal::TooLarge(error.to_string()),
             ChangeError::NotDurable(_) => Refusal::NotDurable,
+            ChangeError::Unread(unread) => Refusal::Unread(unread),
         }
     }
 }
@@ -147,7 +152,9 @@ impl Refusal {
             Refusal::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::Encoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Refusal::TooSlow => StatusCode::REQUEST_TIMEOUT,
-            Refusal::NoRoom | Refusal::NotDurable | Refusal::Behind(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::NoRoom | Refusal::NotDurable | Refusal::Unread(_) | Refusal::Behind(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Refusal::Failed => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -168,7 +175,7 @@ impl Refusal {
         let mut response = json(self.code(), &self.body());
         let headers = response.headers_mut();
         match self {
-            Refusal::NoRoom | Refusal::NotDurable | Refusal::Behind(_) => {
+            Refusal::NoRoom | Refusal::NotDurable | Refusal::Unread(_) | Refusal::Behind(_) => {
                 drop(headers.insert(RETRY_AFTER, HeaderValue::from_static("1")))
             }
             // What else of its body the client sends would be misread.
@@ -208,4 +215,16 @@ pub(super) fn time_text(seconds: u64) -> String {
     let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
     let time = jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::MAX);
     time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_of_which_it_cannot_be_seen_what_follows_is_to_be_given_again() {
+        let response = Refusal::from(ChangeError::from(Unread { plugin: "admin" })).response();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers()[RETRY_AFTER], "1");
+    }
 }

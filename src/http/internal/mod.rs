@@ -13,7 +13,8 @@
 //! *To put a node under an existing 3scale portal*: set the portal's backend URL for internal calls to
 //! `http(s)://NODE:PORT/internal/`, with these credentials, and let it write its storage anew; then point the gateways
 //! at the HTTP listener. Answers of changes come when they are on disk; the next decision knows them. While the disk
-//! takes no writes, changes are 503 with `Retry-After` and what is shown still is.
+//! takes no writes, be it the journal's or that of a plugin's shelf on which something would follow from the change, changes are 503 with
+//! `Retry-After` and what is shown still is.
 //!
 //! # What is pushed
 //! Services, metrics, plans and applications keep the id they are pushed with. Ids of services are one space for the
@@ -212,7 +213,11 @@ impl InternalApi {
             Err(refusal) => {
                 let ours = matches!(
                     refusal,
-                    Refusal::NotDurable | Refusal::NoRoom | Refusal::Behind(_) | Refusal::Failed
+                    Refusal::NotDurable
+                        | Refusal::Unread(_)
+                        | Refusal::NoRoom
+                        | Refusal::Behind(_)
+                        | Refusal::Failed
                 );
                 if ours { &self.calls.unavailable } else { &self.calls.refused }.increment(1);
                 refusal.response()

@@ -22,7 +22,7 @@ use crate::model::record::ServiceState;
 const PART: usize = 512;
 
 /// After a disk that takes no writes, or a command that did not go through.
-const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+const RETRY_INTERVAL: Duration = Duration::from_millis(if cfg!(test) { 20 } else { 1000 });
 
 /// How often the catalog is looked at for what others than the internal API have deleted.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -108,7 +108,8 @@ impl Sweeper {
                     self.settle().await;
                     place = next;
                 }
-                Ok(Err(ChangeError::NotDurable(_))) => tokio::time::sleep(RETRY_INTERVAL).await,
+                // This part again, when the disk is well.
+                Ok(Err(error)) if error.is_for_now() => tokio::time::sleep(RETRY_INTERVAL).await,
                 // Begun again after a pause: neither may spin, nor give up what was promised.
                 Ok(Err(error)) => {
                     tracing::error!(%error, "what was deleted of a service cannot be taken away");
@@ -182,7 +183,80 @@ fn note_erased(draft: &mut Draft<'_>, service: ServiceId, wish: u64) -> Result<(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Weak;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
     use super::*;
+    use crate::engine::Recovery;
+    use crate::engine::companion::{Companion, Parts, Unread};
+    use crate::journal::disk_memory::MemoryDisk;
+    use crate::journal::{Journal, Options, Sequence};
+    use crate::model::catalog::{Catalog, Change};
+    use crate::model::draft::{NewApplication, NewService};
+    use crate::model::record::BackendVersion;
+    use crate::model::time::UnixMillis;
+
+    /// Refuses so many commands that delete an application.
+    struct Sick(AtomicU32);
+
+    impl Companion for Sick {
+        fn accompany(
+            &self,
+            _: &Catalog,
+            _: &Catalog,
+            changes: &[Change],
+            _: &mut Parts,
+        ) -> Result<(), Unread> {
+            let takes_away = changes.iter().any(|change| matches!(change, Change::DeleteApplication(_)));
+            let left = self.0.load(Ordering::Relaxed);
+            if !takes_away || left == 0 {
+                return Ok(());
+            }
+            self.0.store(left - 1, Ordering::Relaxed);
+            Err(Unread { plugin: "sick" })
+        }
+
+        fn applied(&self, _: Sequence, _: u64, _: &Parts) {}
+    }
+
+    /// Makes a service with an application, and deletes it.
+    fn deleted(draft: &mut Draft<'_>) -> Result<(), CommandError> {
+        let tenant = draft.create_tenant("acme", "pkey")?;
+        let backend_version = BackendVersion::AppId;
+        let new = NewService { tenant, external_id: None, name: "api", backend_version };
+        let service = draft.create_service(&new)?;
+        let plan = draft.create_plan(service, None, "Basic")?;
+        draft.create_application(&NewApplication { service, account: None, app_id: "a", name: "a", plan })?;
+        draft.retire_service(service)
+    }
+
+    #[tokio::test]
+    async fn what_a_deleted_service_owned_goes_once_the_plugins_can_be_asked() {
+        let nothing = |_, _, _| Ok::<(), std::convert::Infallible>(());
+        let disk = MemoryDisk::default();
+        let opened = Journal::open_on(Box::new(disk.at("journal")), Options::default(), Sequence(0), nothing);
+        let (journal, _) = opened.unwrap_or_else(|error| panic!("{error}"));
+        let engine = Arc::new(Recovery::default().finish(journal, [7; 16]));
+        let sick = Arc::new(Sick(AtomicU32::new(3)));
+        let companion: Weak<dyn Companion> = Arc::<Sick>::downgrade(&sick);
+        engine.accompanied_by(companion);
+        engine.change(deleted).unwrap();
+        let flusher = {
+            let engine = Arc::clone(&engine);
+            std::thread::spawn(move || drop(engine.run_flusher(|| UnixMillis(1), |_| {})))
+        };
+        let sweeper = Arc::new(Sweeper::new(Arc::clone(&engine), Arc::new(|| UnixMillis(1))));
+        let shutdown = CancellationToken::new();
+        let sweeping = tokio::spawn(sweeper.run(shutdown.clone()));
+        while engine.catalog().services.iter().next().is_some() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!((engine.catalog().applications.len(), sick.0.load(Ordering::Relaxed)), (0, 0));
+        shutdown.cancel();
+        sweeping.await.unwrap();
+        engine.stop_flusher();
+        flusher.join().unwrap();
+    }
 
     #[test]
     fn parts_follow_each_other_without_a_gap() {

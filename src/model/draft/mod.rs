@@ -10,6 +10,8 @@ mod retire;
 mod rules;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod written_once;
 
 use std::collections::HashMap;
 
@@ -356,16 +358,23 @@ impl<'i> Draft<'i> {
         self.keys.extend(freed);
         self.keys.extend(given);
         self.catalog = next;
-        // A record that this draft made is written once, as it is in the end, however often it is changed at once: nobody has seen it before.
-        // Of others each change counts, also one that is taken back: handles die by it.
-        let is_again = |last: &Change| {
-            put_id(last).is_some_and(|it| it.1 >= self.first_id) && put_id(last) == put_id(&change)
-        };
-        if self.changes.last().is_some_and(is_again) {
+        if self.changes.last().is_some_and(|last| self.is_all_of(last, &change)) {
             self.changes.pop();
         }
         self.changes.push(change);
         Ok(())
+    }
+
+    /// Whether a change says all that the one before it did, so that it is written once however often a record is changed at once. A record that
+    /// this draft made nobody has seen before. Of others a change counts that is taken back at once, too, if handles die by it.
+    fn is_all_of(&self, last: &Change, change: &Change) -> bool {
+        let (Some(id), true) = (put_id(last), put_id(last) == put_id(change)) else { return false };
+        id.1 >= self.first_id
+            || match (last, change) {
+                (Change::PutService(last), Change::PutService(next)) => !last.is_outdated_by(next),
+                (Change::PutPlan(_), _) => true,
+                _ => false,
+            }
     }
 
     fn check(&self, change: &Change) -> Result<(), CommandError> {

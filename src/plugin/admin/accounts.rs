@@ -4,7 +4,10 @@
 //! `created` until somebody decides, then `approved`, `rejected` or `pending`, as often as it is decided anew. What an account is allowed to call does
 //! not depend on it: its applications have states of their own.
 //!
-//! Deleting an account deletes its applications, users, subscriptions and messages in the same command.
+//! Deleting an account deletes its applications, users, subscriptions and messages in the same command. It may have very many, so the command is
+//! built while others go on.
+
+use std::collections::BTreeSet;
 
 use serde_json::json;
 
@@ -120,13 +123,15 @@ pub(super) fn answer(edit: &Edit<'_, '_, '_>, id: u64) -> Outcome {
 
 fn delete(context: &Context<'_>) -> Outcome {
     let id = context.id(0)?;
-    context.change(|edit| {
+    context.change_ahead(|edit| {
         let seen = edit.seen();
         seen.account(id)?;
+        let applications = seen.catalog.applications_of(id).iter();
+        let on = applications.filter_map(|id| seen.catalog.applications.get(id)).map(|it| it.plan);
+        // Very many applications are on few plans.
+        let on: BTreeSet<_> = on.collect();
         let mut customs = Vec::new();
-        for application in seen.catalog.applications_of(id).iter() {
-            let plan = seen.catalog.applications.get(application).map(|it| it.plan);
-            let Some(plan) = plan.and_then(|id| seen.catalog.plans.get(id.0)) else { continue };
+        for plan in on.into_iter().filter_map(|id| seen.catalog.plans.get(id.0)) {
             if plans::terms_of(seen.records, plan)?.original.is_some() {
                 customs.push(plan.id);
             }

@@ -22,6 +22,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -103,8 +104,18 @@ pub(super) struct Object {
     pub(super) after: Option<Map<String, Value>>,
 }
 
+/// Kind and id of a record.
+pub(super) type Name = (String, u64);
+
 /// The fields of a record before and after a command.
 pub(super) type Sides = [Map<String, Value>; 2];
+
+/// By what a command tells of a record.
+#[derive(Default)]
+struct Told<'r> {
+    by_catalog: bool,
+    by_rows: Vec<&'r Changed<'r>>,
+}
 
 /// Writes down what a command has done, so far as it is drafted.
 pub(super) fn write(
@@ -114,16 +125,24 @@ pub(super) fn write(
     records: &mut Records<'_>,
 ) -> Result<(), Refusal> {
     let caller = context.caller;
-    let mut changed = BTreeMap::new();
-    for change in draft.changes() {
-        let Some((kind, id)) = name_of(change) else { continue };
-        let sides = [before, draft.catalog()].map(|catalog| fields_of(catalog, kind, id));
-        changed.insert((kind.to_owned(), id), sides);
+    let rows = records.changed()?;
+    let mut changed = BTreeMap::<Name, Told<'_>>::new();
+    for (kind, id) in draft.changes().iter().filter_map(name_of) {
+        changed.entry((kind.to_owned(), id)).or_default().by_catalog = true;
     }
-    for row in records.changed()? {
-        add_row(&mut changed, &row);
+    for row in &rows {
+        if let Some(name) = name_of_row(row) {
+            changed.entry(name).or_default().by_rows.push(row);
+        }
     }
-    let (objects, more) = objects(changed);
+    let (objects, more) = objects(changed.into_iter(), |(kind, id), told| {
+        let mut sides = Sides::default();
+        if told.by_catalog {
+            sides = [before, draft.catalog()].map(|catalog| fields_of(catalog, kind, *id));
+        }
+        told.by_rows.into_iter().for_each(|row| add_row(&mut sides, row));
+        sides
+    });
     let entry = Entry {
         at: context.now.0,
         user: caller.user.as_ref().map(|(id, user)| (*id, user.username.clone())),
@@ -137,12 +156,19 @@ pub(super) fn write(
     Ok(append(records, Origin::Admin, caller.tenant.0, entry)?)
 }
 
-/// What is kept of changed records, and how many more there are.
-pub(super) fn objects(changed: BTreeMap<(String, u64), Sides>) -> (Vec<Object>, usize) {
+/// What is kept of changed records, and how many more there are. `sides_of` is asked for those that are kept, and no others: a command
+/// may change very many.
+pub(super) fn objects<T>(
+    changed: impl ExactSizeIterator<Item = (Name, T)>,
+    sides_of: impl Fn(&Name, T) -> Sides,
+) -> (Vec<Object>, usize) {
     let more = changed.len().saturating_sub(OBJECTS_MAX);
     let mut room = PARTS_LEN_MAX;
-    let objects = changed.into_iter().take(OBJECTS_MAX).map(|(name, sides)| object(name, sides, &mut room));
-    (objects.collect(), more)
+    let kept = changed.take(OBJECTS_MAX).map(|(name, known)| {
+        let sides = sides_of(&name, known);
+        object(name, sides, &mut room)
+    });
+    (kept.collect(), more)
 }
 
 /// Puts an entry behind the others of a tenant.
@@ -289,17 +315,21 @@ fn application_fields(application: &Application) -> Value {
     })
 }
 
-/// Adds a row that holds a record. Others are what records are found by.
-fn add_row(changed: &mut BTreeMap<(String, u64), Sides>, row: &Changed<'_>) {
-    let parse = |bytes: Option<&[u8]>| match bytes.map(serde_json::from_slice) {
-        Some(Ok(Value::Object(fields))) => fields,
-        _ => Map::new(),
+/// Kind and id of the record that a row holds. Other rows are what records are found by.
+fn name_of_row(row: &Changed<'_>) -> Option<Name> {
+    let is_record = |bytes: &[u8]| {
+        bytes.len() > 2 && bytes.starts_with(b"{") && serde_json::from_slice::<IgnoredAny>(bytes).is_ok()
     };
-    let sides = [parse(row.before.as_deref()), parse(row.after)];
-    let Some(id) = id_of(row.key).filter(|_| sides.iter().any(|fields| !fields.is_empty())) else { return };
-    let known = changed.entry((kind_of(row.table), id)).or_default();
-    for (known, more) in known.iter_mut().zip(sides) {
-        known.extend(more);
+    let holds_one = [row.before.as_deref(), row.after].into_iter().flatten().any(is_record);
+    Some((kind_of(row.table), id_of(row.key).filter(|_| holds_one)?))
+}
+
+/// Adds what a row says of a record.
+fn add_row(sides: &mut Sides, row: &Changed<'_>) {
+    for (known, bytes) in sides.iter_mut().zip([row.before.as_deref(), row.after]) {
+        if let Some(Ok(Value::Object(fields))) = bytes.map(serde_json::from_slice) {
+            known.extend(fields);
+        }
     }
 }
 
@@ -312,7 +342,7 @@ fn kind_of(table: &str) -> String {
 }
 
 /// What is kept of a changed record, as far as there is room.
-fn object((kind, id): (String, u64), [before, after]: Sides, room: &mut usize) -> Object {
+fn object((kind, id): Name, [before, after]: Sides, room: &mut usize) -> Object {
     let (before, after) = match (before.is_empty(), after.is_empty()) {
         (false, false) => {
             let differs = |fields: &Map<String, Value>, others: &Map<String, Value>| {
@@ -388,9 +418,9 @@ mod tests {
 
     /// Those of new records that an entry has whole.
     fn kept(lens: &[usize]) -> Vec<bool> {
-        let changed =
-            lens.iter().zip(0..).map(|(len, id)| (("plan".to_owned(), id), [Map::new(), fields(*len)]));
-        let (objects, more) = objects(changed.collect());
+        let changed: BTreeMap<_, _> =
+            lens.iter().zip(0..).map(|(len, id)| (("plan".to_owned(), id), *len)).collect();
+        let (objects, more) = objects(changed.into_iter(), |_, len| [Map::new(), fields(len)]);
         assert_eq!(more, 0);
         let is_kept = |object: &Object| object.after.as_ref().unwrap().contains_key("description");
         let said = |(object, len): (&Object, &usize)| {
@@ -413,11 +443,16 @@ mod tests {
     #[test]
     fn an_entry_lists_so_many_records_and_says_how_many_more_there_are() {
         let of = |count: u64| {
-            let changed = (0..count).map(|id| (("plan".to_owned(), id), [Map::new(), fields(19)]));
-            let (objects, more) = objects(changed.collect());
-            (objects.len(), more)
+            let changed: BTreeMap<_, _> = (0..count).map(|id| (("plan".to_owned(), id), ())).collect();
+            let built = std::cell::Cell::new(0);
+            let (objects, more) = objects(changed.into_iter(), |_, ()| {
+                built.set(built.get() + 1);
+                [Map::new(), fields(19)]
+            });
+            (objects.len(), more, built.get())
         };
         let most = OBJECTS_MAX as u64;
-        assert_eq!((of(most), of(most + 1)), ((OBJECTS_MAX, 0), (OBJECTS_MAX, 1)));
+        assert_eq!(of(most), (OBJECTS_MAX, 0, OBJECTS_MAX));
+        assert_eq!(of(most + 1), (OBJECTS_MAX, 1, OBJECTS_MAX), "of the others nothing is built");
     }
 }

@@ -7,9 +7,9 @@
 //! - what a new node begins with;
 //! - commands after which the catalog shows the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::audit::{self, Entry, Origin, Sides};
+use super::audit::{self, Entry, Name, Origin, Sides};
 use crate::model::catalog::Catalog;
 use crate::model::id::ServiceId;
 use crate::model::record::ServiceState;
@@ -30,7 +30,8 @@ pub(super) fn write(
         return Ok(());
     }
     for (tenant, changed) in changed(accompanied) {
-        let (objects, more) = audit::objects(changed);
+        let changed = changed.into_iter().map(|name| (name, ()));
+        let (objects, more) = audit::objects(changed, |(kind, id), ()| sides(accompanied, kind, *id));
         let (method, path) = (String::new(), String::new());
         let entry = Entry { at: now, user: None, token: None, method, path, objects, more, number: None };
         audit::append(records, Origin::Internal, tenant, entry)?;
@@ -39,9 +40,9 @@ pub(super) fn write(
 }
 
 /// The records that are others now, by tenant.
-fn changed(accompanied: &Accompanied<'_>) -> BTreeMap<u64, BTreeMap<(String, u64), Sides>> {
+fn changed(accompanied: &Accompanied<'_>) -> BTreeMap<u64, BTreeSet<Name>> {
     let Accompanied { before, after, changes, .. } = *accompanied;
-    let mut found = BTreeMap::<u64, BTreeMap<_, _>>::new();
+    let mut found = BTreeMap::<u64, BTreeSet<_>>::new();
     for (kind, id) in changes.iter().filter_map(audit::name_of) {
         let owner = [after, before].into_iter().find_map(|catalog| owner_of(catalog, kind, id));
         let Some((tenant, service)) = owner.filter(|(tenant, _)| after.tenants.get(*tenant).is_some()) else {
@@ -50,12 +51,16 @@ fn changed(accompanied: &Accompanied<'_>) -> BTreeMap<u64, BTreeMap<(String, u64
         if service.is_some_and(|service| is_retired(before, service)) {
             continue;
         }
-        let sides = [before, after].map(|catalog| audit::fields_of(catalog, kind, id));
-        if sides[0] != sides[1] {
-            found.entry(tenant).or_default().insert((kind.to_owned(), id), sides);
+        let [before, after] = sides(accompanied, kind, id);
+        if before != after {
+            found.entry(tenant).or_default().insert((kind.to_owned(), id));
         }
     }
     found
+}
+
+fn sides(accompanied: &Accompanied<'_>, kind: &str, id: u64) -> Sides {
+    [accompanied.before, accompanied.after].map(|catalog| audit::fields_of(catalog, kind, id))
 }
 
 /// The tenant of a record that a catalog has, and the service that it belongs to or is.

@@ -226,7 +226,7 @@ fn create(context: &Context<'_>, of: Of) -> Outcome {
     let fields = context.fields("mapping_rule")?;
     context.change(|edit| {
         let owner = owner(context, edit.seen(), of)?;
-        let count = MappingRule::of(owner, edit.records)?.len();
+        let count = MappingRule::count(owner, edit.records)?;
         let now = edit.now;
         let mut rule = MappingRule {
             of,

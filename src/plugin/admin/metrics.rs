@@ -42,6 +42,9 @@ pub(super) const ROUTES: &[Route] = &[
     Route::new(DELETE, "services/{service_id}/metrics/{metric_id}/methods/{id}", ACCESS, delete_method),
 ];
 
+/// The most metrics and methods that a service has of its own: what one call may count, and twice as many operations as large APIs have.
+pub(super) const METRICS_MAX: usize = 2000;
+
 /// The metric that each service begins with, and that methods lie below.
 pub(super) const HITS: &str = "hits";
 
@@ -210,7 +213,11 @@ fn create_below(context: &Context<'_>, fields: &Fields, parent: Option<u64>) -> 
             errors.add("parent_id", NOT_BELOW_HITS);
         }
         let new = read_new(fields, parent.is_some(), edit.now, &mut errors);
-        check_new_names(&others(seen, service)?, &new.system_name, &new.details, &mut errors);
+        let others = others(seen, service)?;
+        if others.len() >= METRICS_MAX {
+            errors.add("base", format!("There can be at most {METRICS_MAX} metrics"));
+        }
+        check_new_names(&others, &new.system_name, &new.details, &mut errors);
         errors.check()?;
         let parent = parent.map(|it| it.id);
         let id = edit.draft.create_metric(ServiceId(service_id), &new.system_name, parent)?;

@@ -149,7 +149,9 @@ impl From<DeskError<Refusal>> for Refusal {
             DeskError::Look(error) => error.into(),
             DeskError::Change(ChangeError::Command(error)) => error.into(),
             DeskError::Change(error @ ChangeError::TooLarge { .. }) => Refusal::TooLarge(error.to_string()),
-            DeskError::Change(error @ ChangeError::NotDurable(_)) => Refusal::Unavailable(error.to_string()),
+            DeskError::Change(error @ (ChangeError::NotDurable(_) | ChangeError::Unread(_))) => {
+                Refusal::Unavailable(error.to_string())
+            }
         }
     }
 }

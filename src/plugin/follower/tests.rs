@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::engine::Recovery;
+use crate::journal::disk_memory::{Fault, MemoryDisk};
 use crate::journal::entry::Command;
 use crate::journal::{Journal, Options};
 use crate::store::Table;
@@ -15,6 +16,8 @@ struct Count {
     panics_when_taking: u32,
     panics_when_writing: u32,
     gate: Arc<Mutex<()>>,
+    /// The most that was taken and not written.
+    most: Arc<AtomicU64>,
 }
 
 impl Derive for Count {
@@ -29,6 +32,7 @@ impl Derive for Count {
             panic!("told to, when taking in");
         }
         self.taken += u64::from(matches!(entry, Entry::Command(_)));
+        self.most.fetch_max(self.taken, Ordering::Relaxed);
     }
 
     fn is_empty(&self) -> bool {
@@ -64,6 +68,11 @@ impl World {
 
     fn with(options: Options) -> World {
         let dir = tempfile::tempdir().unwrap();
+        let shelf = Shelf::open(&dir.path().join("shelf")).unwrap();
+        World::over(options, dir, shelf)
+    }
+
+    fn over(options: Options, dir: tempfile::TempDir, shelf: Shelf) -> World {
         let nothing = |_, _, _| Ok::<(), std::convert::Infallible>(());
         let journal = dir.path().join("journal");
         let (journal, _) = Journal::open(&journal, options, Sequence(0), nothing).unwrap();
@@ -72,12 +81,21 @@ impl World {
             let engine = Arc::clone(&engine);
             std::thread::spawn(move || drop(engine.run_flusher(|| UnixMillis(1), |_| {})))
         };
-        let shelf = Arc::new(Shelf::open(&dir.path().join("shelf")).unwrap());
+        let shelf = Arc::new(shelf);
         World { engine, shelf, flusher: Some(flusher), _dir: dir }
     }
 
     fn follow(&self, derive: Count) -> (Arc<Following>, JoinHandle<()>) {
         Following::start("test", Arc::clone(&self.engine), Arc::clone(&self.shelf), derive).unwrap()
+    }
+
+    /// Puts so many mebibytes of commands into the journal, each synced by itself.
+    fn append(&self, mib: u64) {
+        for _ in 0..mib {
+            let command = Command { version: 1, core: vec![0; 1 << 20], parts: Vec::new() };
+            self.engine.journal().append(Kind::Command, |out| command.encode(out)).unwrap();
+            self.engine.durable_blocking(self.engine.ticket()).unwrap();
+        }
     }
 
     fn change(&self, name: &str) {
@@ -173,13 +191,8 @@ fn who_derives_nothing_keeps_no_more_of_the_journal_than_so_many_bytes() {
     let world = World::new();
     let (engine, shelf) = (Arc::clone(&world.engine), Arc::clone(&world.shelf));
     let (following, thread) = Following::start("idle", engine, shelf, Idle).unwrap();
-    let journal = world.engine.journal();
     let append = |mib: u64| {
-        for _ in 0..mib {
-            let command = Command { version: 1, core: vec![0; 1 << 20], parts: Vec::new() };
-            journal.append(Kind::Command, |out| command.encode(out)).unwrap();
-        }
-        world.engine.durable_blocking(world.engine.ticket()).unwrap();
+        world.append(mib);
         following.catch_up().unwrap();
     };
     append(POSITION_BYTES >> 21);
@@ -207,6 +220,27 @@ fn a_plugin_that_panics_goes_on_and_misses_and_doubles_nothing() {
         following.stop();
         thread.join().unwrap();
     }
+}
+
+#[test]
+fn while_the_shelf_fails_no_more_is_in_memory_than_is_read_at_once_and_afterwards_all_comes_once() {
+    let disk = MemoryDisk::default();
+    let shelf = Shelf::open_on(disk.clone(), "shelf").unwrap();
+    let world = World::over(Options::default(), tempfile::tempdir().unwrap(), shelf);
+    let at_once = BYTES_AT_ONCE >> 20;
+    world.append(3 * at_once);
+    let disk = disk.with_fault(Some(Fault::Freeze(0)));
+    let most = Arc::<AtomicU64>::default();
+    let (following, thread) = world.follow(Count { most: Arc::clone(&most), ..Count::default() });
+    // As many times as would have taken in all of it, and more.
+    std::thread::sleep(12 * RETRY_INTERVAL);
+    assert!(disk.has_failed());
+    assert_eq!((following.lag(), most.load(Ordering::Relaxed)), (3 * at_once, at_once));
+    let _ = disk.with_fault(None);
+    following.catch_up().unwrap();
+    assert_eq!((u64::from(world.seen()), most.load(Ordering::Relaxed)), (3 * at_once, at_once));
+    following.stop();
+    thread.join().unwrap();
 }
 
 #[test]

@@ -5,17 +5,18 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::*;
-use crate::engine::Recovery;
-use crate::engine::companion::Companion;
+use crate::engine::companion::{Companion, Unread};
+use crate::engine::{ChangeError, Recovery};
 use crate::journal::disk_memory::{Fault, MemoryDisk};
 use crate::journal::{Journal, Options};
+use crate::model::catalog::Change;
 use crate::model::draft::{CommandError, NewApplication, NewService};
 use crate::model::id::ApplicationId;
 use crate::model::record::BackendVersion;
 use crate::model::time::UnixMillis;
 use crate::plugin::call::{Answer, Call};
-use crate::plugin::host::{Desk, DeskError, Host, LookError, Plugin};
-use crate::plugin::records::Record;
+use crate::plugin::host::{Accompanied, Desk, DeskError, Host, LookError, Plugin};
+use crate::plugin::records::{Record, Records};
 use crate::store::shelf::Table;
 
 pub(super) const NOW: UnixMillis = UnixMillis(1_795_355_130_000);
@@ -46,6 +47,33 @@ impl Plugin for Quiet {
     }
 }
 
+/// Counts the tenants that are made and changed, in a note, and takes no notice of anything else.
+struct Tally;
+
+const TALLY: u64 = 1;
+
+impl Plugin for Tally {
+    fn name(&self) -> &'static str {
+        "tally"
+    }
+
+    fn owns(&self, _: &str) -> bool {
+        false
+    }
+
+    fn answer(&self, _: &Call) -> Answer {
+        Answer::new(404, None, "")
+    }
+
+    fn accompany(&self, accompanied: &Accompanied<'_>, records: &mut Records<'_>) -> Result<(), ShelfError> {
+        for _ in accompanied.changes.iter().filter(|change| matches!(change, Change::PutTenant(_))) {
+            let count = records.find::<Note>(TALLY)?.map_or(0, |note| note.text.parse::<u64>().unwrap());
+            records.save(TALLY, &Note { text: (count + 1).to_string() })?;
+        }
+        Ok(())
+    }
+}
+
 /// An engine with plugins, none of which has a thread: flushing and settling are the test's.
 pub(super) struct World {
     pub(super) engine: Arc<Engine>,
@@ -72,7 +100,9 @@ impl World {
         for (name, disk) in shelves {
             let desk = Desk::open(name, &engine, Shelf::open_on((*disk).clone(), "shelf")?)?;
             desks.push(Arc::clone(&desk));
-            host = host.with(Arc::new(Quiet(name)), desk);
+            let plugin: Arc<dyn Plugin> =
+                if *name == "tally" { Arc::new(Tally) } else { Arc::new(Quiet(name)) };
+            host = host.with(plugin, desk);
         }
         Ok(World { engine, desks, host })
     }
@@ -215,4 +245,90 @@ fn a_stop_without_a_last_flush_takes_back_what_was_not_settled() {
         let row = shelf.read(|it| it.get(Note::TABLE, &crate::plugin::records::id_key(id.0))).unwrap();
         assert_eq!(row.is_some(), is_flushed);
     }
+}
+
+/// Somebody else's command, with which the tally has to go.
+fn tenant(engine: &Engine, number: u64) -> Result<crate::model::id::TenantId, ChangeError> {
+    let (name, key) = (format!("tenant {number}"), format!("key {number}"));
+    engine.change(|draft| draft.create_tenant(&name, &key)).map(|(id, _)| id)
+}
+
+#[test]
+fn while_a_shelf_fails_what_would_need_it_is_refused_and_afterwards_all_that_was_answered_is_there() {
+    let (journal, own) = (MemoryDisk::default(), MemoryDisk::default());
+    let (engine, desks, _host) = World::open(&journal, &[("tally", &own)]).unwrap().accompanied();
+    let keeper = desks[0].keeper();
+    let first = tenant(&engine, 1).unwrap();
+    let _ = own.clone().with_fault(Some(Fault::Freeze(0)));
+    tenant(&engine, 2).unwrap();
+    engine.flush(NOW).unwrap();
+    keeper.settle().unwrap_err();
+
+    let (catalog, last) = (engine.catalog().version, engine.journal().last_appended());
+    for number in 3..6 {
+        let refused = tenant(&engine, number).unwrap_err();
+        assert!(matches!(refused, ChangeError::Unread(Unread { plugin: "tally" })) && refused.is_for_now());
+        keeper.catch_up().unwrap_err();
+    }
+    assert_eq!((engine.catalog().version, engine.journal().last_appended()), (catalog, last));
+    engine.change(|draft| draft.create_account(first, "nothing follows from it")).unwrap();
+
+    engine.flush(NOW).unwrap();
+    let _ = own.clone().with_fault(None);
+    keeper.catch_up().unwrap();
+    assert_eq!(read(&desks[0], ApplicationId(TALLY)).unwrap(), "2");
+    tenant(&engine, 3).unwrap();
+    engine.flush(NOW).unwrap();
+    keeper.settle().unwrap();
+    let (journal, own) = (journal.crash(1), own.crash(1));
+    let (engine, desks, _host) = World::open(&journal, &[("tally", &own)]).unwrap().accompanied();
+    assert_eq!(
+        (engine.catalog().tenants.iter().count(), read(&desks[0], ApplicationId(TALLY)).unwrap()),
+        (3, "3".into())
+    );
+}
+
+/// The keeper's thread, one turn of it.
+fn tend(engine: &Engine, keeper: &Keeper) {
+    let _ = engine.flush(NOW);
+    let _ = if keeper.is_behind() { keeper.catch_up() } else { keeper.settle() };
+}
+
+#[test]
+fn a_say_that_cannot_read_its_shelf_refuses_the_command_until_the_shelf_is_well_by_itself() {
+    let (journal, own) = (MemoryDisk::default(), MemoryDisk::default());
+    let (engine, desks, _host) = World::open(&journal, &[("tally", &own)]).unwrap().accompanied();
+    tenant(&engine, 1).unwrap();
+    tend(&engine, desks[0].keeper());
+    let mut refused = 0;
+    for at in 0.. {
+        let (journal, own) = (journal.crash(1), own.crash(1));
+        let (engine, desks, _host) = World::open(&journal, &[("tally", &own)]).unwrap().accompanied();
+        let own = own.with_fault(Some(Fault::Read(at)));
+        let made = u64::from(tenant(&engine, 2).is_ok());
+        refused += 1 - made;
+        tend(&engine, desks[0].keeper());
+        let has_failed = own.has_failed();
+        let _ = own.with_fault(None);
+        (0..3).for_each(|_| tend(&engine, desks[0].keeper()));
+        tenant(&engine, 3).unwrap();
+        assert_eq!(read(&desks[0], ApplicationId(TALLY)).unwrap(), (2 + made).to_string(), "{at}");
+        if !has_failed {
+            break;
+        }
+    }
+    assert!(refused > 0, "whatever it says is in memory");
+}
+
+#[test]
+fn a_say_that_meets_what_is_no_record_is_left_out_as_no_waiting_would_help() {
+    let (journal, own) = (MemoryDisk::default(), MemoryDisk::default());
+    let (engine, desks, _host) = World::open(&journal, &[("tally", &own)]).unwrap().accompanied();
+    let damage = desks[0].command(|_, records| {
+        records.put(Note::TABLE, &crate::plugin::records::id_key(TALLY), b"no record".to_vec());
+        Ok::<_, ShelfError>(())
+    });
+    damage.unwrap();
+    let id = tenant(&engine, 1).unwrap();
+    assert!(engine.catalog().tenants.get(id.0).is_some());
 }

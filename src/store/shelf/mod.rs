@@ -187,6 +187,12 @@ impl Shelf {
         self.failed(redb::Error::Corrupted(format!("a row of table {}: {why}", table.0)))
     }
 
+    /// Says that what it has is not to be read for now: something failed before, and it lacks what was written since.
+    #[must_use]
+    pub fn outdated(&self) -> ShelfError {
+        ShelfError::new(self.opened.path(), redb::Error::PreviousIo)
+    }
+
     fn failed(&self, error: impl Into<redb::Error>) -> ShelfError {
         let error = error.into();
         self.opened.is_told_of(&error);

@@ -55,7 +55,7 @@ def free_ports():
 @contextlib.contextmanager
 def gateway(node):
     """A test gateway of the node, which echoes."""
-    command = [os.environ["NODE_BINARY"], "gateway", "--node", node.uri, "--upstream", "echo"]
+    command = [os.environ["NODE_BINARY"], "gateway", "--url", node.uri, "--upstream", "echo"]
     env = {**os.environ, "TOLLGATE_ADMIN_TOKEN": TOKEN}
     with subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as process:
         try:

@@ -50,6 +50,31 @@ pub(super) const TENANT_VERBS: &[Verb] = &[
         &[TENANT],
         Does::Then("DELETE", PROVIDER, PROVIDER),
     ),
+    Verb {
+        columns: &["id", "name", "default", "services_max", "accounts_max", "applications_max"],
+        ..verb("plans", "List the plans of tenants, with their quotas", &[], Does::List(&["plans"]))
+    },
+    verb(
+        "create-plan",
+        "Make a plan; where no quota is given there is none",
+        &[
+            Take::place("name", "NAME", Is::Text, "What it is called").as_field("name"),
+            Take::flag("services-max", "N", "services_max", "The most services that a tenant on it may have"),
+            Take::flag("accounts-max", "N", "accounts_max", "The most accounts"),
+            Take::flag("applications-max", "N", "applications_max", "The most applications"),
+        ],
+        Does::Call("POST", "plans"),
+    ),
+    verb(
+        "change-plan",
+        "Put a tenant on another plan; what it has already stays",
+        &[
+            TENANT,
+            Take::place("plan-id", "PLAN", Is::Text, "The plan, by its id (see `tenant plans`)")
+                .as_field("plan_id"),
+        ],
+        Does::Then("PUT", "providers/{tenant}/plan_upgrade", PROVIDER),
+    ),
 ];
 
 pub(super) const ACCOUNT_VERBS: &[Verb] = &[

@@ -1,6 +1,6 @@
 //! Services, backends, their metrics, rules and proxies; and what of them goes.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, VecDeque};
 
 use serde_json::{Map, Value, json};
 
@@ -171,7 +171,10 @@ impl Applying<'_, '_, '_, '_, '_> {
 
     /// Gives an owner these rules in this order. Those that it has already keep their ids.
     fn rules(&mut self, kind: &str, (place, owner): (&Place, u64), wanted: &[Value]) -> Result<(), Refusal> {
-        let mut known = self.edit(|edit| Ok(mapping_rules::in_order(owner, edit.records)?))?;
+        let mut known = HashMap::<_, VecDeque<_>>::new();
+        for (id, rule) in self.edit(|edit| Ok(mapping_rules::in_order(owner, edit.records)?))? {
+            known.entry(what_is(&rule)).or_default().push_back((id, rule));
+        }
         let mut fields = Vec::new();
         for rule in wanted {
             let name = rule["metric"].as_str().unwrap_or_default();
@@ -185,11 +188,11 @@ impl Applying<'_, '_, '_, '_, '_> {
         }
         let mut ids: Vec<Option<u64>> = Vec::new();
         for fields in &fields {
-            let place = known.iter().position(|(_, rule)| is_rule(rule, fields));
-            ids.push(place.map(|place| known.remove(place).0));
+            let same = known.get_mut(&what_is_said(fields)).and_then(VecDeque::pop_front);
+            ids.push(same.map(|(id, _)| id));
         }
         self.edit(|edit| {
-            known.iter().for_each(|(id, rule)| rule.delete(*id, edit.records));
+            known.values().flatten().for_each(|(id, rule)| rule.delete(*id, edit.records));
             Ok(())
         })?;
         let collection = match kind {
@@ -404,16 +407,14 @@ impl Applying<'_, '_, '_, '_, '_> {
     }
 }
 
-/// Whether a rule is as fields say.
-fn is_rule(rule: &MappingRule, fields: &Map<String, Value>) -> bool {
-    let own = json!({
-        "http_method": rule.http_method,
-        "pattern": rule.pattern,
-        "metric_id": rule.metric,
-        "delta": rule.delta,
-        "last": rule.last,
-    });
-    let names: HashSet<_> = ["http_method", "pattern", "metric_id", "delta", "last"].into();
-    names.iter().all(|name| own.get(name) == fields.get(*name))
-        && fields.get("redirect_url").and_then(Value::as_str) == rule.redirect_url.as_deref()
+/// What a rule says, as a text that only rules have which say the same.
+fn what_is(rule: &MappingRule) -> String {
+    let MappingRule { http_method, pattern, metric, delta, last, redirect_url, .. } = rule;
+    json!([http_method, pattern, metric, delta, last, redirect_url]).to_string()
+}
+
+/// The same of a rule that is to be.
+fn what_is_said(fields: &Map<String, Value>) -> String {
+    let names = ["http_method", "pattern", "metric_id", "delta", "last", "redirect_url"];
+    Value::from_iter(names.map(|name| fields.get(name).cloned().unwrap_or_default())).to_string()
 }

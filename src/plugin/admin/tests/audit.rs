@@ -163,6 +163,23 @@ fn what_the_internal_api_changed_is_in_it_and_who_that_was() {
 }
 
 #[test]
+fn of_a_record_that_only_the_plugins_row_changed_nothing_of_the_catalog_is_said() {
+    let world = World::new();
+    let account =
+        world.made("signup", json!({"org_name": "Known", "username": "known"}))["id"].as_u64().unwrap();
+    let forget = world.admin.desk.command(|_, records| {
+        records.remove::<super::super::account_details::AccountDetails>(account);
+        Ok::<_, crate::store::ShelfError>(())
+    });
+    forget.unwrap();
+    world.put(&format!("accounts/{account}"), json!({"monthly_billing_enabled": false}));
+    let entry = &log(&world, json!({}))[0];
+    let told = object(entry, "account");
+    assert_eq!((&told["before"], &told["after"]["monthly_billing_enabled"]), (&Value::Null, &json!(false)));
+    assert_eq!(told["after"]["org_name"], Value::Null, "{told}");
+}
+
+#[test]
 fn what_goes_with_a_deleted_service_is_not_in_it() {
     let world = World::new();
     let service = push(&world, |draft| {

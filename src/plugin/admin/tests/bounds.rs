@@ -6,8 +6,8 @@ use super::super::auth::Caller;
 use super::super::context::Seen;
 use super::super::{
     active_docs, authentication_providers, backend_metrics, backend_usages, fields_definitions, invitations,
-    logins, mapping_rules, messages, policies, policy_registry, pricing_rules, proxy_configs, search, tokens,
-    webhooks,
+    logins, mapping_rules, messages, metrics, policies, policy_registry, pricing_rules, proxy_configs,
+    search, tokens, webhooks,
 };
 use super::*;
 use crate::plugin::records::{Record, id_key, pair_key};
@@ -206,6 +206,40 @@ fn what_a_gateway_loads_has_so_many_of_each_and_no_more() {
         world.put(&format!("{root}/proxy/policies"), chain).0
     };
     assert_eq!((chain(policies::POLICIES_MAX), chain(policies::POLICIES_MAX + 1)), (200, 422));
+}
+
+#[test]
+fn a_service_has_so_many_metrics_and_methods_and_an_import_makes_all_of_them_at_once() {
+    let world = World::new();
+    let document = |count: usize| {
+        let methods: String = (0..count - 1).map(|at| format!("    - system_name: m{at}\n")).collect();
+        let rules: String = (0..count.min(mapping_rules::RULES_MAX))
+            .map(|at| {
+                format!(
+                    "  - {{http_method: GET, pattern: /p{at}, metric: m{}, delta: {}}}\n",
+                    at % (count - 1),
+                    count % 7 + 1
+                )
+            })
+            .collect();
+        format!(
+            "version: 1\nservices:\n- system_name: api\n  metrics:\n  - system_name: hits\n    methods:\n{methods}  mapping_rules:\n{rules}"
+        )
+    };
+    let put = |text: String| super::document::import(&world, json!({"document": text, "apply": true}));
+    // Of a service that was there before: what is changed of it is written once.
+    let (status, body) = put(document(metrics::METRICS_MAX));
+    assert_eq!(status, 200, "{body}");
+    let service = world.get("services").1["services"][0]["service"]["id"].clone();
+    let path = format!("services/{service}/metrics");
+    is_too_many(world.post(&path, json!({"friendly_name": "One more", "unit": "hit"})), metrics::METRICS_MAX);
+    let (status, body) = put(document(metrics::METRICS_MAX + 1));
+    assert!(status == 422 && body.to_string().contains("at most 2000 metrics"), "{body}");
+    // All rules are others.
+    let text = document(metrics::METRICS_MAX).replace("pattern: /p", "pattern: /q");
+    let began = std::time::Instant::now();
+    assert_eq!(put(text).0, 200);
+    assert!(began.elapsed() < std::time::Duration::from_secs(60), "{:?}", began.elapsed());
 }
 
 #[test]

@@ -21,6 +21,7 @@ mod plans;
 mod provider_users;
 mod proxy;
 mod services;
+mod sick;
 mod traffic;
 
 use std::sync::Arc;
@@ -62,8 +63,15 @@ pub(super) const TOKEN: &str = "the administrator's token";
 
 impl World {
     pub(super) fn new() -> World {
-        let dir = tempfile::tempdir().unwrap();
-        let mut world = World::open(dir);
+        World::begun(World::open(tempfile::tempdir().unwrap()))
+    }
+
+    /// With records on a shelf of their own.
+    fn with(shelf: Shelf) -> World {
+        World::begun(World::over(tempfile::tempdir().unwrap(), shelf))
+    }
+
+    fn begun(mut world: World) -> World {
         let create = |draft: &mut crate::model::draft::Draft<'_>| {
             let tenant = draft.create_tenant("Provider", "pkey")?;
             let new = NewService {
@@ -82,6 +90,11 @@ impl World {
     }
 
     fn open(dir: tempfile::TempDir) -> World {
+        let shelf = Shelf::open(&dir.path().join("shelf")).unwrap();
+        World::over(dir, shelf)
+    }
+
+    fn over(dir: tempfile::TempDir, shelf: Shelf) -> World {
         let mut recovery = Recovery::default();
         let visit = |at, time, entry| recovery.entry(at, time, &entry);
         let (journal, _) =
@@ -92,7 +105,6 @@ impl World {
             let now = Arc::clone(&now);
             Arc::new(move || UnixMillis(now.load(Ordering::Relaxed)))
         };
-        let shelf = Shelf::open(&dir.path().join("shelf")).unwrap();
         let desk = Desk::open(super::NAME, &engine, shelf).unwrap();
         let admin = Arc::new(Admin::new(Arc::clone(&desk), clock));
         let hosting =
