@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::answer::{Entity, Errors, Outcome, Refusal, Reply};
+use super::answer::{Entity, Errors, Format, Outcome, Refusal, Reply};
 use super::auth::{Access, Section};
 use super::check;
 use super::context::{Context, Edit, Seen};
@@ -371,17 +371,31 @@ pub(super) fn entity(seen: Seen<'_>, service: &Service) -> Result<Entity, Refusa
         "updated_at": times::text(details.updated_at),
         "links": links,
     });
+    let xml = match seen.format {
+        Format::Xml => xml(seen, service, &details, backend_version)?,
+        Format::Json => Element::new("service"),
+    };
+    Ok(Entity { wrapper: "service", json, xml })
+}
+
+/// The same in XML, with all of its metrics.
+fn xml(
+    seen: Seen<'_>,
+    service: &Service,
+    details: &ServiceDetails,
+    backend_version: &str,
+) -> Result<Element, Refusal> {
     let mut all_metrics = Element::new("metrics");
     let own = metrics::own(seen.records, service)?;
     for metric in own.into_iter().filter(|metric| metric.parent.is_none()) {
         all_metrics.push(metrics::entity(seen, service, metric)?.xml);
     }
-    let xml = Element::new("service")
-        .field("id", id)
+    Ok(Element::new("service")
+        .field("id", service.id)
         .field("account_id", service.tenant)
         .field("name", &service.name)
-        .field("state", json["state"].as_str().unwrap_or_default())
-        .field("system_name", shown_system_name(&details, service))
+        .field("state", shown_state(service))
+        .field("system_name", shown_system_name(details, service))
         .field("backend_version", backend_version)
         .field("description", &details.description)
         .field("deployment_option", &details.deployment_option)
@@ -397,8 +411,7 @@ pub(super) fn entity(seen: Seen<'_>, service: &Service) -> Result<Entity, Refusa
         .field("buyer_plan_change_permission", &details.buyer_plan_change_permission)
         .field("created_at", times::text(details.created_at))
         .field("updated_at", times::text(details.updated_at))
-        .with(all_metrics);
-    Ok(Entity { wrapper: "service", json, xml })
+        .with(all_metrics))
 }
 
 /// The state as the original calls it: whether a service is shown to developers is nothing to a node.
