@@ -3,7 +3,7 @@
 use super::super::answer::{Format, Refusal};
 use super::super::auth::Caller;
 use super::super::context::Seen;
-use super::super::{backends, check, extra, features, plans, services, terms};
+use super::super::{active_docs, backends, check, extra, features, plans, services, terms};
 use super::bounds::is_too_many;
 use super::*;
 
@@ -147,4 +147,21 @@ fn what_is_one_of_some_words_is_none_other() {
     }
     let plugin = |len: usize| put("deployment_option", &format!("plugin_{}", "x".repeat(len - 7)));
     assert_eq!((plugin(255), plugin(256), put("deployment_option", "plugin_<x>")), (200, 422, 422));
+}
+
+#[test]
+fn a_list_that_is_too_long_is_refused_and_shown_in_pages() {
+    let world = World::new();
+    let body = "b".repeat(active_docs::BODY_LEN_MAX);
+    for number in 0..17 {
+        let ask = json!({"name": format!("Doc {number}"), "body": body, "skip_swagger_validations": true});
+        world.made("active_docs", ask);
+    }
+    let (status, refused) = world.get("active_docs");
+    assert!(status == 413 && refused["error"].as_str().unwrap().contains("per_page"), "{status} {refused}");
+    assert_eq!(world.xml(Method::Get, "active_docs", json!({})).0, 413);
+    for (page, count) in [(1, 10), (2, 7), (3, 0)] {
+        let (status, shown) = world.call(Method::Get, "active_docs", json!({"per_page": 10, "page": page}));
+        assert_eq!((status, shown["api_docs"].as_array().unwrap().len()), (200, count), "{page}");
+    }
 }
