@@ -287,7 +287,7 @@ fn delete(context: &Context<'_>) -> Outcome {
     })
 }
 
-/// What is known of applications that are gone goes with them; their keys are dated, whoever makes them. Those of other systems
+/// What is known of applications that are gone goes with them; they and their keys are dated, whoever makes them. Those of other systems
 /// have nothing here until somebody changes them here.
 pub(super) fn accompany(
     accompanied: &Accompanied<'_>,
@@ -296,7 +296,7 @@ pub(super) fn accompany(
 ) -> Result<(), ShelfError> {
     for change in accompanied.changes {
         match change {
-            Change::PutApplication(application) => date_keys(accompanied, application, records, now)?,
+            Change::PutApplication(application) => date(accompanied, application, records, now)?,
             Change::DeleteApplication(id) => {
                 let before = accompanied.before;
                 let service = before.applications.get(id.0).and_then(|it| before.services.get(it.service.0));
@@ -310,7 +310,7 @@ pub(super) fn accompany(
 }
 
 /// Keys that were there keep their times.
-fn date_keys(
+fn date(
     accompanied: &Accompanied<'_>,
     application: &Application,
     records: &mut Records<'_>,
@@ -318,10 +318,13 @@ fn date_keys(
 ) -> Result<(), ShelfError> {
     let before = accompanied.before.applications.get(application.id.0);
     let known = before.map_or(&[][..], |it| &*it.app_keys);
-    if application.account.is_none() || known == &*application.app_keys {
+    let is_known = before.is_some() && known == &*application.app_keys;
+    if application.account.is_none() || is_known {
         return Ok(());
     }
-    let mut details = records.find::<ApplicationDetails>(application.id.0)?.unwrap_or_default();
+    let new = || ApplicationDetails { created_at: now, updated_at: now, ..ApplicationDetails::default() };
+    let found = records.find::<ApplicationDetails>(application.id.0)?;
+    let mut details = found.unwrap_or_else(|| if before.is_none() { new() } else { Default::default() });
     let time_of = |key: &Secret| {
         let place = known.iter().position(|it| it == key)?;
         details.key_times.get(place).copied()

@@ -1,6 +1,7 @@
 //! What a node begins with, and what its operator says of it.
 
 use super::*;
+use crate::model::draft::NewApplication;
 
 /// The id of the first service.
 fn service(world: &World) -> u64 {
@@ -63,4 +64,20 @@ fn a_node_is_administered_from_its_first_administrator_on() {
     assert!(is_administered());
     // Nobody is made twice.
     assert!(world.admin.begin(tenant, "another token").unwrap().is_none());
+}
+
+#[test]
+fn an_application_of_before_the_first_administrator_has_the_time_of_its_making() {
+    let world = World::new();
+    let service = crate::model::id::ServiceId(service(&world));
+    let made = world.engine.change(|draft| {
+        let account = Some(draft.create_account(world.tenant, "Sample developer")?);
+        let plan = draft.create_plan(service, None, "Basic")?;
+        let new = NewApplication { service, account, app_id: "it", name: "Sample", plan };
+        Ok((account, draft.create_application(&new)?))
+    });
+    let (account, id) = made.unwrap().0;
+    let path = format!("accounts/{}/applications/{id}", account.unwrap());
+    let (_, shown) = world.get(&path);
+    assert_eq!(shown["application"]["created_at"], "2026-11-22T13:45:30Z", "{shown}");
 }
