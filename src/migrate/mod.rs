@@ -18,6 +18,8 @@
 //! tenant are not taken for another's. To see what has changed there since, begin with an empty folder.
 
 mod buyers;
+#[cfg(test)]
+mod odd_tests;
 mod products;
 pub mod source;
 #[cfg(test)]

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::source::SourceError;
 use super::{Given, Making, Record, flag, id, number, picked, text};
+use crate::document::shape::Shape;
 use crate::document::system_name;
 use crate::document::types::{
     ApplicationPlan, Backend, Feature, Field, Limit, MappingRule, Method, Metric, Plan, Policy, PricingRule,
@@ -23,6 +24,8 @@ pub(super) struct Known {
     pub(super) plans: HashMap<u64, String>,
     /// Names of the fields that the tenant has defined, by what has them.
     pub(super) fields: HashMap<String, Vec<String>>,
+    /// System names of features, by id.
+    features: HashMap<u64, String>,
     /// System names of backends, by id.
     backends: HashMap<u64, String>,
     /// Backend (or none) and system name of metrics and methods, by id.
@@ -52,7 +55,7 @@ pub(super) fn put(
         fields.push(Value::Object(shown));
     }
     document.insert("fields".into(), fields.into());
-    let account_features = features(making, "features")?;
+    let account_features = features(making, &mut known, "features")?;
     document.insert("features".into(), account_features.into());
     let (plans, default) = terms(making, &mut known, "account_plans", Plan::SHAPE)?;
     document.insert("account_plans".into(), plans.into_iter().map(|(_, plan)| Value::Object(plan)).collect());
@@ -70,13 +73,15 @@ pub(super) fn put(
     Ok(known)
 }
 
-fn features(making: &mut Making<'_, '_>, path: &str) -> Result<Vec<Value>, SourceError> {
+fn features(making: &mut Making<'_, '_>, known: &mut Known, path: &str) -> Result<Vec<Value>, SourceError> {
     let mut shown = Vec::new();
     for feature in making.list(path)? {
         let mut it = picked(Feature::SHAPE, &feature);
+        known.features.insert(id(&feature), text(&feature, "system_name").unwrap_or_default().to_owned());
+        // Answers have the one spelling, what is sent the other; who knows what an older 3scale shows.
         let scope = match text(&feature, "scope") {
-            Some("ServicePlan") => Some("service_plan"),
-            Some("ApplicationPlan") => Some("application_plan"),
+            Some("service_plan" | "ServicePlan") => Some("service_plan"),
+            Some("application_plan" | "ApplicationPlan") => Some("application_plan"),
             _ => None,
         };
         it.remove("scope");
@@ -96,11 +101,13 @@ fn terms(
     making: &mut Making<'_, '_>,
     known: &mut Known,
     path: &str,
-    shape: &'static crate::document::shape::Shape,
+    shape: &'static Shape,
 ) -> Result<Terms, SourceError> {
     let (mut plans, mut default, mut given) = (Vec::new(), None, Given::default());
+    // A list is called by what it has: that is where features of its plans are, too.
+    let kind = path.rsplit('/').next().unwrap_or(path);
     for plan in making.list(path)? {
-        let shown = term(making, known, &plan, shape, &mut given)?;
+        let shown = term(making, known, &plan, (kind, shape), &mut given)?;
         if flag(&plan, "default") {
             default = known.plans.get(&id(&plan)).cloned();
         }
@@ -113,7 +120,7 @@ fn term(
     making: &mut Making<'_, '_>,
     known: &mut Known,
     plan: &Record,
-    shape: &'static crate::document::shape::Shape,
+    (kind, shape): (&str, &'static Shape),
     given: &mut Given,
 ) -> Result<Record, SourceError> {
     let name = text(plan, "name").unwrap_or_default();
@@ -124,15 +131,8 @@ fn term(
     let mut shown = picked(shape, plan);
     shown.insert("system_name".into(), system_name.into());
     shown.insert("published".into(), (text(plan, "state") == Some("published")).into());
-    let kind = match shape.label {
-        "application plan" => "application_plans",
-        _ if plan.get("links").is_some_and(|links| links.to_string().contains("services/")) => {
-            "service_plans"
-        }
-        _ => "account_plans",
-    };
     let features = making.list(&format!("{kind}/{}/features", id(plan)))?;
-    let names: Vec<_> = features.iter().filter_map(|it| text(it, "system_name")).collect();
+    let names: Vec<_> = features.iter().filter_map(|it| known.features.get(&id(it))).collect();
     shown.insert("features".into(), json!(names));
     Ok(shown)
 }
@@ -240,7 +240,7 @@ fn service_of(
         }
     }
     shown.insert("backends".into(), used.into());
-    shown.insert("features".into(), features(making, &format!("{root}/features"))?.into());
+    shown.insert("features".into(), features(making, known, &format!("{root}/features"))?.into());
     let (plans, default) = terms(making, known, &format!("{root}/service_plans"), Plan::SHAPE)?;
     shown.insert("service_plans".into(), plans.into_iter().map(|(_, plan)| Value::Object(plan)).collect());
     shown.insert("default_service_plan".into(), default.unwrap_or_default().into());
@@ -279,7 +279,7 @@ fn put_application_plans(
 }
 
 /// A limit or price with the metric's name in place of its id.
-fn of_metric(known: &Known, record: &Record, shape: &'static crate::document::shape::Shape) -> Option<Value> {
+fn of_metric(known: &Known, record: &Record, shape: &'static Shape) -> Option<Value> {
     let (backend, metric) = known.metrics.get(&number(record, "metric_id"))?;
     let mut shown = picked(shape, record);
     shown.insert("metric".into(), metric.clone().into());

@@ -10,26 +10,33 @@ use std::time::Duration;
 use super::source::{Source, SourceError};
 use crate::outgoing::{Http, Options, Reach, Roots};
 
-/// A server that answers `answers` one after the other, the last for ever; what it was asked.
-struct Server {
+/// A server, and what it was asked.
+pub(super) struct Server {
     url: String,
-    asked: Arc<Mutex<Vec<String>>>,
+    pub(super) asked: Arc<Mutex<Vec<String>>>,
 }
 
+/// One that answers `answers` one after the other, the last for ever.
 fn server(answers: Vec<(u16, String)>) -> Server {
+    let at = AtomicUsize::new(0);
+    serve(move |_| answers[at.fetch_add(1, Ordering::Relaxed).min(answers.len() - 1)].clone())
+}
+
+/// One that answers by what it is asked for: path and query.
+pub(super) fn serve(answer: impl Fn(&str) -> (u16, String) + Send + 'static) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let asked = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&asked);
-    let at = AtomicUsize::new(0);
     thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
             let mut reader = BufReader::new(stream.try_clone().unwrap());
             let mut head = String::new();
             while !head.ends_with("\r\n\r\n") && reader.read_line(&mut head).unwrap_or(0) > 0 {}
-            noted.lock().unwrap().push(head.split(' ').nth(1).unwrap_or_default().to_owned());
-            let (status, body) = &answers[at.fetch_add(1, Ordering::Relaxed).min(answers.len() - 1)];
+            let asked = head.split(' ').nth(1).unwrap_or_default().to_owned();
+            let (status, body) = answer(&asked);
+            noted.lock().unwrap().push(asked);
             let head = format!(
                 "HTTP/1.1 {status} It\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
                 body.len()
@@ -40,7 +47,7 @@ fn server(answers: Vec<(u16, String)>) -> Server {
     Server { url, asked }
 }
 
-fn open<'s>(server: &Server, folder: &std::path::Path) -> Result<Source<'s>, SourceError> {
+pub(super) fn open<'s>(server: &Server, folder: &std::path::Path) -> Result<Source<'s>, SourceError> {
     let options = Options {
         reach: Reach::anywhere(),
         timeout: Duration::from_secs(5),
