@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::products::Known;
 use super::source::SourceError;
-use super::{Given, Making, Record, extra, id, number, picked, text};
+use super::{Given, Making, Record, extra, id, number, picked, text, words};
 use crate::document::types::{Account, Application, Subscription, User};
 
 /// Puts all accounts into a document.
@@ -24,7 +24,7 @@ pub(super) fn put(
     let mut ids: HashMap<u64, Given> = HashMap::new();
     let mut accounts = Vec::new();
     for account in making.list("accounts")? {
-        let name = text(&account, "org_name").unwrap_or("unnamed").to_owned();
+        let name = one_line(text(&account, "org_name").unwrap_or_default());
         let count = names.entry(name.clone()).or_default();
         *count += 1;
         let mut shown = picked(Account::SHAPE, &account);
@@ -32,10 +32,7 @@ pub(super) fn put(
         if *count > 1 {
             shown.insert("ordinal".into(), (*count).into());
         }
-        if !matches!(text(&account, "state"), Some("created" | "pending" | "approved" | "rejected")) {
-            shown.remove("state");
-            making.note(format!("account {name}: was {}", text(&account, "state").unwrap_or("in no state")));
-        }
+        making.put_word(&mut shown, &account, &words::ACCOUNT_STATES, &format!("account {name}"));
         let root = format!("accounts/{}", id(&account));
         let plan = making.source.one(&format!("{root}/plan"))?;
         let plan = plan.and_then(|plan| known.plans.get(&id(&plan)).cloned());
@@ -58,6 +55,13 @@ pub(super) fn put(
     Ok(())
 }
 
+/// The name of an account, which is what a document knows it by: in one line.
+fn one_line(name: &str) -> String {
+    let line = name.replace(char::is_control, " ");
+    let line = line.trim();
+    if line.is_empty() { "unnamed".to_owned() } else { line.to_owned() }
+}
+
 fn put_extra(shown: &mut Record, record: &Record, known: &Known, target: &str) {
     let fields = known.fields.get(target).map_or(&[][..], Vec::as_slice);
     if let Some(extra) = extra(record, fields) {
@@ -69,6 +73,9 @@ fn users(making: &mut Making<'_, '_>, known: &Known, root: &str) -> Result<Vec<V
     let mut shown = Vec::new();
     for user in making.list(&format!("{root}/users"))? {
         let mut it = picked(User::SHAPE, &user);
+        let whose = format!("user {}", text(&user, "username").unwrap_or_default());
+        making.put_word(&mut it, &user, &words::USER_STATES, &whose);
+        making.put_word(&mut it, &user, &words::ROLES, &whose);
         put_extra(&mut it, &user, known, "User");
         making.note("users come without their passwords, which 3scale does not show");
         shown.push(Value::Object(it));
@@ -82,6 +89,8 @@ fn subscriptions(making: &mut Making<'_, '_>, known: &Known, root: &str) -> Resu
         let plan = known.plans.get(&number(&subscription, "plan_id"));
         let Some(service) = known.services.get(&number(&subscription, "service_id")) else { continue };
         let mut it = picked(Subscription::SHAPE, &subscription);
+        let whose = format!("subscription {} to service {service}", id(&subscription));
+        making.put_word(&mut it, &subscription, &words::CONTRACT_STATES, &whose);
         it.insert("service".into(), service.clone().into());
         if let Some(plan) = plan {
             it.insert("plan".into(), plan.clone().into());
@@ -109,9 +118,11 @@ fn application_of(
     // Where callers are known by user keys, application ids are not shown.
     let wanted =
         text(application, "application_id").map_or_else(|| format!("app-{number_of}"), str::to_owned);
-    let application_id = ids.entry(service_id).or_default().give(&wanted);
+    let application_id = ids.entry(service_id).or_insert_with(Given::exact).give(&wanted);
     let root = format!("applications/{service}/{application_id}");
     let mut shown = picked(Application::SHAPE, application);
+    let whose = format!("application {application_id} of service {service}");
+    making.put_word(&mut shown, application, &words::CONTRACT_STATES, &whose);
     shown.insert("application_id".into(), application_id.into());
     shown.insert("service".into(), service.clone().into());
     shown.insert("plan".into(), plan.clone().into());

@@ -18,17 +18,20 @@
 //! tenant are not taken for another's. To see what has changed there since, begin with an empty folder.
 
 mod buyers;
+mod mend;
 #[cfg(test)]
 mod odd_tests;
 mod products;
 pub mod source;
 #[cfg(test)]
 mod tests;
+mod words;
 
+use rust_decimal::Decimal;
 use serde_json::{Map, Value};
 
 use crate::document::shape::{Free, Kind, Shape};
-use crate::document::{Document, Secrets};
+use crate::document::{Document, Secrets, system_name};
 use source::{Source, SourceError};
 
 /// What was found.
@@ -54,8 +57,7 @@ pub fn migrate(source: &mut Source<'_>) -> Result<Migration, SourceError> {
     let known = products::put(&mut making, &mut document)?;
     buyers::put(&mut making, &mut document, &known)?;
     let Making { secrets, mut notes, .. } = making;
-    let document = serde_json::from_value::<Document>(Value::Object(document));
-    let mut document = document.map_err(|error| SourceError::Unfit(error.to_string()))?;
+    let mut document = mend::fitting(Value::Object(document), &mut notes)?;
     document.make_canonical();
     notes.sort();
     notes.dedup();
@@ -88,6 +90,21 @@ impl Making<'_, '_> {
         serde_json::json!({"secret": name})
     }
 
+    /// The system name of a record, the first of its list that has it. One that cannot be one here, and one that is not shown, follows from what there is.
+    fn system_name(&mut self, what: &str, record: &Record, given: &mut Given) -> String {
+        let shown = text(record, "system_name");
+        let wanted = match shown {
+            Some(name) if system_name::is_one(name) => name.to_owned(),
+            Some(name) => system_name::of(name),
+            None => system_name::of(text(record, "name").unwrap_or_default()),
+        };
+        let name = given.give(&wanted);
+        if let Some(shown) = shown.filter(|shown| *shown != name) {
+            self.note(format!("{what} {shown}: is called {name} here"));
+        }
+        name
+    }
+
     fn note(&mut self, text: impl Into<String>) {
         self.notes.push(text.into());
     }
@@ -105,17 +122,32 @@ fn picked(shape: &Shape, record: &Record) -> Map<String, Value> {
             (Kind::Text | Kind::TextOrSecret, Value::String(_)) | (Kind::Flag, Value::Bool(_)) => {
                 value.clone()
             }
-            (Kind::Whole(..), Value::Number(number)) if number.is_u64() => value.clone(),
+            (Kind::Whole(_, max), Value::Number(number)) if number.as_u64().is_some_and(|it| it <= max) => {
+                value.clone()
+            }
             (Kind::Free, Value::Object(_)) => value.clone(),
             // As a text: amounts are no floats.
-            (Kind::Amount, Value::Number(number)) => Value::from(number.to_string()),
-            (Kind::Amount, Value::String(_)) => value.clone(),
+            (Kind::Amount, Value::Number(number)) => Value::from(amount(&number.to_string())),
+            (Kind::Amount, Value::String(text)) => Value::from(amount(text)),
             _ => continue,
         };
         picked.insert(key.name.to_owned(), fits);
     }
     picked
 }
+
+/// An amount as it was meant: floats have more digits than what they stand for.
+fn amount(text: &str) -> String {
+    let parsed = text.parse::<Decimal>().or_else(|_| Decimal::from_scientific(text));
+    let Ok(exact) = parsed else { return text.to_owned() };
+    let meant = exact.round_dp(AMOUNT_DIGITS);
+    let is_noise = (exact - meant).abs() < Decimal::new(1, FLOAT_DIGITS);
+    if is_noise { meant.normalize().to_string() } else { text.to_owned() }
+}
+
+/// Digits after the point that amounts have, and those after which a float of such an amount may have others.
+const AMOUNT_DIGITS: u32 = 4;
+const FLOAT_DIGITS: u32 = 9;
 
 /// A text that says something.
 fn text<'r>(record: &'r Record, name: &str) -> Option<&'r str> {
@@ -146,14 +178,23 @@ fn extra(record: &Record, fields: &[String]) -> Option<Value> {
 
 /// Names that were given, each once: another of the same gets a number.
 #[derive(Default)]
-struct Given(std::collections::HashSet<String>);
+struct Given {
+    names: std::collections::HashSet<String>,
+    /// Whether names that differ in case only are two.
+    is_exact: bool,
+}
 
 impl Given {
+    /// For application ids.
+    fn exact() -> Given {
+        Given { is_exact: true, ..Given::default() }
+    }
+
     fn give(&mut self, wanted: &str) -> String {
         let wanted = if wanted.len() < 2 { "unnamed" } else { wanted };
         let mut name = wanted.to_owned();
         let mut number = 2;
-        while !self.0.insert(name.to_lowercase()) {
+        while !self.names.insert(if self.is_exact { name.clone() } else { name.to_lowercase() }) {
             name = format!("{wanted}_{number}");
             number += 1;
         }

@@ -115,3 +115,151 @@ fn features_are_of_the_plans_that_3scale_says_in_both_of_its_spellings() {
     assert_eq!(names(&service.application_plans.as_ref().unwrap()[0].features), ["burst", "priority"]);
     assert_eq!(names(&document.account_plans.as_ref().unwrap()[0].features), ["newsletter"]);
 }
+
+/// An account of number 7 with a user and an application of each of these.
+fn people(there: &mut Threescale, users: &[Value], applications: &[Value]) {
+    there.list("accounts", "account", [json!({"id": 7, "org_name": " Ann\u{9}& Co ", "state": "approved"})]);
+    there.list("accounts/7/users", "user", users.to_vec());
+    there.list("applications", "application", applications.to_vec());
+}
+
+fn user(name: &str, rest: Value) -> Value {
+    let mut user = json!({"id": name.len(), "username": name, "state": "active", "role": "admin"});
+    rest.as_object().unwrap().iter().for_each(|(key, value)| user[key] = value.clone());
+    user
+}
+
+fn application(id: u64, application_id: &str, rest: Value) -> Value {
+    let mut it = json!({"id": id, "application_id": application_id, "service_id": 1, "plan_id": 11, "account_id": 7, "state": "live"});
+    rest.as_object().unwrap().iter().for_each(|(key, value)| it[key] = value.clone());
+    it
+}
+
+#[test]
+fn words_that_a_document_has_not_are_others_and_it_is_said() {
+    let mut there = Threescale::new();
+    let users = [
+        user("ann", json!({})),
+        user("bobby", json!({"state": "email_unverified", "role": "member"})),
+        user("carola", json!({"state": "asleep", "role": "owner"})),
+    ];
+    let applications =
+        [application(31, "AbCd", json!({})), application(32, "abcd", json!({"state": "deprecated"}))];
+    people(&mut there, &users, &applications);
+    let subscription = json!({"id": 41, "service_id": 1, "state": "cancelled"});
+    there.list("accounts/7/service_subscriptions", "service_subscription", [subscription]);
+    let service =
+        json!({"id": 1, "system_name": "weather", "backend_version": "2", "deployment_option": "on_premise"});
+    let plugin = json!({"id": 3, "system_name": "maps", "backend_version": "oauth2", "deployment_option": "plugin_ruby"});
+    there.list("services", "service", [service, plugin]);
+    let proxy = json!({"oidc_issuer_endpoint": "https://i.example/", "jwt_claim_with_client_id_type": "jq"});
+    there.put("services/1/proxy", json!({"proxy": proxy}));
+    let Migration { document, notes, .. } = there.migrated();
+    let account = &document.accounts.as_ref().unwrap()[0];
+    assert_eq!(account.org_name, "Ann & Co");
+    let users: Vec<_> =
+        account.users.iter().flatten().map(|it| (it.role.as_deref(), it.state.as_deref())).collect();
+    let is = |role, state| (Some(role), Some(state));
+    assert_eq!(users, [is("admin", "active"), is("member", "pending"), is("member", "pending")]);
+    let applications = account.applications.iter().flatten();
+    let applications: Vec<_> =
+        applications.map(|it| (it.application_id.as_str(), it.state.as_deref())).collect();
+    // Ids of applications differ in case alone as well: callers have them.
+    assert_eq!(applications, [("AbCd", Some("live")), ("abcd", Some("suspended"))]);
+    assert_eq!(account.subscriptions.as_ref().unwrap()[0].state.as_deref(), Some("suspended"));
+    let services = document.services.as_ref().unwrap();
+    let are: Vec<_> =
+        services.iter().map(|it| [it.deployment_option.as_deref(), it.backend_version.as_deref()]).collect();
+    assert_eq!(are, [[Some("plugin_ruby"), Some("oauth")], [Some("self_managed"), Some("2")]]);
+    let proxy = services[1].proxy.as_ref().unwrap();
+    assert_eq!(proxy.oidc_issuer_type.as_deref(), Some("keycloak"));
+    assert_eq!(proxy.jwt_claim_with_client_id_type.as_deref(), Some("plain"));
+    for note in [
+        "user bobby: state was email_unverified, and is pending here",
+        "user carola: state was asleep, and is pending here",
+        "user carola: role was owner, and is member here",
+        "application abcd of service weather: state was deprecated, and is suspended here",
+        "subscription 41 to service weather: state was cancelled, and is suspended here",
+        "service weather: deployment_option was on_premise, and is self_managed here",
+        "service maps: backend_version was oauth2, and is oauth here",
+        "service weather, proxy: oidc_issuer_type is not shown, and is keycloak here",
+    ] {
+        assert!(notes.iter().any(|it| it == note), "{note}\n{notes:#?}");
+    }
+}
+
+#[test]
+fn what_a_document_cannot_hold_is_left_out_alone_and_it_is_said() {
+    let mut there = Threescale::new();
+    people(
+        &mut there,
+        &[user("ann", json!({})), user("Ann", json!({"id": 99}))],
+        &[
+            application(31, "abcd", json!({"redirect_url": "x".repeat(5000)})),
+            application(32, "a b", json!({})),
+        ],
+    );
+    let rule = |id, method: &str, pattern: &str, delta| json!({"id": id, "http_method": method, "pattern": pattern, "delta": delta, "metric_id": 5});
+    let rules = [
+        rule(1, "get", "/good", 1),
+        rule(2, "TRACE", "/b", 1),
+        rule(3, "GET", "no slash", 1),
+        rule(4, "GET", "/c", 0),
+    ];
+    there.list("services/1/proxy/mapping_rules", "mapping_rule", rules);
+    let limit = |id, period: &str| json!({"id": id, "period": period, "value": 5, "metric_id": 5});
+    there.list(
+        "application_plans/11/limits",
+        "limit",
+        [limit(1, "day"), limit(2, "fortnight"), limit(3, "day")],
+    );
+    let price =
+        |min, max: Value, cost: Value| json!({"metric_id": 5, "min": min, "max": max, "cost_per_unit": cost});
+    let prices = [
+        price(1, json!(10), json!("0.1")),
+        price(5, json!(12), json!("0.2")),
+        price(20, json!(30), json!("0.00005")),
+        price(40, Value::Null, json!(0.1 + 0.2)),
+    ];
+    there.list("application_plans/11/pricing_rules", "pricing_rule", prices);
+    let metrics = [
+        json!({"id": 5, "system_name": "hits", "friendly_name": "Hits", "unit": "hit"}),
+        json!({"id": 6, "system_name": "old.name", "friendly_name": "Old\u{7}", "unit": "1"}),
+    ];
+    there.list("services/1/metrics", "metric", metrics);
+    there.put(
+        "services/1/proxy",
+        json!({"proxy": {"credentials_location": "cookie", "error_status_no_match": 9}}),
+    );
+    let field = json!({"target": "Account", "name": "size", "choices": ["s", 4, null]});
+    there.list("fields_definitions", "fields_definition", [field, json!({"target": "Invoice", "name": "x"})]);
+    let Migration { document, notes, .. } = there.migrated();
+    let service = service(&document);
+    assert_eq!(
+        service.mapping_rules.iter().flatten().map(|it| it.pattern.as_str()).collect::<Vec<_>>(),
+        ["/good"]
+    );
+    let plan = &service.application_plans.as_ref().unwrap()[0];
+    assert_eq!(plan.limits.as_ref().unwrap().len(), 1);
+    let prices: Vec<_> =
+        plan.pricing_rules.iter().flatten().map(|it| (it.min, it.cost_per_unit.0.as_str())).collect();
+    assert_eq!(prices, [(Some(1), "0.1"), (Some(40), "0.3")]);
+    let metric = &service.metrics.as_ref().unwrap()[1];
+    assert_eq!((metric.system_name.as_str(), &metric.friendly_name), ("old_name", &None));
+    assert_eq!(service.proxy.as_ref().unwrap().credentials_location, None);
+    assert_eq!(document.fields.as_ref().unwrap().len(), 1);
+    let account = &document.accounts.as_ref().unwrap()[0];
+    assert_eq!(account.users.as_ref().unwrap().len(), 1);
+    let [application] = account.applications.as_deref().unwrap() else { panic!("{account:?}") };
+    assert_eq!((application.application_id.as_str(), &application.redirect_url), ("abcd", &None));
+    for note in [
+        "left out: services weather, mapping rules 2, http method: 'TRACE' is none of",
+        "left out: services weather, application plans gold, limits 2, period: 'fortnight' is none of",
+        "left out: accounts Ann & Co, applications weather a b, application id: must be 4 to",
+        "left out: accounts Ann & Co, users Ann, username: there is another user",
+        "left out: services weather, proxy, credentials location: 'cookie' is none of",
+        "metric old.name: is called old_name here",
+    ] {
+        assert!(notes.iter().any(|it| it.starts_with(note)), "{note}\n{notes:#?}");
+    }
+}

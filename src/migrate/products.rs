@@ -5,9 +5,8 @@ use std::collections::HashMap;
 use serde_json::{Map, Value, json};
 
 use super::source::SourceError;
-use super::{Given, Making, Record, flag, id, number, picked, text};
+use super::{Given, Making, Record, flag, id, number, picked, text, words};
 use crate::document::shape::Shape;
-use crate::document::system_name;
 use crate::document::types::{
     ApplicationPlan, Backend, Feature, Field, Limit, MappingRule, Method, Metric, Plan, Policy, PricingRule,
     Proxy, Service,
@@ -48,10 +47,9 @@ pub(super) fn put(
             known.fields.entry(target.to_owned()).or_default().push(name.to_owned());
         }
         let mut shown = picked(Field::SHAPE, &field);
-        shown.insert(
-            "choices".into(),
-            field.get("choices").filter(|it| it.is_array()).cloned().unwrap_or(json!([])),
-        );
+        let choices = field.get("choices").and_then(Value::as_array).into_iter().flatten();
+        let choices: Vec<_> = choices.filter(|it| it.is_string()).cloned().collect();
+        shown.insert("choices".into(), choices.into());
         fields.push(Value::Object(shown));
     }
     document.insert("fields".into(), fields.into());
@@ -60,14 +58,16 @@ pub(super) fn put(
     let (plans, default) = terms(making, &mut known, "account_plans", Plan::SHAPE)?;
     document.insert("account_plans".into(), plans.into_iter().map(|(_, plan)| Value::Object(plan)).collect());
     document.insert("default_account_plan".into(), default.unwrap_or_default().into());
-    let mut backends = Vec::new();
+    let (mut backends, mut given) = (Vec::new(), Given::default());
     for backend in making.list("backend_apis")? {
-        backends.push(Value::Object(backend_of(making, &mut known, &backend)?));
+        let name = making.system_name("backend", &backend, &mut given);
+        backends.push(Value::Object(backend_of(making, &mut known, &backend, name)?));
     }
     document.insert("backends".into(), backends.into());
-    let mut services = Vec::new();
+    let (mut services, mut given) = (Vec::new(), Given::default());
     for service in making.list("services")? {
-        services.push(Value::Object(service_of(making, &mut known, &service)?));
+        let name = making.system_name("service", &service, &mut given);
+        services.push(Value::Object(service_of(making, &mut known, &service, name)?));
     }
     document.insert("services".into(), services.into());
     Ok(known)
@@ -75,9 +75,12 @@ pub(super) fn put(
 
 fn features(making: &mut Making<'_, '_>, known: &mut Known, path: &str) -> Result<Vec<Value>, SourceError> {
     let mut shown = Vec::new();
+    let mut given = Given::default();
     for feature in making.list(path)? {
         let mut it = picked(Feature::SHAPE, &feature);
-        known.features.insert(id(&feature), text(&feature, "system_name").unwrap_or_default().to_owned());
+        let name = making.system_name("feature", &feature, &mut given);
+        it.insert("system_name".into(), name.clone().into());
+        known.features.insert(id(&feature), name);
         // Answers have the one spelling, what is sent the other; who knows what an older 3scale shows.
         let scope = match text(&feature, "scope") {
             Some("service_plan" | "ServicePlan") => Some("service_plan"),
@@ -123,10 +126,7 @@ fn term(
     (kind, shape): (&str, &'static Shape),
     given: &mut Given,
 ) -> Result<Record, SourceError> {
-    let name = text(plan, "name").unwrap_or_default();
-    // Plans of services and accounts are shown without theirs.
-    let system_name = text(plan, "system_name").map_or_else(|| system_name::of(name), str::to_owned);
-    let system_name = given.give(&system_name);
+    let system_name = making.system_name(shape.label, plan, given);
     known.plans.insert(id(plan), system_name.clone());
     let mut shown = picked(shape, plan);
     shown.insert("system_name".into(), system_name.into());
@@ -144,15 +144,19 @@ fn metrics(
     root: &str,
     backend: Option<&str>,
 ) -> Result<Vec<Value>, SourceError> {
-    let own = |record: &Record| -> Option<String> {
+    // Those of backends have its id at their end.
+    let without_id = |record: &Record| {
         let name = text(record, "system_name")?;
-        // Those of backends have its id at their end.
-        Some(match (backend, name.rsplit_once('.')) {
-            (Some(_), Some((name, suffix))) if suffix.bytes().all(|it| it.is_ascii_digit()) => {
-                name.to_owned()
-            }
-            _ => name.to_owned(),
-        })
+        let (own, suffix) = name.rsplit_once('.')?;
+        (backend.is_some() && suffix.bytes().all(|it| it.is_ascii_digit())).then(|| own.to_owned())
+    };
+    let mut given = Given::default();
+    let mut own = |making: &mut Making<'_, '_>, record: &Record| {
+        let mut record = record.clone();
+        if let Some(name) = without_id(&record) {
+            record.insert("system_name".into(), name.into());
+        }
+        making.system_name("metric", &record, &mut given)
     };
     let mut shown = Vec::new();
     for metric in making.list(&format!("{root}/metrics"))? {
@@ -160,13 +164,13 @@ fn metrics(
         if number(&metric, "parent_id") != 0 {
             continue;
         }
-        let Some(name) = own(&metric) else { continue };
+        let name = own(making, &metric);
         known.metrics.insert(id(&metric), (backend.map(str::to_owned), name.clone()));
         let mut it = picked(Metric::SHAPE, &metric);
         if name == "hits" {
             let mut methods = Vec::new();
             for method in making.list(&format!("{root}/metrics/{}/methods", id(&metric)))? {
-                let Some(name) = own(&method) else { continue };
+                let name = own(making, &method);
                 known.metrics.insert(id(&method), (backend.map(str::to_owned), name.clone()));
                 let mut it = picked(Method::SHAPE, &method);
                 it.insert("system_name".into(), name.into());
@@ -190,6 +194,9 @@ fn rules(making: &mut Making<'_, '_>, known: &Known, path: &str) -> Result<Vec<V
             continue;
         };
         let mut it = picked(MappingRule::SHAPE, &rule);
+        if let Some(method) = text(&rule, "http_method") {
+            it.insert("http_method".into(), method.to_uppercase().into());
+        }
         it.insert("metric".into(), metric.clone().into());
         shown.push(Value::Object(it));
     }
@@ -200,11 +207,12 @@ fn backend_of(
     making: &mut Making<'_, '_>,
     known: &mut Known,
     backend: &Record,
+    name: String,
 ) -> Result<Record, SourceError> {
-    let name = text(backend, "system_name").unwrap_or_default().to_owned();
     known.backends.insert(id(backend), name.clone());
     let root = format!("backend_apis/{}", id(backend));
     let mut shown = picked(Backend::SHAPE, backend);
+    shown.insert("system_name".into(), name.clone().into());
     let place = format!("backends/{name}/private_endpoint");
     hide_credentials(making, &mut shown, "private_endpoint", &place);
     shown.insert("metrics".into(), metrics(making, known, &root, Some(&name))?.into());
@@ -224,13 +232,19 @@ fn service_of(
     making: &mut Making<'_, '_>,
     known: &mut Known,
     service: &Record,
+    name: String,
 ) -> Result<Record, SourceError> {
-    let name = text(service, "system_name").unwrap_or_default().to_owned();
     let service_id = id(service);
     let root = format!("services/{service_id}");
     known.services.insert(service_id, name.clone());
-    known.versions.insert(service_id, text(service, "backend_version").unwrap_or("1").to_owned());
     let mut shown = picked(Service::SHAPE, service);
+    shown.insert("system_name".into(), name.clone().into());
+    let whose = format!("service {name}");
+    let version = making.put_word(&mut shown, service, &words::BACKEND_VERSIONS, &whose);
+    known.versions.insert(service_id, version);
+    if shown.contains_key("deployment_option") {
+        making.put_word(&mut shown, service, &words::DEPLOYMENT_OPTIONS, &whose);
+    }
     shown.insert("metrics".into(), metrics(making, known, &root, None)?.into());
     let mut used = Vec::new();
     for usage in making.list(&format!("{root}/backend_usages"))? {
@@ -304,6 +318,13 @@ fn put_gateway(
         }
         for key in ["api_backend", "oauth_login_url", "oidc_issuer_endpoint"] {
             hide_credentials(making, &mut it, key, &format!("services/{name}/proxy/{key}"));
+        }
+        let whose = format!("service {name}, proxy");
+        if ["oidc_issuer_endpoint", "oidc_issuer_type"].iter().any(|key| text(&proxy, key).is_some()) {
+            making.put_word(&mut it, &proxy, &words::ISSUER_TYPES, &whose);
+        }
+        if text(&proxy, "jwt_claim_with_client_id_type").is_some() {
+            making.put_word(&mut it, &proxy, &words::CLAIM_TYPES, &whose);
         }
         it.remove("secret_token");
         if let Some(token) = text(&proxy, "secret_token") {
