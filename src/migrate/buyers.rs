@@ -110,8 +110,9 @@ fn application_of(
     let (number_of, service_id) = (id(application), number(application, "service_id"));
     let Some(service) = known.services.get(&service_id) else { return Ok(None) };
     let Some(plan) = known.plans.get(&number(application, "plan_id")) else {
-        making
-            .note(format!("application {number_of}: its plan is not listed (customised?): it stays behind"));
+        making.note(format!(
+            "application {number_of}: its plan is not shown: it stays behind, and its keys are not known here"
+        ));
         return Ok(None);
     };
     let is_by_user_key = known.versions.get(&service_id).is_some_and(|version| version == "1");

@@ -10,8 +10,11 @@
 //! # What comes along
 //! Fields, backend APIs, services with metrics, methods, mapping rules, proxy, policies, features and plans with limits and prices; accounts with users,
 //! subscriptions and applications, with keys and referrer filters. Ids do not: gateways are given the new node's. A service's token is that of
-//! its newest proxy configuration. What 3scale does not show cannot come: passwords, cards, and the plan that a customised one was made of; it
-//! is said in the notes.
+//! its newest proxy configuration. Plans that were customised for one application come as plans of their own.
+//!
+//! What 3scale does not show cannot come: passwords, cards, and the plan that a customised one was made of. What it shows and is not asked for here is
+//! [said, too](NOT_ASKED_FOR). A record that a document cannot hold stays behind alone (`mend`), and a word that it has not is another (`words`). All that is said in the notes.
+//! Configurations of proxies are not promoted: what production gets is somebody's decision here, too.
 //!
 //! # The work folder
 //! `pages/` has the answers, which hold credentials: it is the caller's alone (mode 0700, files 0600). `source` says whose they are, by URL and account, so that pages of one
@@ -34,6 +37,9 @@ use crate::document::shape::{Free, Kind, Shape};
 use crate::document::{Document, Secrets, system_name};
 use source::{Source, SourceError};
 
+/// What a 3scale shows and a migration leaves behind, always.
+pub const NOT_ASKED_FOR: &str = "not asked for, and left behind: ActiveDocs, schemas of custom policies, the tenant's own users and their access tokens, settings, webhooks, authentication providers, invoices, the portal's pages";
+
 /// What was found.
 #[derive(Debug)]
 pub struct Migration {
@@ -52,6 +58,7 @@ pub struct Migration {
 pub fn migrate(source: &mut Source<'_>) -> Result<Migration, SourceError> {
     source.identify()?;
     let mut making = Making { source, secrets: Secrets::default(), notes: Vec::new() };
+    making.note(NOT_ASKED_FOR);
     let mut document = Map::new();
     document.insert("version".into(), crate::document::types::VERSION.into());
     let known = products::put(&mut making, &mut document)?;

@@ -263,3 +263,78 @@ fn what_a_document_cannot_hold_is_left_out_alone_and_it_is_said() {
         assert!(notes.iter().any(|it| it.starts_with(note)), "{note}\n{notes:#?}");
     }
 }
+
+#[test]
+fn a_customised_plan_that_is_not_listed_comes_by_its_id_with_its_application() {
+    let mut there = Threescale::new();
+    let on = |id, plan: u64| application(id, &format!("app-of-{plan}"), json!({"plan_id": plan}));
+    people(&mut there, &[], &[on(31, 11), on(32, 14), on(33, 15)]);
+    let custom = json!({"id": 14, "name": "gold (custom)", "system_name": "gold_custom_1", "state": "hidden", "custom": true});
+    there.put("services/1/application_plans/14", json!({"application_plan": custom}));
+    let limit = json!({"id": 1, "period": "day", "value": 5, "metric_id": 5});
+    there.list("application_plans/14/limits", "limit", [limit]);
+    let Migration { document, notes, .. } = there.migrated();
+    let plans = service(&document).application_plans.as_ref().unwrap();
+    let plans: Vec<_> =
+        plans.iter().map(|it| (it.system_name.as_str(), it.limits.as_ref().unwrap().len())).collect();
+    assert_eq!(plans, [("gold", 0), ("gold_custom_1", 1)]);
+    let applications = document.accounts.as_ref().unwrap()[0].applications.iter().flatten();
+    let applications: Vec<_> =
+        applications.map(|it| (it.application_id.as_str(), it.plan.as_deref())).collect();
+    assert_eq!(applications, [("app-of-11", Some("gold")), ("app-of-14", Some("gold_custom_1"))]);
+    let said = |text: &str| notes.iter().any(|it| it.starts_with(text));
+    assert!(said("application 33: its plan is not shown"), "{notes:#?}");
+    assert!(said("services/1/application_plans/15: is not shown"), "{notes:#?}");
+}
+
+#[test]
+fn addresses_of_gateways_of_ones_own_come_and_those_of_hosted_ones_do_not() {
+    for (option, address, comes) in [
+        ("self_managed", "https://api.example.com:443", true),
+        ("service_mesh_istio", "http://api.example.com/", true),
+        ("self_managed", "https://api.example.com/v1", false),
+        ("self_managed", "https://u:p@api.example.com", false),
+        ("hosted", "https://api-2.production.apicast.io:443", false),
+    ] {
+        let mut there = Threescale::new();
+        there.list(
+            "services",
+            "service",
+            [json!({"id": 1, "system_name": "weather", "backend_version": "1", "deployment_option": option})],
+        );
+        let proxy = json!({"endpoint": address, "sandbox_endpoint": "https://staging.example.com:443", "secret_token": "s"});
+        there.put("services/1/proxy", json!({"proxy": proxy}));
+        let Migration { document, notes, .. } = there.migrated();
+        let proxy = service(&document).proxy.as_ref().unwrap();
+        assert_eq!(proxy.endpoint.is_some(), comes, "{option} {address}");
+        assert_eq!(proxy.sandbox_endpoint.is_some(), option != "hosted");
+        let said = "service weather: endpoint ";
+        assert_eq!(notes.iter().any(|it| it.starts_with(said)), !comes, "{notes:#?}");
+        assert!(!notes.iter().any(|it| it.contains("u:p")), "{notes:#?}");
+    }
+}
+
+#[test]
+fn what_is_not_asked_for_and_what_was_in_production_is_said() {
+    let mut there = Threescale::new();
+    let notes = there.migrated().notes;
+    assert!(notes.iter().any(|it| it == super::NOT_ASKED_FOR), "{notes:#?}");
+    let is_promoted = |it: &String| it.starts_with("service weather: version 3 was in production;");
+    assert!(!notes.iter().any(is_promoted));
+    let config = json!({"id": 1, "version": 3, "environment": "production", "content": {"backend_authentication_value": "t"}});
+    there.put("services/1/proxy/configs/production/latest", json!({"proxy_config": config}));
+    let notes = there.migrated().notes;
+    assert!(notes.iter().any(is_promoted), "{notes:#?}");
+}
+
+#[test]
+fn an_account_that_was_suspended_is_not_let_in() {
+    let mut there = Threescale::new();
+    let account = |id, state: &str| json!({"id": id, "org_name": state, "state": state});
+    let states = ["approved", "pending", "scheduled_for_deletion", "suspended"];
+    there.list("accounts", "account", states.iter().zip(1..).map(|(state, id)| account(id, state)));
+    let Migration { document, notes, .. } = there.migrated();
+    let are: Vec<_> = document.accounts.iter().flatten().map(|it| it.state.as_deref().unwrap()).collect();
+    assert_eq!(are, ["approved", "pending", "rejected", "rejected"]);
+    assert!(notes.iter().any(|it| it == "account suspended: state was suspended, and is rejected here"));
+}

@@ -1,6 +1,6 @@
 //! Products: fields, backend APIs and services with all that is under them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use serde_json::{Map, Value, json};
 
@@ -21,6 +21,8 @@ pub(super) struct Known {
     pub(super) versions: HashMap<u64, String>,
     /// System names of plans of all kinds, by id.
     pub(super) plans: HashMap<u64, String>,
+    /// The plans that applications of a service are on, by the service's id.
+    used: HashMap<u64, BTreeSet<u64>>,
     /// Names of the fields that the tenant has defined, by what has them.
     pub(super) fields: HashMap<String, Vec<String>>,
     /// System names of features, by id.
@@ -64,6 +66,10 @@ pub(super) fn put(
         backends.push(Value::Object(backend_of(making, &mut known, &backend, name)?));
     }
     document.insert("backends".into(), backends.into());
+    for application in making.list("applications")? {
+        let used = known.used.entry(number(&application, "service_id")).or_default();
+        used.insert(number(&application, "plan_id"));
+    }
     let (mut services, mut given) = (Vec::new(), Given::default());
     for service in making.list("services")? {
         let name = making.system_name("service", &service, &mut given);
@@ -109,7 +115,11 @@ fn terms(
     let (mut plans, mut default, mut given) = (Vec::new(), None, Given::default());
     // A list is called by what it has: that is where features of its plans are, too.
     let kind = path.rsplit('/').next().unwrap_or(path);
-    for plan in making.list(path)? {
+    let mut listed = making.list(path)?;
+    if kind == "application_plans" {
+        listed.extend(customised(making, known, path, &listed)?);
+    }
+    for plan in listed {
         let shown = term(making, known, &plan, (kind, shape), &mut given)?;
         if flag(&plan, "default") {
             default = known.plans.get(&id(&plan)).cloned();
@@ -117,6 +127,26 @@ fn terms(
         plans.push((id(&plan), shown));
     }
     Ok((plans, default))
+}
+
+/// The plans that applications of a service are on and that its list does not have: those that were customised for one application, which can be asked for by
+/// their ids. Each comes as a plan of its own; of which one it was made is not shown.
+fn customised(
+    making: &mut Making<'_, '_>,
+    known: &Known,
+    path: &str,
+    listed: &[Record],
+) -> Result<Vec<Record>, SourceError> {
+    let service = path.split('/').nth(1).and_then(|id| id.parse::<u64>().ok()).unwrap_or(0);
+    let has: BTreeSet<_> = listed.iter().map(id).collect();
+    let mut found = Vec::new();
+    for plan in known.used.get(&service).into_iter().flatten().filter(|plan| !has.contains(plan)) {
+        match making.source.one(&format!("{path}/{plan}"))? {
+            Some(record) if id(&record) == *plan => found.push(record),
+            _ => making.note(format!("{path}/{plan}: is not shown: applications on it stay behind")),
+        }
+    }
+    Ok(found)
 }
 
 fn term(
@@ -303,6 +333,34 @@ fn of_metric(known: &Known, record: &Record, shape: &'static Shape) -> Option<Va
     Some(Value::Object(shown))
 }
 
+/// The addresses at which gateways are called. Those of gateways of one's own stay what they are, and the gateways know their services by them; gateways that
+/// 3scale hosts are left with it.
+fn put_addresses(making: &mut Making<'_, '_>, name: &str, service: &Record, proxy: &mut Record) {
+    let is_hosted = text(service, "deployment_option").is_none_or(|option| option == "hosted");
+    for key in ["endpoint", "sandbox_endpoint"] {
+        let Some(address) = text(proxy, key).map(str::to_owned) else { continue };
+        if is_hosted {
+            making.note(format!(
+                "service {name}: {key} {address} is of the gateways that 3scale hosts: it stays behind"
+            ));
+            proxy.remove(key);
+        } else if !is_origin(&address) {
+            // Not shown: it may have a password in it.
+            making.note(format!("service {name}: {key} is more than a scheme and a host: it stays behind"));
+            proxy.remove(key);
+        }
+    }
+}
+
+/// Whether a URL is a scheme of the web and a host, with a port or without, and nothing more.
+fn is_origin(url: &str) -> bool {
+    let after = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    let place = after.map(|it| it.strip_suffix('/').unwrap_or(it));
+    place.is_some_and(|it| {
+        !it.is_empty() && it.bytes().all(|it| it.is_ascii_alphanumeric() || b"-._:[]".contains(&it))
+    })
+}
+
 /// How a gateway stands before a service, and the token by which it calls.
 fn put_gateway(
     making: &mut Making<'_, '_>,
@@ -312,10 +370,7 @@ fn put_gateway(
 ) -> Result<(), SourceError> {
     if let Some(proxy) = making.source.one(&format!("{root}/proxy"))? {
         let mut it = picked(Proxy::SHAPE, &proxy);
-        // A gateway's own addresses are those of the 3scale that is left.
-        for own in ["endpoint", "sandbox_endpoint"] {
-            it.remove(own);
-        }
+        put_addresses(making, name, shown, &mut it);
         for key in ["api_backend", "oauth_login_url", "oidc_issuer_endpoint"] {
             hide_credentials(making, &mut it, key, &format!("services/{name}/proxy/{key}"));
         }
@@ -349,6 +404,12 @@ fn put_gateway(
         let value =
             config.as_ref().and_then(|it| it.get("content")?.get("backend_authentication_value")?.as_str());
         token = token.or_else(|| value.map(str::to_owned));
+        if let Some(config) = config.as_ref().filter(|_| environment == "production") {
+            making.note(format!(
+                "service {name}: version {} was in production; gateways in production get nothing from here until its configuration is promoted here",
+                number(config, "version")
+            ));
+        }
     }
     match token {
         Some(token) => {
