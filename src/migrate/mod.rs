@@ -2,7 +2,8 @@
 //!
 //! # How
 //! 1. **Pages are fetched** ([`source`]), each once: an answer is kept in the work folder, by what was asked, before the next is asked for. Whoever is stopped, or
-//!    whose 3scale is, begins again and goes on where it was: what is there is not asked for again.
+//!    whose 3scale is, begins again and goes on where it was: what is there is not asked for again, but for a list whose pages do not fit together
+//!    as something was made or deleted there meanwhile.
 //! 2. **The document is made** of the pages alone (`products`, `buyers`), so the same pages are the same document.
 //! 3. The document goes the way of all documents: it is compared with the tenant that it is for, and carried out as one command. Done twice, it changes nothing
 //!    the second time.
@@ -87,7 +88,13 @@ impl Making<'_, '_> {
                 self.note(format!("{path}: there is no such list: an older 3scale has none, or what it belongs to was deleted meanwhile"));
                 Ok(Vec::new())
             }
-            listed => listed,
+            Ok((records, is_whole)) => {
+                if !is_whole {
+                    self.note(format!("{path}: changed each time that it was read: some of it may not have come. Begin again with an empty folder when it rests"));
+                }
+                Ok(records)
+            }
+            Err(error) => Err(error),
         }
     }
 

@@ -69,13 +69,13 @@ fn a_list_is_read_to_its_end_and_what_is_kept_is_not_asked_for_again() {
     let pages = [(200, page(0, 500)), (200, page(500, 500)), (200, page(1000, 3))];
     let there = server(pages.to_vec());
     let mut source = open(&there, folder.path()).unwrap();
-    let all = source.list("its").unwrap();
+    let all = source.list("its").unwrap().0;
     assert!(all.iter().enumerate().all(|(at, it)| it["id"] == at) && all.len() == 1003);
     let first = &there.asked.lock().unwrap()[0].clone();
     assert_eq!(first, "/admin/api/its.json?page=1&per_page=500&access_token=t%26k");
     drop(source);
     // Begun again: all is there.
-    let again = open(&there, folder.path()).unwrap().list("its").unwrap();
+    let again = open(&there, folder.path()).unwrap().list("its").unwrap().0;
     assert_eq!((again, there.asked.lock().unwrap().len()), (all, 3));
 }
 
@@ -83,7 +83,7 @@ fn a_list_is_read_to_its_end_and_what_is_kept_is_not_asked_for_again() {
 fn a_list_that_is_not_shown_in_pages_is_read_once() {
     let folder = tempfile::tempdir().unwrap();
     let there = server(vec![(200, page(0, 600))]);
-    assert_eq!(open(&there, folder.path()).unwrap().list("its").unwrap().len(), 600);
+    assert_eq!(open(&there, folder.path()).unwrap().list("its").unwrap().0.len(), 600);
     assert_eq!(there.asked.lock().unwrap().len(), 2);
 }
 
@@ -91,7 +91,7 @@ fn a_list_that_is_not_shown_in_pages_is_read_once() {
 fn who_is_busy_is_asked_again_and_who_refuses_is_not() {
     let folder = tempfile::tempdir().unwrap();
     let there = server(vec![(503, String::new()), (429, String::new()), (200, page(0, 1))]);
-    assert_eq!(open(&there, folder.path()).unwrap().list("its").unwrap().len(), 1);
+    assert_eq!(open(&there, folder.path()).unwrap().list("its").unwrap().0.len(), 1);
     assert_eq!(there.asked.lock().unwrap().len(), 3);
     let folder = tempfile::tempdir().unwrap();
     let there = server(vec![(403, r#"{"error":"Access denied"}"#.to_owned())]);
@@ -121,7 +121,7 @@ fn an_answer_that_cannot_be_read_is_not_kept() {
     let there = server(vec![(200, "<html>Please log in</html>".to_owned()), (200, page(0, 1))]);
     let mut source = open(&there, folder.path()).unwrap();
     assert!(matches!(source.list("its"), Err(SourceError::Unfit(_))));
-    assert_eq!(source.list("its").unwrap().len(), 1);
+    assert_eq!(source.list("its").unwrap().0.len(), 1);
     assert_eq!(there.asked.lock().unwrap().len(), 2);
 }
 
@@ -155,4 +155,37 @@ fn of_a_list_that_an_older_3scale_lacks_nothing_comes_and_it_is_said() {
         making.notes
     );
     assert!(matches!(making.list("services"), Err(SourceError::Gone { .. })));
+}
+
+/// A page of what there is, with how much that is.
+fn page_of(ids: std::ops::Range<usize>, total: usize) -> (u16, String) {
+    let (status, text) = (200, page(ids.start, ids.len()));
+    (status, text.replacen('{', &format!(r#"{{"metadata":{{"total_entries":{total}}},"#), 1))
+}
+
+#[test]
+fn a_list_that_changed_between_its_pages_is_read_anew_and_nothing_is_there_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    // One was made before the others, then two were deleted: 499 is on two pages, or 1000 is on none.
+    let pages = [page_of(0..500, 600), page_of(499..600, 601), page_of(0..500, 602), page_of(501..602, 601)];
+    let rests = [page_of(0..500, 601), page_of(500..601, 601)];
+    let there = server([&pages[..], &rests[..]].concat());
+    let (all, is_whole) = open(&there, folder.path()).unwrap().list("its").unwrap();
+    assert!(is_whole && all.iter().enumerate().all(|(at, it)| it["id"] == at) && all.len() == 601);
+    assert_eq!(there.asked.lock().unwrap().len(), 6);
+    // What is kept now fits together.
+    assert_eq!(open(&there, folder.path()).unwrap().list("its").unwrap(), (all, true));
+    assert_eq!(there.asked.lock().unwrap().len(), 6);
+}
+
+#[test]
+fn a_list_that_never_rests_comes_as_it_is_and_it_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let there = server(vec![[page_of(0..500, 600), page_of(490..590, 600)]; 9].concat());
+    let mut source = open(&there, folder.path()).unwrap();
+    let mut making = super::Making { source: &mut source, secrets: Default::default(), notes: Vec::new() };
+    let all = making.list("its").unwrap();
+    assert!(all.iter().enumerate().all(|(at, it)| it["id"] == at) && all.len() == 590, "each once");
+    assert!(making.notes[0].starts_with("its: changed each time"), "{:?}", making.notes);
+    assert_eq!(there.asked.lock().unwrap().len(), 8);
 }
