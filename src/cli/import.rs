@@ -1,5 +1,6 @@
 //! `tollgate import`: what a document would change in a tenant, and changing it.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -8,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::remote::{self, Node, Remote, RemoteError};
 use super::{Exit, say, show, show_json};
-use crate::document::diff::{self, Change};
+use crate::document::diff::{self, Action, Change};
 use crate::document::{Problem, openapi, render};
 use crate::migrate::migrate;
 use crate::migrate::source::{self, Source};
@@ -21,8 +22,10 @@ A key that the document leaves out leaves what there is as it is; of a new recor
 metrics, plans, accounts, applications ...) that the document does not have stay, unless --prune takes them away from the lists that it has. Lists of values \
 (mapping rules, policies, limits, pricing rules, keys, filters, a plan's features) are replaced as a whole.
 
+What gateways see of it is a new version of each service's configuration for the sandbox; production gets it when it is promoted, which no import does.
+
 From a 3scale (--from-3scale URL --work DIR) come services, backends, plans, limits, prices, accounts and applications with their keys, page by page, each fetched once; what \
-cannot come is said. Passwords of users and what was counted stay behind.
+cannot come is said, all of it in notes.txt of DIR. Passwords of users and what was counted stay behind.
 
 A `secret: NAME` has its value in the file of --secrets. One without a value keeps what there is; where there is nothing a new one is made, and said: export \
 with --secrets shows it.
@@ -180,9 +183,10 @@ fn fetched(from: &Threescale, url: &str, work: &Path) -> Result<(String, String)
     let mut source =
         Source::open(http, url, &token, work, Box::new(progress)).map_err(|error| failed(&error))?;
     let migration = migrate(&mut source).map_err(|error| failed(&error))?;
-    migration.notes.iter().for_each(|note| say(note));
+    say_notes(&migration.notes);
     let (document, secrets) = (render::render(&migration.document), migration.secrets.render());
-    for (name, text) in [("document.yaml", &document), ("secrets.yaml", &secrets)] {
+    let notes = migration.notes.iter().map(|note| format!("{note}\n")).collect();
+    for (name, text) in [("document.yaml", &document), ("secrets.yaml", &secrets), (NOTES, &notes)] {
         let path = work.join(name);
         source::keep(&path, text.as_bytes())
             .map_err(|error| failed(&format!("{}: {error}", path.display())))?;
@@ -191,6 +195,20 @@ fn fetched(from: &Threescale, url: &str, work: &Path) -> Result<(String, String)
         .map_err(|problems| wrong(&work.join("document.yaml"), &problems))?;
     Ok((document, secrets))
 }
+
+/// What cannot come; of very much the first of it.
+fn say_notes(notes: &[String]) {
+    notes.iter().take(NOTES_SAID_MAX).for_each(|note| say(note));
+    if let Some(more) = notes.len().checked_sub(NOTES_SAID_MAX).filter(|more| *more > 0) {
+        say(&format!("... and {more} more: {NOTES} in the work folder has all"));
+    }
+}
+
+/// Where all notes are, in the work folder.
+const NOTES: &str = "notes.txt";
+
+/// So many are said.
+const NOTES_SAID_MAX: usize = 200;
 
 /// The variable with the access token of a 3scale, where no file has it.
 const THREESCALE_TOKEN: &str = "THREESCALE_TOKEN";
@@ -222,6 +240,9 @@ fn try_import(import: &Import) -> Result<Exit, Failure> {
                 report.added, report.changed, report.removed
             ));
         }
+        if let Some(words) = to_promote(&report.changes) {
+            say(&words);
+        }
     } else if !import.json {
         show(&shown(&report));
         let is_empty = report.changes.is_empty();
@@ -234,6 +255,37 @@ fn try_import(import: &Import) -> Result<Exit, Failure> {
     let differs = import.exit_code && !report.changes.is_empty();
     Ok(if differs { Exit::Differs } else { Exit::Done })
 }
+
+/// That gateways in production have nothing of what was changed yet; if anything was that gateways see.
+fn to_promote(changes: &[Change]) -> Option<String> {
+    let is_seen = |change: &&Change| {
+        let (Some(first), Some(last)) = (change.at.first(), change.at.last()) else { return false };
+        let has = |field: &str| change.fields.contains_key(field);
+        match (first.kind.as_str(), last.kind.as_str(), change.action) {
+            ("backend" | "service", "metric" | "method" | "use of backend" | "proxy", _) => true,
+            ("backend" | "service", "backend" | "service", Action::Add) => true,
+            ("backend", "backend", Action::Change) => true,
+            ("service", "service", Action::Change) => has("mapping_rules") || has("policies"),
+            _ => false,
+        }
+    };
+    let owners = changes.iter().filter(is_seen).filter_map(|change| change.at.first());
+    let owners: BTreeSet<_> = owners.map(|at| format!("{} {}", at.kind, at.name)).collect();
+    let more = owners.len().saturating_sub(OWNERS_SAID_MAX);
+    let mut words = owners.iter().take(OWNERS_SAID_MAX).cloned().collect::<Vec<_>>().join(", ");
+    if more > 0 {
+        words.push_str(&format!(" and {more} more"));
+    }
+    (!owners.is_empty()).then(|| {
+        format!(
+            "Gateways in production get nothing of this before it is promoted; the sandbox has it: {words}. Promote each service: \
+             POST /admin/api/services/ID/proxy/configs/sandbox/VERSION/promote.json with to=production"
+        )
+    })
+}
+
+/// So many services and backends are named at once.
+const OWNERS_SAID_MAX: usize = 10;
 
 fn asked(remote: &Remote, ask: &Value) -> Result<(Value, Report), Failure> {
     let answer = remote.call("POST", "catalog/import", ask)?;
@@ -255,4 +307,43 @@ fn shown(report: &Report) -> String {
         lines.iter().for_each(|line| text.push_str(&format!("! {what}: {line}\n")));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(action: &str, at: &[(&str, &str)], field: &str) -> Change {
+        let at: Vec<_> = at.iter().map(|(kind, name)| json!({"kind": kind, "name": name})).collect();
+        let change = json!({"action": action, "at": at, "fields": {field: {"after": 1}}});
+        serde_json::from_value(change).unwrap()
+    }
+
+    #[test]
+    fn what_gateways_see_is_to_be_promoted_and_what_they_do_not_is_not() {
+        let service = ("service", "weather");
+        for (change, is) in [
+            (change("add", &[service], "name"), true),
+            (change("change", &[service], "name"), false),
+            (change("change", &[service], "mapping_rules"), true),
+            (change("change", &[service, ("proxy", "")], "endpoint"), true),
+            (change("add", &[service, ("use of backend", "b")], "path"), true),
+            (change("add", &[service, ("application plan", "gold")], "name"), false),
+            (change("change", &[("backend", "b")], "private_endpoint"), true),
+            (change("remove", &[service], "name"), false),
+            (change("add", &[("account", "a"), ("application", "b")], "name"), false),
+        ] {
+            assert_eq!(to_promote(&[change]).is_some(), is);
+        }
+    }
+
+    #[test]
+    fn of_many_services_the_first_are_named() {
+        let changes = |count: usize| -> Vec<_> {
+            (0..count).map(|at| change("add", &[("service", &format!("s{at:02}"))], "name")).collect()
+        };
+        assert!(!to_promote(&changes(OWNERS_SAID_MAX)).unwrap().contains("more"));
+        let words = to_promote(&changes(OWNERS_SAID_MAX + 1)).unwrap();
+        assert!(words.contains("service s09 and 1 more.") && !words.contains("s10"), "{words}");
+    }
 }
