@@ -204,11 +204,12 @@ fn fill_others(node: &Node) {
     node.made(&format!("accounts/{}/applications", buyer("saver")), &fields);
 }
 
-fn import(source: &Node, target: &Node, work: &Path) -> Command {
+fn import(source: &Node, target: &Node, work: &Path, applies: bool) -> Command {
     let mut command = tollgate();
     command
-        .args(["import", "--apply", "--url", &target.url(), "--from-3scale", &source.url(), "--work"])
+        .args(["import", "--url", &target.url(), "--from-3scale", &source.url(), "--work"])
         .arg(work)
+        .args(applies.then_some("--apply"))
         .env("TOLLGATE_ADMIN_TOKEN", TOKEN)
         .env("THREESCALE_TOKEN", TOKEN);
     command
@@ -266,13 +267,15 @@ fn a_migration_that_was_killed_half_way_goes_on_and_brings_everything_once() {
     fill(&source);
     fill_others(&source);
     let before = target.exported();
-    killed(&mut import(&source, &target, work.path()), || pages(work.path()).len() >= KILLED_AT);
+    killed(&mut import(&source, &target, work.path(), true), || pages(work.path()).len() >= KILLED_AT);
     assert_eq!(pages_of_accounts(work.path()), 0, "some of the products, none of the accounts");
-    killed(&mut import(&source, &target, work.path()), || pages_of_accounts(work.path()) >= KILLED_AGAIN_AT);
+    killed(&mut import(&source, &target, work.path(), true), || {
+        pages_of_accounts(work.path()) >= KILLED_AGAIN_AT
+    });
     let fetched = pages(work.path());
     assert!(target.exported() == before, "nothing is there before everything is");
 
-    let (out, said) = done(&mut import(&source, &target, work.path()));
+    let (out, said) = done(&mut import(&source, &target, work.path(), true));
     let all = pages(work.path());
     assert!(all.len() > fetched.len() + ACCOUNTS, "{} {}", all.len(), fetched.len());
     let again = fetched.iter().filter(|(page, written)| all[*page] != **written).count();
@@ -318,14 +321,38 @@ fn a_migration_that_was_killed_half_way_goes_on_and_brings_everything_once() {
     assert_eq!(target.authrep(service, token, "user_key=key-of-walker"), 200);
     assert_eq!(target.authrep(service, token, "user_key=key-of-nobody"), 403);
 
-    let (out, _) = done(&mut import(&source, &target, work.path()));
+    let (out, _) = done(&mut import(&source, &target, work.path(), true));
     assert!(out.contains("Nothing to change"), "{out}");
+
+    comes_in_parts_too(&source, &target, work.path());
+}
+
+/// What is in the work folder, in parts to a node that has nothing: it is then as the other is.
+fn comes_in_parts_too(source: &Node, other: &Node, work: &Path) {
+    let target = Node::start();
+    let in_parts = |applies: bool| {
+        let mut command = import(source, &target, work, applies);
+        done(command.args(["--at-once", "40"]))
+    };
+    let before = target.exported();
+    let (out, said) = in_parts(false);
+    assert!(
+        out.contains("Nothing was changed yet") && said.contains("can be looked at when it is there"),
+        "{said}"
+    );
+    assert!(target.exported() == before);
+    let (out, said) = in_parts(true);
+    let parts = said.lines().filter(|line| line.contains("Part ")).count();
+    assert!(parts > 3 && out.matches("Done:").count() == parts, "{parts}\n{said}\n{out}");
+    assert!(target.exported() == other.exported());
+    let (out, _) = in_parts(true);
+    assert_eq!(out.matches("Nothing to change").count(), parts, "{out}");
 }
 
 #[test]
 fn who_may_not_read_there_is_told_so_and_nothing_is_kept() {
     let (source, target, work) = (Node::start(), Node::start(), tempfile::tempdir().unwrap());
-    let mut command = import(&source, &target, work.path());
+    let mut command = import(&source, &target, work.path(), true);
     let output = command.env("THREESCALE_TOKEN", "wrong").output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");

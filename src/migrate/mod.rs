@@ -5,8 +5,8 @@
 //!    whose 3scale is, begins again and goes on where it was: what is there is not asked for again, but for a list whose pages do not fit together
 //!    as something was made or deleted there meanwhile.
 //! 2. **The document is made** of the pages alone (`products`, `buyers`), so the same pages are the same document.
-//! 3. The document goes the way of all documents: it is compared with the tenant that it is for, and carried out as one command. Done twice, it changes nothing
-//!    the second time.
+//! 3. The document goes the way of all documents: it is compared with the tenant that it is for, and carried out as one command; one that is too much for that in
+//!    several ([`parts`]). Done twice, it changes nothing the second time.
 //!
 //! # What comes along
 //! Fields, backend APIs, services with metrics, methods, mapping rules, proxy, policies, features and plans with limits and prices; accounts with users,
@@ -25,6 +25,7 @@ mod buyers;
 mod mend;
 #[cfg(test)]
 mod odd_tests;
+pub mod parts;
 mod products;
 pub mod source;
 #[cfg(test)]
