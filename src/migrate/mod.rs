@@ -22,6 +22,7 @@
 //! tenant are not taken for another's. To see what has changed there since, begin with an empty folder.
 
 mod buyers;
+mod fit;
 mod mend;
 #[cfg(test)]
 mod odd_tests;
@@ -181,15 +182,42 @@ fn flag(record: &Record, name: &str) -> bool {
     record.get(name).and_then(Value::as_bool).unwrap_or(false)
 }
 
-/// What a record of a tenant's own fields has in them.
-fn extra(record: &Record, fields: &[String]) -> Option<Value> {
-    let extra: Free = fields
-        .iter()
-        .filter_map(|name| Some((name.clone(), record.get(name)?.clone())))
-        .filter(|(_, value)| !value.is_null())
-        .collect();
-    (!extra.is_empty()).then_some(Value::Object(extra))
+/// A field that the tenant has defined: its name, and the choices that it has.
+struct Defined {
+    name: String,
+    choices: Vec<String>,
 }
+
+impl Making<'_, '_> {
+    /// What a record has in the tenant's own fields: texts, as the node keeps them.
+    fn extra(&mut self, record: &Record, fields: &[Defined], whose: &str) -> Option<Value> {
+        let mut extra = Free::new();
+        for field in fields {
+            let value = match record.get(&field.name) {
+                None | Some(Value::Null) => continue,
+                Some(Value::String(text)) => text.clone(),
+                Some(other) if other.is_number() || other.is_boolean() => other.to_string(),
+                Some(_) => {
+                    self.note(format!("left out: {whose}: {}: it is no text", field.name));
+                    continue;
+                }
+            };
+            let is_choice = field.choices.is_empty() || value.is_empty() || field.choices.contains(&value);
+            if is_choice && value.len() <= EXTRA_LEN_MAX {
+                extra.insert(field.name.clone(), value.into());
+            } else {
+                self.note(format!(
+                    "left out: {whose}: {}: it is none of the choices, or too long",
+                    field.name
+                ));
+            }
+        }
+        (!extra.is_empty()).then_some(Value::Object(extra))
+    }
+}
+
+/// The longest value of a field that a tenant has defined, in bytes.
+const EXTRA_LEN_MAX: usize = 4096;
 
 /// Names that were given, each once: another of the same gets a number.
 #[derive(Default)]

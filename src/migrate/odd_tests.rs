@@ -338,3 +338,114 @@ fn an_account_that_was_suspended_is_not_let_in() {
     assert_eq!(are, ["approved", "pending", "rejected", "rejected"]);
     assert!(notes.iter().any(|it| it == "account suspended: state was suspended, and is rejected here"));
 }
+
+#[test]
+fn what_the_admin_api_would_refuse_is_left_out_and_said() {
+    let mut there = Threescale::new();
+    let users = [
+        user("an", json!({})),
+        user("ann", json!({"email": "nobody", "shoe": 41, "hat": "blue"})),
+        user("bobby", json!({"email": "b@b.example", "shoe": {"left": 1}, "hat": "red"})),
+    ];
+    people(
+        &mut there,
+        &users,
+        &[
+            application(31, "abcd", json!({})),
+            application(32, "efgh", json!({"service_id": 3, "plan_id": 13, "user_key": "a b"})),
+        ],
+    );
+    let field = |name: &str, choices: Value| json!({"target": "User", "name": name, "label": "L", "choices": choices});
+    let fields = [
+        field("shoe", json!([])),
+        field("hat", json!(["red"])),
+        field("2 x", json!([])),
+        field("state", json!([])),
+    ];
+    there.list("fields_definitions", "fields_definition", fields);
+    let keys = ["12345", "1234", "abcde", "ABCDE", "k-0001", "k-0002", "k-0003", "k-0004"];
+    there.list("accounts/7/applications/31/keys", "key", keys.map(|it| json!({"value": it})));
+    let filters = ["*.example", "a_b"].map(|it| json!({"id": it.len(), "value": it}));
+    there.list("accounts/7/applications/31/referrer_filters", "referrer_filter", filters);
+    let backend = |id, url: &str| json!({"id": id, "system_name": format!("b{id}"), "private_endpoint": url});
+    there.list(
+        "backend_apis",
+        "backend_api",
+        [backend(51, "http://localhost:80"), backend(52, "https://b.example:443")],
+    );
+    let usage =
+        |id, backend| json!({"backend_usage": {"id": id, "backend_id": backend, "path": format!("/{id}")}});
+    there.put("services/1/backend_usages", json!([usage(61, 51), usage(62, 52)]));
+    let proxy = json!({"error_auth_failed": "<b>No</b>", "error_no_match": "", "error_auth_missing": "Who?", "secret_token": "a b"});
+    let policies = json!([{"name": "cors", "version": "builtin", "configuration": {}}, {"name": "own"}]);
+    there.put("services/1/proxy/policies", json!({"policies_config": policies}));
+    there.put("services/1/proxy", json!({"proxy": proxy}));
+    let service =
+        |id, name: &str, version: &str| json!({"id": id, "system_name": name, "backend_version": version});
+    there.list("services", "service", [service(1, "weather", "2"), service(3, "maps", "1")]);
+    there.list("services/3/application_plans", "application_plan", [plan(13, "walks")]);
+    let Migration { document, secrets, notes } = there.migrated();
+    let account = &document.accounts.as_ref().unwrap()[0];
+    let users: Vec<_> = account
+        .users
+        .iter()
+        .flatten()
+        .map(|it| (it.username.as_str(), it.email.as_deref(), json!(it.extra)))
+        .collect();
+    let expected =
+        [("ann", None, json!({"shoe": "41"})), ("bobby", Some("b@b.example"), json!({"hat": "red"}))];
+    assert_eq!(users, expected);
+    let [maps, weather] = account.applications.as_deref().unwrap() else { panic!("{account:?}") };
+    assert_eq!((maps.user_key.as_ref(), weather.keys.as_ref().unwrap().len()), (None, 5));
+    assert_eq!(secrets.get("applications/weather/abcd/key/2"), Some("abcde"));
+    assert_eq!(weather.referrer_filters.as_deref(), Some(&["*.example".to_owned()][..]));
+    assert_eq!(
+        document.fields.iter().flatten().map(|it| it.name.as_str()).collect::<Vec<_>>(),
+        ["hat", "shoe", "state"]
+    );
+    let services = document.services.as_ref().unwrap();
+    let used: Vec<_> = services[1].backends.iter().flatten().map(|it| it.backend.as_str()).collect();
+    assert_eq!((document.backends.as_ref().unwrap().len(), used), (1, vec!["b52"]));
+    let proxy = services[1].proxy.as_ref().unwrap();
+    assert_eq!((&proxy.error_auth_failed, &proxy.error_no_match, &proxy.secret_token), (&None, &None, &None));
+    assert_eq!(proxy.error_auth_missing.as_deref(), Some("Who?"));
+    assert_eq!(services[1].policies.as_ref().unwrap().len(), 1);
+    for note in [
+        "left out: user an of accounts/7: ",
+        "left out: user ann: email: ",
+        "left out: user ann: hat: ",
+        "left out: user bobby: shoe: ",
+        "left out: the field 2 x of User: ",
+        "left out: application efgh of service maps: user_key: ",
+        "left out: application abcd of service weather, keys: 3 of 8: ",
+        "left out: application abcd of service weather, filters: 1 of 2: ",
+        "left out: backend b51: ",
+        "left out: service weather, proxy: error_auth_failed: ",
+        "left out: service weather, proxy: secret_token: ",
+        "left out: service weather: a policy ",
+    ] {
+        assert!(notes.iter().any(|it| it.starts_with(note)), "{note}\n{notes:#?}");
+    }
+    assert!(!notes.iter().any(|it| it.contains("error_no_match") || it.contains("a b")), "{notes:#?}");
+}
+
+#[test]
+fn the_flows_of_openid_connect_are_asked_for_where_they_are() {
+    let mut there = Threescale::new();
+    there.list(
+        "services",
+        "service",
+        [json!({"id": 1, "system_name": "weather", "backend_version": "oidc"})],
+    );
+    there.put(
+        "services/1/proxy",
+        json!({"proxy": {"oidc_issuer_endpoint": "https://c:s@i.example/", "oidc_issuer_type": "rest"}}),
+    );
+    let flows = json!({"id": 9, "standard_flow_enabled": false, "implicit_flow_enabled": true});
+    there.put("services/1/proxy/oidc_configuration", json!({"oidc_configuration": flows}));
+    let Migration { document, secrets, .. } = there.migrated();
+    let proxy = service(&document).proxy.as_ref().unwrap();
+    assert_eq!((proxy.standard_flow_enabled, proxy.implicit_flow_enabled), (Some(false), Some(true)));
+    assert_eq!((proxy.service_accounts_enabled, proxy.oidc_issuer_type.as_deref()), (None, Some("rest")));
+    assert_eq!(secrets.get("services/weather/proxy/oidc_issuer_endpoint"), Some("https://c:s@i.example/"));
+}

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use serde_json::{Map, Value, json};
 
 use super::source::SourceError;
-use super::{Given, Making, Record, flag, id, number, picked, text, words};
+use super::{Defined, Given, Making, Record, fit, flag, id, number, picked, text, words};
 use crate::document::shape::Shape;
 use crate::document::types::{
     ApplicationPlan, Backend, Feature, Field, Limit, MappingRule, Method, Metric, Plan, Policy, PricingRule,
@@ -24,7 +24,7 @@ pub(super) struct Known {
     /// The plans that applications of a service are on, by the service's id.
     used: HashMap<u64, BTreeSet<u64>>,
     /// Names of the fields that the tenant has defined, by what has them.
-    pub(super) fields: HashMap<String, Vec<String>>,
+    pub(super) fields: HashMap<String, Vec<Defined>>,
     /// System names of features, by id.
     features: HashMap<u64, String>,
     /// System names of backends, by id.
@@ -33,8 +33,24 @@ pub(super) struct Known {
     metrics: HashMap<u64, (Option<String>, String)>,
 }
 
-/// Fields that every tenant has, and that are no extra.
-const BUILTIN_FIELDS: [&str; 5] = ["org_name", "username", "email", "name", "description"];
+/// Fields that records have anyway, and that are no extra.
+const BUILTIN_FIELDS: [&str; 15] = [
+    "org_name",
+    "username",
+    "email",
+    "password",
+    "name",
+    "description",
+    "vat_rate",
+    "state",
+    "id",
+    "created_at",
+    "updated_at",
+    "plan_id",
+    "account_id",
+    "service_id",
+    "user_key",
+];
 
 /// Puts all products into a document.
 pub(super) fn put(
@@ -45,13 +61,22 @@ pub(super) fn put(
     let mut fields = Vec::new();
     for field in making.list("fields_definitions")? {
         let (Some(target), Some(name)) = (text(&field, "target"), text(&field, "name")) else { continue };
-        if !BUILTIN_FIELDS.contains(&name) {
-            known.fields.entry(target.to_owned()).or_default().push(name.to_owned());
+        let is_name = |it: char| it.is_ascii_alphanumeric() || it == '_' || it == '-';
+        if !name.chars().all(is_name) || name.starts_with(|it: char| it.is_ascii_digit() || it == '-') {
+            making.note(format!("left out: the field {name} of {target}: it cannot be called so here"));
+            continue;
         }
         let mut shown = picked(Field::SHAPE, &field);
+        if text(&field, "label").is_none() {
+            shown.insert("label".into(), name.into());
+        }
         let choices = field.get("choices").and_then(Value::as_array).into_iter().flatten();
-        let choices: Vec<_> = choices.filter(|it| it.is_string()).cloned().collect();
-        shown.insert("choices".into(), choices.into());
+        let choices: Vec<_> = choices.filter_map(Value::as_str).map(str::to_owned).collect();
+        shown.insert("choices".into(), choices.clone().into());
+        if !BUILTIN_FIELDS.contains(&name) {
+            let defined = Defined { name: name.to_owned(), choices };
+            known.fields.entry(target.to_owned()).or_default().push(defined);
+        }
         fields.push(Value::Object(shown));
     }
     document.insert("fields".into(), fields.into());
@@ -62,6 +87,11 @@ pub(super) fn put(
     document.insert("default_account_plan".into(), default.unwrap_or_default().into());
     let (mut backends, mut given) = (Vec::new(), Given::default());
     for backend in making.list("backend_apis")? {
+        if !text(&backend, "private_endpoint").is_some_and(fit::is_private_endpoint) {
+            let name = text(&backend, "system_name").unwrap_or_default();
+            making.note(format!("left out: backend {name}: its private endpoint is none that can be here, and with it its uses, metrics and what limits and costs them"));
+            continue;
+        }
         let name = making.system_name("backend", &backend, &mut given);
         backends.push(Value::Object(backend_of(making, &mut known, &backend, name)?));
     }
@@ -333,6 +363,38 @@ fn of_metric(known: &Known, record: &Record, shape: &'static Shape) -> Option<Va
     Some(Value::Object(shown))
 }
 
+/// How a gateway stands before a service.
+fn proxy_of(
+    making: &mut Making<'_, '_>,
+    name: &str,
+    root: &str,
+    (service, mut proxy): (&Record, Record),
+) -> Result<Record, SourceError> {
+    let whose = format!("service {name}, proxy");
+    making.fit(&mut proxy, fit::PROXY, &whose);
+    let mut it = picked(Proxy::SHAPE, &proxy);
+    put_addresses(making, name, service, &mut it);
+    for key in ["api_backend", "oauth_login_url", "oidc_issuer_endpoint"] {
+        hide_credentials(making, &mut it, key, &format!("services/{name}/proxy/{key}"));
+    }
+    if ["oidc_issuer_endpoint", "oidc_issuer_type"].iter().any(|key| text(&proxy, key).is_some()) {
+        making.put_word(&mut it, &proxy, &words::ISSUER_TYPES, &whose);
+    }
+    if text(&proxy, "jwt_claim_with_client_id_type").is_some() {
+        making.put_word(&mut it, &proxy, &words::CLAIM_TYPES, &whose);
+    }
+    if text(service, "backend_version") == Some("oidc") {
+        // The flows that are on have a place of their own.
+        let flows = making.source.one(&format!("{root}/proxy/oidc_configuration"))?;
+        it.extend(flows.map(|flows| picked(Proxy::SHAPE, &flows)).unwrap_or_default());
+    }
+    if let Some(token) = text(&proxy, "secret_token") {
+        let secret = making.secret(&format!("services/{name}/proxy/secret_token"), token);
+        it.insert("secret_token".into(), secret);
+    }
+    Ok(it)
+}
+
 /// The addresses at which gateways are called. Those of gateways of one's own stay what they are, and the gateways know their services by them; gateways that
 /// 3scale hosts are left with it.
 fn put_addresses(making: &mut Making<'_, '_>, name: &str, service: &Record, proxy: &mut Record) {
@@ -369,34 +431,19 @@ fn put_gateway(
     shown: &mut Record,
 ) -> Result<(), SourceError> {
     if let Some(proxy) = making.source.one(&format!("{root}/proxy"))? {
-        let mut it = picked(Proxy::SHAPE, &proxy);
-        put_addresses(making, name, shown, &mut it);
-        for key in ["api_backend", "oauth_login_url", "oidc_issuer_endpoint"] {
-            hide_credentials(making, &mut it, key, &format!("services/{name}/proxy/{key}"));
-        }
-        let whose = format!("service {name}, proxy");
-        if ["oidc_issuer_endpoint", "oidc_issuer_type"].iter().any(|key| text(&proxy, key).is_some()) {
-            making.put_word(&mut it, &proxy, &words::ISSUER_TYPES, &whose);
-        }
-        if text(&proxy, "jwt_claim_with_client_id_type").is_some() {
-            making.put_word(&mut it, &proxy, &words::CLAIM_TYPES, &whose);
-        }
-        it.remove("secret_token");
-        if let Some(token) = text(&proxy, "secret_token") {
-            let secret = making.secret(&format!("services/{name}/proxy/secret_token"), token);
-            it.insert("secret_token".into(), secret);
-        }
-        shown.insert("proxy".into(), Value::Object(it));
+        let proxy = proxy_of(making, name, root, (shown, proxy))?;
+        shown.insert("proxy".into(), Value::Object(proxy));
     }
-    let policies = making.list(&format!("{root}/proxy/policies"))?;
-    let policies: Vec<_> = policies
-        .iter()
-        .map(|policy| {
-            let mut it = picked(Policy::SHAPE, policy);
-            it.entry("configuration").or_insert_with(|| json!({}));
-            Value::Object(it)
-        })
-        .collect();
+    let mut policies = Vec::new();
+    for policy in making.list(&format!("{root}/proxy/policies"))? {
+        if text(&policy, "name").is_none() || text(&policy, "version").is_none() {
+            making.note(format!("left out: service {name}: a policy without a name or version"));
+            continue;
+        }
+        let mut it = picked(Policy::SHAPE, &policy);
+        it.entry("configuration").or_insert_with(|| json!({}));
+        policies.push(Value::Object(it));
+    }
     shown.insert("policies".into(), policies.into());
     let mut token = None;
     for environment in ["production", "sandbox"] {
