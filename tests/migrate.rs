@@ -282,7 +282,7 @@ fn a_migration_that_was_killed_half_way_goes_on_and_brings_everything_once() {
     assert_eq!(again, 0, "what was there was fetched again");
     assert!(said.contains("without their passwords") && said.contains("ActiveDocs"), "{said}");
     assert!(said.contains("service weather: version 2 was in production"), "{said}");
-    assert!(said.contains("Gateways in production get nothing of this before it is promoted"), "{said}");
+    assert!(out.contains("! gateways in production get nothing of this before it is promoted: "), "{out}");
     let notes = std::fs::read_to_string(work.path().join("notes.txt")).unwrap();
     assert!(notes.contains("without their passwords") && notes.contains("was in production"), "{notes}");
     assert!(out.contains("Done:") && !out.contains("key-of-") && !out.contains("secret123"), "{out}");

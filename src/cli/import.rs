@@ -280,13 +280,11 @@ fn import_one(
         ask["fingerprint"] = Value::from(report.fingerprint.as_str());
         (answer, report) = asked(remote, &ask)?;
         if !import.json {
+            let to_promote = to_promote(&report.changes).unwrap_or_default();
             show(&format!(
-                "Done: {} made, {} changed, {} taken away.\n",
+                "{to_promote}Done: {} made, {} changed, {} taken away.\n",
                 report.added, report.changed, report.removed
             ));
-        }
-        if let Some(words) = to_promote(&report.changes) {
-            say(&words);
         }
     } else if !import.json {
         show(&shown(&report));
@@ -300,7 +298,7 @@ fn import_one(
     Ok(!report.changes.is_empty())
 }
 
-/// That gateways in production have nothing of what was changed yet; if anything was that gateways see.
+/// A line that gateways in production have nothing of what was changed yet; if anything was that gateways see.
 fn to_promote(changes: &[Change]) -> Option<String> {
     let is_seen = |change: &&Change| {
         let (Some(first), Some(last)) = (change.at.first(), change.at.last()) else { return false };
@@ -322,8 +320,8 @@ fn to_promote(changes: &[Change]) -> Option<String> {
     }
     (!owners.is_empty()).then(|| {
         format!(
-            "Gateways in production get nothing of this before it is promoted; the sandbox has it: {words}. Promote each service: \
-             POST /admin/api/services/ID/proxy/configs/sandbox/VERSION/promote.json with to=production"
+            "! gateways in production get nothing of this before it is promoted: {words}. The sandbox has it; promote each service: \
+             POST /admin/api/services/ID/proxy/configs/sandbox/VERSION/promote.json with to=production\n"
         )
     })
 }
