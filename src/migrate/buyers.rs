@@ -99,7 +99,10 @@ fn subscriptions(making: &mut Making<'_, '_>, known: &Known, root: &str) -> Resu
     let mut shown = Vec::new();
     for subscription in making.list(&format!("{root}/service_subscriptions"))? {
         let plan = known.plans.get(&number(&subscription, "plan_id"));
-        let Some(service) = known.services.get(&number(&subscription, "service_id")) else { continue };
+        let Some(service) = known.services.get(&number(&subscription, "service_id")) else {
+            making.note(format!("left out: a subscription of {root}: its service is not listed"));
+            continue;
+        };
         let mut it = picked(Subscription::SHAPE, &subscription);
         let whose = format!("subscription {} to service {service}", id(&subscription));
         making.put_word(&mut it, &subscription, &words::CONTRACT_STATES, &whose);
@@ -120,7 +123,10 @@ fn application_of(
     ids: &mut HashMap<u64, Given>,
 ) -> Result<Option<Value>, SourceError> {
     let (number_of, service_id) = (id(application), number(application, "service_id"));
-    let Some(service) = known.services.get(&service_id) else { return Ok(None) };
+    let Some(service) = known.services.get(&service_id) else {
+        making.note(format!("left out: application {number_of}: its service is not listed"));
+        return Ok(None);
+    };
     let Some(plan) = known.plans.get(&number(application, "plan_id")) else {
         making.note(format!(
             "application {number_of}: its plan is not shown: it stays behind, and its keys are not known here"

@@ -14,7 +14,7 @@
 //! its newest proxy configuration. Plans that were customised for one application come as plans of their own.
 //!
 //! What 3scale does not show cannot come: passwords, cards, and the plan that a customised one was made of. What it shows and is not asked for here is
-//! [said, too](NOT_ASKED_FOR). A record that a document cannot hold stays behind alone (`mend`), and a word that it has not is another (`words`). All that is said in the notes.
+//! [said, too](NOT_ASKED_FOR). A record that a document cannot hold (`mend`) or the admin API would refuse (`fit`) stays behind alone, and a word that is not known here is another (`words`). All that is said in the notes.
 //! Configurations of proxies are not promoted: what production gets is somebody's decision here, too.
 //!
 //! # The work folder

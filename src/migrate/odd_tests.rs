@@ -268,11 +268,15 @@ fn what_a_document_cannot_hold_is_left_out_alone_and_it_is_said() {
 fn a_customised_plan_that_is_not_listed_comes_by_its_id_with_its_application() {
     let mut there = Threescale::new();
     let on = |id, plan: u64| application(id, &format!("app-of-{plan}"), json!({"plan_id": plan}));
-    people(&mut there, &[], &[on(31, 11), on(32, 14), on(33, 15)]);
+    let elsewhere = application(34, "app-of-none", json!({"service_id": 9}));
+    people(&mut there, &[], &[on(31, 11), on(32, 14), on(33, 15), elsewhere]);
+    let subscription = json!({"id": 41, "service_id": 9, "state": "live"});
+    there.list("accounts/7/service_subscriptions", "service_subscription", [subscription]);
     let custom = json!({"id": 14, "name": "gold (custom)", "system_name": "gold_custom_1", "state": "hidden", "custom": true});
     there.put("services/1/application_plans/14", json!({"application_plan": custom}));
     let limit = json!({"id": 1, "period": "day", "value": 5, "metric_id": 5});
-    there.list("application_plans/14/limits", "limit", [limit]);
+    let lost = json!({"id": 2, "period": "day", "value": 5, "metric_id": 77});
+    there.list("application_plans/14/limits", "limit", [limit, lost]);
     let Migration { document, notes, .. } = there.migrated();
     let plans = service(&document).application_plans.as_ref().unwrap();
     let plans: Vec<_> =
@@ -285,6 +289,9 @@ fn a_customised_plan_that_is_not_listed_comes_by_its_id_with_its_application() {
     let said = |text: &str| notes.iter().any(|it| it.starts_with(text));
     assert!(said("application 33: its plan is not shown"), "{notes:#?}");
     assert!(said("services/1/application_plans/15: is not shown"), "{notes:#?}");
+    assert!(said("left out: a limit of plan gold_custom_1: its metric is not there"), "{notes:#?}");
+    assert!(said("left out: application 34: its service is not listed"), "{notes:#?}");
+    assert!(said("left out: a subscription of accounts/7: its service is not listed"), "{notes:#?}");
 }
 
 #[test]

@@ -337,11 +337,11 @@ fn put_application_plans(
     for (plan, mut it) in plans {
         let mut limits = Vec::new();
         for limit in making.list(&format!("application_plans/{plan}/limits"))? {
-            limits.extend(of_metric(known, &limit, Limit::SHAPE));
+            limits.extend(of_metric(making, known, (plan, &limit), Limit::SHAPE));
         }
         let mut prices = Vec::new();
         for price in making.list(&format!("application_plans/{plan}/pricing_rules"))? {
-            prices.extend(of_metric(known, &price, PricingRule::SHAPE));
+            prices.extend(of_metric(making, known, (plan, &price), PricingRule::SHAPE));
         }
         it.insert("limits".into(), limits.into());
         it.insert("pricing_rules".into(), prices.into());
@@ -353,8 +353,17 @@ fn put_application_plans(
 }
 
 /// A limit or price with the metric's name in place of its id.
-fn of_metric(known: &Known, record: &Record, shape: &'static Shape) -> Option<Value> {
-    let (backend, metric) = known.metrics.get(&number(record, "metric_id"))?;
+fn of_metric(
+    making: &mut Making<'_, '_>,
+    known: &Known,
+    (plan, record): (u64, &Record),
+    shape: &'static Shape,
+) -> Option<Value> {
+    let Some((backend, metric)) = known.metrics.get(&number(record, "metric_id")) else {
+        let plan = known.plans.get(&plan).map_or("", String::as_str);
+        making.note(format!("left out: a {} of plan {plan}: its metric is not there", shape.label));
+        return None;
+    };
     let mut shown = picked(shape, record);
     shown.insert("metric".into(), metric.clone().into());
     if let Some(backend) = backend {
