@@ -1,5 +1,6 @@
 //! `tollgate import`: what a document would change in a tenant, and changing it.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -8,9 +9,10 @@ use serde_json::{Value, json};
 
 use super::remote::{self, Node, Remote, RemoteError};
 use super::{Exit, say, show, show_json};
-use crate::document::diff::{self, Change};
+use crate::document::diff::{self, Action, Change};
 use crate::document::{Problem, openapi, render};
 use crate::migrate::migrate;
+use crate::migrate::parts::Bounds;
 use crate::migrate::source::{self, Source};
 
 pub(super) const AFTER_HELP: &str = "\
@@ -21,8 +23,11 @@ A key that the document leaves out leaves what there is as it is; of a new recor
 metrics, plans, accounts, applications ...) that the document does not have stay, unless --prune takes them away from the lists that it has. Lists of values \
 (mapping rules, policies, limits, pricing rules, keys, filters, a plan's features) are replaced as a whole.
 
+What gateways see of it is a new version of each service's configuration for the sandbox; production gets it when it is promoted, which no import does.
+
 From a 3scale (--from-3scale URL --work DIR) come services, backends, plans, limits, prices, accounts and applications with their keys, page by page, each fetched once; what \
-cannot come is said. Passwords of users and what was counted stay behind.
+cannot come is said, all of it in notes.txt of DIR. A tenant that is too large for one command comes in several, one after the other, products first: each is all or nothing, and \
+whoever is stopped between two begins again. Passwords of users and what was counted stay behind.
 
 A `secret: NAME` has its value in the file of --secrets. One without a value keeps what there is; where there is nothing a new one is made, and said: export \
 with --secrets shows it.
@@ -74,6 +79,9 @@ struct Threescale {
     /// As --ca-file, for that 3scale
     #[arg(long, value_name = "FILE", requires = "from_3scale")]
     from_ca_file: Option<PathBuf>,
+    /// Accounts, users, subscriptions and applications that come in one command; more come in several, products first
+    #[arg(long, value_name = "NUMBER", requires = "from_3scale", default_value_t = RECORDS_AT_ONCE, value_parser = clap::value_parser!(u64).range(1..))]
+    at_once: u64,
     /// Folder for what was fetched (it holds credentials): begun again with the same, it goes on where it was. The document and its secrets
     /// are left there, too
     #[arg(long, value_name = "DIR", requires = "from_3scale")]
@@ -143,8 +151,11 @@ fn read(file: &Path) -> Result<String, Failure> {
     text.map_err(|error| Failure(Exit::Failed, format!("{}: {error}", file.display())))
 }
 
-/// The document, and the text of the secrets.
-fn sent(import: &Import) -> Result<(String, String), Failure> {
+/// What is sent at once: the document, and the text of its secrets.
+type Sent = (String, String);
+
+/// All that is sent, in its order.
+fn sent(import: &Import) -> Result<Vec<Sent>, Failure> {
     let from = &import.threescale;
     if let (Some(url), Some(work)) = (&from.from_3scale, &from.work) {
         return fetched(from, url, work);
@@ -164,11 +175,11 @@ fn sent(import: &Import) -> Result<(String, String), Failure> {
         }
         _ => return Err(Failure(Exit::Usage, "name a document".to_owned())),
     };
-    Ok((document, secrets))
+    Ok(vec![(document, secrets)])
 }
 
-/// Fetches what is not there yet from a 3scale, and writes the document beside it.
-fn fetched(from: &Threescale, url: &str, work: &Path) -> Result<(String, String), Failure> {
+/// Fetches what is not there yet from a 3scale, and writes the document beside it, or several.
+fn fetched(from: &Threescale, url: &str, work: &Path) -> Result<Vec<Sent>, Failure> {
     let failed = |error: &dyn std::fmt::Display| Failure(Exit::Failed, error.to_string());
     let token = remote::token(from.from_token_file.as_deref(), ("--from-token-file", THREESCALE_TOKEN))?;
     let http = remote::http(from.from_ca_file.clone()).map_err(RemoteError::from)?;
@@ -180,17 +191,47 @@ fn fetched(from: &Threescale, url: &str, work: &Path) -> Result<(String, String)
     let mut source =
         Source::open(http, url, &token, work, Box::new(progress)).map_err(|error| failed(&error))?;
     let migration = migrate(&mut source).map_err(|error| failed(&error))?;
-    migration.notes.iter().for_each(|note| say(note));
-    let (document, secrets) = (render::render(&migration.document), migration.secrets.render());
-    for (name, text) in [("document.yaml", &document), ("secrets.yaml", &secrets)] {
+    say_notes(&migration.notes);
+    let keep = |name: &str, text: &str| {
         let path = work.join(name);
-        source::keep(&path, text.as_bytes())
-            .map_err(|error| failed(&format!("{}: {error}", path.display())))?;
+        source::keep(&path, text.as_bytes()).map_err(|error| failed(&format!("{}: {error}", path.display())))
+    };
+    keep(NOTES, &migration.notes.iter().map(|note| format!("{note}\n")).collect::<String>())?;
+    let records = usize::try_from(from.at_once).unwrap_or(usize::MAX);
+    let parts = migration.parts(&Bounds { records, bytes: BYTES_AT_ONCE });
+    let count = parts.len();
+    let mut all = Vec::new();
+    for (at, part) in parts.into_iter().enumerate() {
+        // One has the plain name; of several each has its number.
+        let number = if count == 1 { String::new() } else { format!("-{}", at + 1) };
+        let (document, secrets) = (render::render(&part.document), part.secrets.render());
+        let name = format!("document{number}.yaml");
+        keep(&name, &document)?;
+        keep(&format!("secrets{number}.yaml"), &secrets)?;
+        crate::document::read::read(&document).map_err(|problems| wrong(&work.join(&name), &problems))?;
+        all.push((document, secrets));
     }
-    crate::document::read::read(&document)
-        .map_err(|problems| wrong(&work.join("document.yaml"), &problems))?;
-    Ok((document, secrets))
+    Ok(all)
 }
+
+/// So many records of accounts come at once, unless another number is said; and so many bytes of document and secrets. A journal entry, a
+/// document and the body of a call have room for more.
+const RECORDS_AT_ONCE: u64 = 50_000;
+const BYTES_AT_ONCE: usize = 12 << 20;
+
+/// What cannot come; of very much the first of it.
+fn say_notes(notes: &[String]) {
+    notes.iter().take(NOTES_SAID_MAX).for_each(|note| say(note));
+    if let Some(more) = notes.len().checked_sub(NOTES_SAID_MAX).filter(|more| *more > 0) {
+        say(&format!("... and {more} more: {NOTES} in the work folder has all"));
+    }
+}
+
+/// Where all notes are, in the work folder.
+const NOTES: &str = "notes.txt";
+
+/// So many are said.
+const NOTES_SAID_MAX: usize = 200;
 
 /// The variable with the access token of a 3scale, where no file has it.
 const THREESCALE_TOKEN: &str = "THREESCALE_TOKEN";
@@ -204,10 +245,32 @@ fn wrong(file: &Path, problems: &[Problem]) -> Failure {
 }
 
 fn try_import(import: &Import) -> Result<Exit, Failure> {
-    let (document, secrets) = sent(import)?;
+    let parts = sent(import)?;
     let remote = import.node.remote()?;
+    let count = parts.len();
+    let mut differs = false;
+    for (at, part) in parts.iter().enumerate() {
+        if count > 1 {
+            say(&format!("Part {} of {count}: {}", at + 1, if at == 0 { "products" } else { "accounts" }));
+        }
+        let changes = import_one(import, &remote, part)?;
+        differs |= changes;
+        if changes && !import.apply && at + 1 < count {
+            say("The other parts name what this one would make: they can be looked at when it is there");
+            break;
+        }
+    }
+    Ok(if import.exit_code && differs { Exit::Differs } else { Exit::Done })
+}
+
+/// Shows what a document changes, and does it if that is asked for; whether it changes anything.
+fn import_one(
+    import: &Import,
+    remote: &Remote,
+    (document, secrets): &(String, String),
+) -> Result<bool, Failure> {
     let ask = json!({"document": document, "secrets": secrets, "prune": import.prune});
-    let (mut answer, mut report) = asked(&remote, &ask)?;
+    let (mut answer, mut report) = asked(remote, &ask)?;
     if import.apply && !report.changes.is_empty() {
         if !import.json {
             show(&shown(&report));
@@ -215,10 +278,11 @@ fn try_import(import: &Import) -> Result<Exit, Failure> {
         let mut ask = ask;
         ask["apply"] = Value::Bool(true);
         ask["fingerprint"] = Value::from(report.fingerprint.as_str());
-        (answer, report) = asked(&remote, &ask)?;
+        (answer, report) = asked(remote, &ask)?;
         if !import.json {
+            let to_promote = to_promote(&report.changes).unwrap_or_default();
             show(&format!(
-                "Done: {} made, {} changed, {} taken away.\n",
+                "{to_promote}Done: {} made, {} changed, {} taken away.\n",
                 report.added, report.changed, report.removed
             ));
         }
@@ -231,9 +295,39 @@ fn try_import(import: &Import) -> Result<Exit, Failure> {
     if import.json {
         show_json(&answer["import"]);
     }
-    let differs = import.exit_code && !report.changes.is_empty();
-    Ok(if differs { Exit::Differs } else { Exit::Done })
+    Ok(!report.changes.is_empty())
 }
+
+/// A line that gateways in production have nothing of what was changed yet; if anything was that gateways see.
+fn to_promote(changes: &[Change]) -> Option<String> {
+    let is_seen = |change: &&Change| {
+        let (Some(first), Some(last)) = (change.at.first(), change.at.last()) else { return false };
+        let has = |field: &str| change.fields.contains_key(field);
+        match (first.kind.as_str(), last.kind.as_str(), change.action) {
+            ("backend" | "service", "metric" | "method" | "use of backend" | "proxy", _) => true,
+            ("backend" | "service", "backend" | "service", Action::Add) => true,
+            ("backend", "backend", Action::Change) => true,
+            ("service", "service", Action::Change) => has("mapping_rules") || has("policies"),
+            _ => false,
+        }
+    };
+    let owners = changes.iter().filter(is_seen).filter_map(|change| change.at.first());
+    let owners: BTreeSet<_> = owners.map(|at| format!("{} {}", at.kind, at.name)).collect();
+    let more = owners.len().saturating_sub(OWNERS_SAID_MAX);
+    let mut words = owners.iter().take(OWNERS_SAID_MAX).cloned().collect::<Vec<_>>().join(", ");
+    if more > 0 {
+        words.push_str(&format!(" and {more} more"));
+    }
+    (!owners.is_empty()).then(|| {
+        format!(
+            "! gateways in production get nothing of this before it is promoted: {words}. The sandbox has it; promote each service: \
+             POST /admin/api/services/ID/proxy/configs/sandbox/VERSION/promote.json with to=production\n"
+        )
+    })
+}
+
+/// So many services and backends are named at once.
+const OWNERS_SAID_MAX: usize = 10;
 
 fn asked(remote: &Remote, ask: &Value) -> Result<(Value, Report), Failure> {
     let answer = remote.call("POST", "catalog/import", ask)?;
@@ -255,4 +349,43 @@ fn shown(report: &Report) -> String {
         lines.iter().for_each(|line| text.push_str(&format!("! {what}: {line}\n")));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(action: &str, at: &[(&str, &str)], field: &str) -> Change {
+        let at: Vec<_> = at.iter().map(|(kind, name)| json!({"kind": kind, "name": name})).collect();
+        let change = json!({"action": action, "at": at, "fields": {field: {"after": 1}}});
+        serde_json::from_value(change).unwrap()
+    }
+
+    #[test]
+    fn what_gateways_see_is_to_be_promoted_and_what_they_do_not_is_not() {
+        let service = ("service", "weather");
+        for (change, is) in [
+            (change("add", &[service], "name"), true),
+            (change("change", &[service], "name"), false),
+            (change("change", &[service], "mapping_rules"), true),
+            (change("change", &[service, ("proxy", "")], "endpoint"), true),
+            (change("add", &[service, ("use of backend", "b")], "path"), true),
+            (change("add", &[service, ("application plan", "gold")], "name"), false),
+            (change("change", &[("backend", "b")], "private_endpoint"), true),
+            (change("remove", &[service], "name"), false),
+            (change("add", &[("account", "a"), ("application", "b")], "name"), false),
+        ] {
+            assert_eq!(to_promote(&[change]).is_some(), is);
+        }
+    }
+
+    #[test]
+    fn of_many_services_the_first_are_named() {
+        let changes = |count: usize| -> Vec<_> {
+            (0..count).map(|at| change("add", &[("service", &format!("s{at:02}"))], "name")).collect()
+        };
+        assert!(!to_promote(&changes(OWNERS_SAID_MAX)).unwrap().contains("more"));
+        let words = to_promote(&changes(OWNERS_SAID_MAX + 1)).unwrap();
+        assert!(words.contains("service s09 and 1 more.") && !words.contains("s10"), "{words}");
+    }
 }

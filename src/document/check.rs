@@ -14,14 +14,14 @@ use super::problem::Path;
 use super::types::{Backend, Document, Metric, Service};
 
 /// A problem and where it is.
-pub(super) type Told = (Path, String);
+pub(crate) type Told = (Path, String);
 
 /// The longest name, in bytes, as everywhere in the catalog.
 pub(super) const NAME_LEN_MAX: usize = 255;
 
 /// All that is wrong with a document as a whole.
 #[must_use]
-pub(super) fn problems(document: &Document) -> Vec<Told> {
+pub(crate) fn problems(document: &Document) -> Vec<Told> {
     let mut checking = Checking { document, told: Vec::new(), known: HashMap::new() };
     records::document(&mut checking);
     checking.told

@@ -34,6 +34,7 @@ pub mod shape;
 pub mod system_name;
 pub mod types;
 
+pub(crate) use problem::{Path, Step};
 pub use problem::{Problem, Spot};
 pub use secrets::{Secrets, SecretsError};
 pub use types::Document;

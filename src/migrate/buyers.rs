@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::products::Known;
 use super::source::SourceError;
-use super::{Given, Making, Record, extra, id, number, picked, text};
+use super::{Given, Making, Record, fit, id, number, picked, text, words};
 use crate::document::types::{Account, Application, Subscription, User};
 
 /// Puts all accounts into a document.
@@ -24,7 +24,7 @@ pub(super) fn put(
     let mut ids: HashMap<u64, Given> = HashMap::new();
     let mut accounts = Vec::new();
     for account in making.list("accounts")? {
-        let name = text(&account, "org_name").unwrap_or("unnamed").to_owned();
+        let name = one_line(text(&account, "org_name").unwrap_or_default());
         let count = names.entry(name.clone()).or_default();
         *count += 1;
         let mut shown = picked(Account::SHAPE, &account);
@@ -32,15 +32,13 @@ pub(super) fn put(
         if *count > 1 {
             shown.insert("ordinal".into(), (*count).into());
         }
-        if !matches!(text(&account, "state"), Some("created" | "pending" | "approved" | "rejected")) {
-            shown.remove("state");
-            making.note(format!("account {name}: was {}", text(&account, "state").unwrap_or("in no state")));
-        }
+        let whose = format!("account {name}");
+        making.put_word(&mut shown, &account, &words::ACCOUNT_STATES, &whose);
         let root = format!("accounts/{}", id(&account));
         let plan = making.source.one(&format!("{root}/plan"))?;
         let plan = plan.and_then(|plan| known.plans.get(&id(&plan)).cloned());
         shown.insert("plan".into(), plan.unwrap_or_default().into());
-        put_extra(&mut shown, &account, known, "Account");
+        put_extra(making, (&mut shown, &account), (known, "Account"), &whose);
         shown.insert("users".into(), users(making, known, &root)?.into());
         shown.insert("subscriptions".into(), subscriptions(making, known, &root)?.into());
         let mut applications = Vec::new();
@@ -58,9 +56,21 @@ pub(super) fn put(
     Ok(())
 }
 
-fn put_extra(shown: &mut Record, record: &Record, known: &Known, target: &str) {
+/// The name of an account, which is what a document knows it by: in one line.
+fn one_line(name: &str) -> String {
+    let line = name.replace(char::is_control, " ");
+    let line = line.trim();
+    if line.is_empty() { "unnamed".to_owned() } else { line.to_owned() }
+}
+
+fn put_extra(
+    making: &mut Making<'_, '_>,
+    (shown, record): (&mut Record, &Record),
+    (known, target): (&Known, &str),
+    whose: &str,
+) {
     let fields = known.fields.get(target).map_or(&[][..], Vec::as_slice);
-    if let Some(extra) = extra(record, fields) {
+    if let Some(extra) = making.extra(record, fields, whose) {
         shown.insert("extra".into(), extra);
     }
 }
@@ -69,7 +79,16 @@ fn users(making: &mut Making<'_, '_>, known: &Known, root: &str) -> Result<Vec<V
     let mut shown = Vec::new();
     for user in making.list(&format!("{root}/users"))? {
         let mut it = picked(User::SHAPE, &user);
-        put_extra(&mut it, &user, known, "User");
+        let username = text(&user, "username").unwrap_or_default();
+        let whose = format!("user {username}");
+        if !fit::is_username(username) {
+            making.note(format!("left out: {whose} of {root}: nobody can be called so here"));
+            continue;
+        }
+        making.put_word(&mut it, &user, &words::USER_STATES, &whose);
+        making.put_word(&mut it, &user, &words::ROLES, &whose);
+        put_extra(making, (&mut it, &user), (known, "User"), &whose);
+        making.fit(&mut it, fit::USER, &whose);
         making.note("users come without their passwords, which 3scale does not show");
         shown.push(Value::Object(it));
     }
@@ -80,8 +99,13 @@ fn subscriptions(making: &mut Making<'_, '_>, known: &Known, root: &str) -> Resu
     let mut shown = Vec::new();
     for subscription in making.list(&format!("{root}/service_subscriptions"))? {
         let plan = known.plans.get(&number(&subscription, "plan_id"));
-        let Some(service) = known.services.get(&number(&subscription, "service_id")) else { continue };
+        let Some(service) = known.services.get(&number(&subscription, "service_id")) else {
+            making.note(format!("left out: a subscription of {root}: its service is not listed"));
+            continue;
+        };
         let mut it = picked(Subscription::SHAPE, &subscription);
+        let whose = format!("subscription {} to service {service}", id(&subscription));
+        making.put_word(&mut it, &subscription, &words::CONTRACT_STATES, &whose);
         it.insert("service".into(), service.clone().into());
         if let Some(plan) = plan {
             it.insert("plan".into(), plan.clone().into());
@@ -99,39 +123,49 @@ fn application_of(
     ids: &mut HashMap<u64, Given>,
 ) -> Result<Option<Value>, SourceError> {
     let (number_of, service_id) = (id(application), number(application, "service_id"));
-    let Some(service) = known.services.get(&service_id) else { return Ok(None) };
-    let Some(plan) = known.plans.get(&number(application, "plan_id")) else {
-        making
-            .note(format!("application {number_of}: its plan is not listed (customised?): it stays behind"));
+    let Some(service) = known.services.get(&service_id) else {
+        making.note(format!("left out: application {number_of}: its service is not listed"));
         return Ok(None);
     };
-    let is_by_user_key = known.versions.get(&service_id).is_some_and(|version| version == "1");
+    let Some(plan) = known.plans.get(&number(application, "plan_id")) else {
+        making.note(format!(
+            "application {number_of}: its plan is not shown: it stays behind, and its keys are not known here"
+        ));
+        return Ok(None);
+    };
     // Where callers are known by user keys, application ids are not shown.
     let wanted =
         text(application, "application_id").map_or_else(|| format!("app-{number_of}"), str::to_owned);
-    let application_id = ids.entry(service_id).or_default().give(&wanted);
+    let application_id = ids.entry(service_id).or_insert_with(Given::exact).give(&wanted);
     let root = format!("applications/{service}/{application_id}");
     let mut shown = picked(Application::SHAPE, application);
+    let whose = format!("application {application_id} of service {service}");
+    making.put_word(&mut shown, application, &words::CONTRACT_STATES, &whose);
     shown.insert("application_id".into(), application_id.into());
     shown.insert("service".into(), service.clone().into());
     shown.insert("plan".into(), plan.clone().into());
-    if let Some(key) = text(application, "user_key") {
+    let mut sent =
+        Record::from_iter(application.get("user_key").map(|it| ("user_key".to_owned(), it.clone())));
+    making.fit(&mut sent, fit::APPLICATION, &whose);
+    if let Some(key) = text(&sent, "user_key") {
         let secret = making.secret(&format!("{root}/user_key"), key);
         shown.insert("user_key".into(), secret);
     }
     let in_account = format!("{account}/applications/{number_of}");
+    let version = known.versions.get(&service_id).map_or("", String::as_str);
     let mut keys = Vec::new();
-    if !is_by_user_key {
-        for (at, key) in making.list(&format!("{in_account}/keys"))?.iter().enumerate() {
-            if let Some(value) = text(key, "value") {
-                keys.push(making.secret(&format!("{root}/key/{}", at + 1), value));
-            }
+    if version != "1" {
+        let max = if version == "2" { fit::KEYS_MAX } else { fit::KEYS_MAX_OAUTH };
+        let listed = making.list(&format!("{in_account}/keys"))?;
+        let values = making.fitting((&listed, max), fit::is_key, &format!("{whose}, keys"));
+        for (at, value) in values.iter().enumerate() {
+            keys.push(making.secret(&format!("{root}/key/{}", at + 1), value));
         }
     }
     shown.insert("keys".into(), keys.into());
-    let filters = making.list(&format!("{in_account}/referrer_filters"))?;
-    let filters: Vec<_> = filters.iter().filter_map(|it| text(it, "value")).collect();
+    let listed = making.list(&format!("{in_account}/referrer_filters"))?;
+    let filters = making.fitting((&listed, fit::FILTERS_MAX), fit::is_filter, &format!("{whose}, filters"));
     shown.insert("referrer_filters".into(), json!(filters));
-    put_extra(&mut shown, application, known, "Cinstance");
+    put_extra(making, (&mut shown, application), (known, "Cinstance"), &whose);
     Ok(Some(Value::Object(shown)))
 }

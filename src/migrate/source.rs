@@ -1,5 +1,6 @@
 //! The 3scale that is migrated from: its pages, asked for once and kept.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -13,6 +14,9 @@ use crate::outgoing::{Http, OutgoingError, Request, Response};
 
 /// The most records of a page, as 3scale has it.
 const PER_PAGE: usize = 500;
+
+/// How often a list is read that changes meanwhile.
+const READS_MAX: usize = 4;
 
 /// How often something is asked for again, of a 3scale that is busy or away, and how long is waited before that, at first: twice as long each time.
 const TRIES: u32 = 6;
@@ -141,27 +145,59 @@ impl<'s> Source<'s> {
         }
     }
 
-    /// All records of a list, page by page, without what wraps each.
+    /// All records of a list, page by page, without what wraps each; and whether the pages fit together. What is made or deleted there between two
+    /// pages moves the others: a record may be on both, or on none. Such a list is read anew a few times, all of it.
     ///
     /// # Errors
     /// [`SourceError`]; also if there is no such list.
-    pub(super) fn list(&mut self, path: &str) -> Result<Vec<Record>, SourceError> {
-        let mut all = Vec::new();
+    pub(super) fn list(&mut self, path: &str) -> Result<(Vec<Record>, bool), SourceError> {
+        let mut listed = self.pages_of(path)?;
+        for _ in 1..READS_MAX {
+            if listed.is_whole {
+                break;
+            }
+            self.forget(path, listed.pages)?;
+            listed = self.pages_of(path)?;
+        }
+        Ok((listed.records, listed.is_whole))
+    }
+
+    fn pages_of(&mut self, path: &str) -> Result<Listed, SourceError> {
+        let mut listed = Listed { records: Vec::new(), pages: 0, is_whole: true };
+        let (mut known, mut totals) = (HashSet::new(), HashSet::new());
         for page in 1.. {
-            let asked = format!("{path}.json?page={page}&per_page={PER_PAGE}");
-            let answer = self.page(&asked)?.ok_or_else(|| SourceError::Gone { path: path.to_owned() })?;
-            let records = records(answer).ok_or_else(|| SourceError::Unfit(format!("{path} is no list")))?;
+            let answer =
+                self.page(&asked(path, page))?.ok_or_else(|| SourceError::Gone { path: path.to_owned() })?;
+            totals.extend(answer.pointer("/metadata/total_entries").and_then(Value::as_u64));
+            let mut records =
+                records(answer).ok_or_else(|| SourceError::Unfit(format!("{path} is no list")))?;
+            listed.pages = page;
             let count = records.len();
             // A list that is not shown in pages has all on each.
-            let is_again = page > 1 && all.ends_with(&records);
-            if !is_again {
-                all.extend(records);
+            let is_again = page > 1 && listed.records.ends_with(&records);
+            records
+                .retain(|record| is_again || record.get("id").is_none_or(|id| known.insert(id.to_string())));
+            let is_new = !is_again && !records.is_empty();
+            if is_new {
+                listed.records.append(&mut records);
             }
-            if count < PER_PAGE || is_again {
+            if count < PER_PAGE || !is_new {
                 break;
             }
         }
-        Ok(all)
+        let count = listed.records.len() as u64;
+        listed.is_whole = totals.into_iter().all(|total| total == count);
+        Ok(listed)
+    }
+
+    /// Drops the pages of a list.
+    fn forget(&mut self, path: &str, pages: usize) -> Result<(), SourceError> {
+        for page in 1..=pages {
+            let file = self.pages.join(file_name(&asked(path, page)));
+            fs::remove_file(&file)
+                .map_err(|error| SourceError::Folder { path: file, problem: error.to_string() })?;
+        }
+        Ok(())
     }
 
     /// A record without what wraps it; none, if there is none.
@@ -220,6 +256,19 @@ impl<'s> Source<'s> {
         }
         Err(SourceError::Unfit(format!("{asked}: not answered")))
     }
+}
+
+/// A list as it was read.
+struct Listed {
+    records: Vec<Record>,
+    pages: usize,
+    /// Whether there are as many records as the pages say that there are. Lists of one page do not say.
+    is_whole: bool,
+}
+
+/// What is asked for a page of a list.
+fn asked(path: &str, page: usize) -> String {
+    format!("{path}.json?page={page}&per_page={PER_PAGE}")
 }
 
 /// An answer, as it is kept; none of what there is not.

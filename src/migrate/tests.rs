@@ -10,26 +10,33 @@ use std::time::Duration;
 use super::source::{Source, SourceError};
 use crate::outgoing::{Http, Options, Reach, Roots};
 
-/// A server that answers `answers` one after the other, the last for ever; what it was asked.
-struct Server {
+/// A server, and what it was asked.
+pub(super) struct Server {
     url: String,
-    asked: Arc<Mutex<Vec<String>>>,
+    pub(super) asked: Arc<Mutex<Vec<String>>>,
 }
 
+/// One that answers `answers` one after the other, the last for ever.
 fn server(answers: Vec<(u16, String)>) -> Server {
+    let at = AtomicUsize::new(0);
+    serve(move |_| answers[at.fetch_add(1, Ordering::Relaxed).min(answers.len() - 1)].clone())
+}
+
+/// One that answers by what it is asked for: path and query.
+pub(super) fn serve(answer: impl Fn(&str) -> (u16, String) + Send + 'static) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let asked = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&asked);
-    let at = AtomicUsize::new(0);
     thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
             let mut reader = BufReader::new(stream.try_clone().unwrap());
             let mut head = String::new();
             while !head.ends_with("\r\n\r\n") && reader.read_line(&mut head).unwrap_or(0) > 0 {}
-            noted.lock().unwrap().push(head.split(' ').nth(1).unwrap_or_default().to_owned());
-            let (status, body) = &answers[at.fetch_add(1, Ordering::Relaxed).min(answers.len() - 1)];
+            let asked = head.split(' ').nth(1).unwrap_or_default().to_owned();
+            let (status, body) = answer(&asked);
+            noted.lock().unwrap().push(asked);
             let head = format!(
                 "HTTP/1.1 {status} It\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
                 body.len()
@@ -40,7 +47,7 @@ fn server(answers: Vec<(u16, String)>) -> Server {
     Server { url, asked }
 }
 
-fn open<'s>(server: &Server, folder: &std::path::Path) -> Result<Source<'s>, SourceError> {
+pub(super) fn open<'s>(server: &Server, folder: &std::path::Path) -> Result<Source<'s>, SourceError> {
     let options = Options {
         reach: Reach::anywhere(),
         timeout: Duration::from_secs(5),
@@ -62,13 +69,13 @@ fn a_list_is_read_to_its_end_and_what_is_kept_is_not_asked_for_again() {
     let pages = [(200, page(0, 500)), (200, page(500, 500)), (200, page(1000, 3))];
     let there = server(pages.to_vec());
     let mut source = open(&there, folder.path()).unwrap();
-    let all = source.list("its").unwrap();
+    let all = source.list("its").unwrap().0;
     assert!(all.iter().enumerate().all(|(at, it)| it["id"] == at) && all.len() == 1003);
     let first = &there.asked.lock().unwrap()[0].clone();
     assert_eq!(first, "/admin/api/its.json?page=1&per_page=500&access_token=t%26k");
     drop(source);
     // Begun again: all is there.
-    let again = open(&there, folder.path()).unwrap().list("its").unwrap();
+    let again = open(&there, folder.path()).unwrap().list("its").unwrap().0;
     assert_eq!((again, there.asked.lock().unwrap().len()), (all, 3));
 }
 
@@ -76,7 +83,7 @@ fn a_list_is_read_to_its_end_and_what_is_kept_is_not_asked_for_again() {
 fn a_list_that_is_not_shown_in_pages_is_read_once() {
     let folder = tempfile::tempdir().unwrap();
     let there = server(vec![(200, page(0, 600))]);
-    assert_eq!(open(&there, folder.path()).unwrap().list("its").unwrap().len(), 600);
+    assert_eq!(open(&there, folder.path()).unwrap().list("its").unwrap().0.len(), 600);
     assert_eq!(there.asked.lock().unwrap().len(), 2);
 }
 
@@ -84,7 +91,7 @@ fn a_list_that_is_not_shown_in_pages_is_read_once() {
 fn who_is_busy_is_asked_again_and_who_refuses_is_not() {
     let folder = tempfile::tempdir().unwrap();
     let there = server(vec![(503, String::new()), (429, String::new()), (200, page(0, 1))]);
-    assert_eq!(open(&there, folder.path()).unwrap().list("its").unwrap().len(), 1);
+    assert_eq!(open(&there, folder.path()).unwrap().list("its").unwrap().0.len(), 1);
     assert_eq!(there.asked.lock().unwrap().len(), 3);
     let folder = tempfile::tempdir().unwrap();
     let there = server(vec![(403, r#"{"error":"Access denied"}"#.to_owned())]);
@@ -114,7 +121,7 @@ fn an_answer_that_cannot_be_read_is_not_kept() {
     let there = server(vec![(200, "<html>Please log in</html>".to_owned()), (200, page(0, 1))]);
     let mut source = open(&there, folder.path()).unwrap();
     assert!(matches!(source.list("its"), Err(SourceError::Unfit(_))));
-    assert_eq!(source.list("its").unwrap().len(), 1);
+    assert_eq!(source.list("its").unwrap().0.len(), 1);
     assert_eq!(there.asked.lock().unwrap().len(), 2);
 }
 
@@ -148,4 +155,37 @@ fn of_a_list_that_an_older_3scale_lacks_nothing_comes_and_it_is_said() {
         making.notes
     );
     assert!(matches!(making.list("services"), Err(SourceError::Gone { .. })));
+}
+
+/// A page of what there is, with how much that is.
+fn page_of(ids: std::ops::Range<usize>, total: usize) -> (u16, String) {
+    let (status, text) = (200, page(ids.start, ids.len()));
+    (status, text.replacen('{', &format!(r#"{{"metadata":{{"total_entries":{total}}},"#), 1))
+}
+
+#[test]
+fn a_list_that_changed_between_its_pages_is_read_anew_and_nothing_is_there_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    // One was made before the others, then two were deleted: 499 is on two pages, or 1000 is on none.
+    let pages = [page_of(0..500, 600), page_of(499..600, 601), page_of(0..500, 602), page_of(501..602, 601)];
+    let rests = [page_of(0..500, 601), page_of(500..601, 601)];
+    let there = server([&pages[..], &rests[..]].concat());
+    let (all, is_whole) = open(&there, folder.path()).unwrap().list("its").unwrap();
+    assert!(is_whole && all.iter().enumerate().all(|(at, it)| it["id"] == at) && all.len() == 601);
+    assert_eq!(there.asked.lock().unwrap().len(), 6);
+    // What is kept now fits together.
+    assert_eq!(open(&there, folder.path()).unwrap().list("its").unwrap(), (all, true));
+    assert_eq!(there.asked.lock().unwrap().len(), 6);
+}
+
+#[test]
+fn a_list_that_never_rests_comes_as_it_is_and_it_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let there = server(vec![[page_of(0..500, 600), page_of(490..590, 600)]; 9].concat());
+    let mut source = open(&there, folder.path()).unwrap();
+    let mut making = super::Making { source: &mut source, secrets: Default::default(), notes: Vec::new() };
+    let all = making.list("its").unwrap();
+    assert!(all.iter().enumerate().all(|(at, it)| it["id"] == at) && all.len() == 590, "each once");
+    assert!(making.notes[0].starts_with("its: changed each time"), "{:?}", making.notes);
+    assert_eq!(there.asked.lock().unwrap().len(), 8);
 }
