@@ -268,7 +268,10 @@ fn a_migration_that_was_killed_half_way_goes_on_and_brings_everything_once() {
     fill_others(&source);
     let before = target.exported();
     killed(&mut import(&source, &target, work.path(), true), || pages(work.path()).len() >= KILLED_AT);
-    assert_eq!(pages_of_accounts(work.path()), 0, "some of the products, none of the accounts");
+    assert!(
+        pages_of_accounts(work.path()) < KILLED_AGAIN_AT,
+        "it was killed among the products, or soon after"
+    );
     killed(&mut import(&source, &target, work.path(), true), || {
         pages_of_accounts(work.path()) >= KILLED_AGAIN_AT
     });

@@ -79,7 +79,8 @@ struct Threescale {
     /// As --ca-file, for that 3scale
     #[arg(long, value_name = "FILE", requires = "from_3scale")]
     from_ca_file: Option<PathBuf>,
-    /// Accounts, users, subscriptions and applications that come in one command; more come in several, products first
+    /// Accounts, users, subscriptions and applications that come in one command, if they are 12 MiB at most; more come in several, products
+    /// first
     #[arg(long, value_name = "NUMBER", requires = "from_3scale", default_value_t = RECORDS_AT_ONCE, value_parser = clap::value_parser!(u64).range(1..))]
     at_once: u64,
     /// Folder for what was fetched (it holds credentials): begun again with the same, it goes on where it was. The document and its secrets

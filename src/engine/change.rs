@@ -118,6 +118,10 @@ impl Engine {
         let mut parts = Parts::new();
         let built = build(&mut draft, &mut parts);
         let _one_at_a_time = self.commands.lock();
+        // The disk may have failed in the meantime.
+        if self.is_stalled() {
+            return Err(ChangeError::NotDurable(NotDurable));
+        }
         if self.catalog.load().version != current.version {
             return Ok(None);
         }

@@ -9,8 +9,8 @@ use super::super::{Exit, remote};
 use super::session::Failure;
 use crate::outgoing::{Http, OutgoingError, Request, Response};
 
-/// How many records a page has: as many as the API gives.
-const PER_PAGE: usize = 500;
+/// How many records a page has: few enough that the API gives them however long they are.
+const PER_PAGE: usize = 100;
 
 /// What stands for itself in a URL.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'~');

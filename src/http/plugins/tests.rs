@@ -142,6 +142,7 @@ async fn who_hangs_up_gives_back_no_place_before_the_work_is_done() {
         gone.abort();
         let _ = gone.await;
     }
+    until(|| slow.at_work.load(Ordering::Relaxed) >= CALLS_AT_ONCE_OF_ONE).await;
     assert_eq!(slow.at_work.load(Ordering::Relaxed), CALLS_AT_ONCE_OF_ONE);
     slow.go.store(true, Ordering::Relaxed);
     until(|| slow.at_work.load(Ordering::Relaxed) == 0).await;

@@ -39,6 +39,9 @@ pub(super) fn links<const N: usize>(links: [(&str, String); N]) -> Value {
 /// record is far shorter, so whoever asks for fewer a page gets them all.
 const LIST_BYTES_MAX: usize = 32 << 20;
 
+/// The same of lists that gateways load: they ask for pages of 500 whatever the answer, and serve nothing without it.
+pub(super) const CONFIGS_BYTES_MAX: usize = 128 << 20;
+
 /// Which part of a list is shown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Page {
@@ -116,7 +119,21 @@ impl Reply {
         items: impl Iterator<Item = Result<Entity, Refusal>>,
         page: Page,
     ) -> Outcome {
-        let records = written(items, format, LIST_BYTES_MAX)?;
+        Reply::page_of(format, wrapper, items, page, LIST_BYTES_MAX)
+    }
+
+    /// As [`Reply::page`], with a bound of its own.
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) fn page_of(
+        format: Format,
+        wrapper: &'static str,
+        items: impl Iterator<Item = Result<Entity, Refusal>>,
+        page: Page,
+        bytes_max: usize,
+    ) -> Outcome {
+        let records = written(items, format, bytes_max)?;
         Ok(Reply::new(200, Body::Written { wrapper, records, page: Some(page) }))
     }
 

@@ -146,8 +146,9 @@ fn list(context: &Context<'_>) -> Outcome {
     let seen = moment.seen();
     let service = seen.service(context.id(0)?)?;
     let own = own(seen.records, service)?;
-    let shown = own.into_iter().map(|it| entity(seen, service, it)).collect::<Result<_, _>>()?;
-    Ok(Reply::list("metrics", shown, None))
+    let page = context.page_if_asked(own.len());
+    let shown = page.cut(own).into_iter().map(|it| entity(seen, service, it));
+    Reply::page(context.format, "metrics", shown, page)
 }
 
 fn list_methods(context: &Context<'_>) -> Outcome {
@@ -155,9 +156,10 @@ fn list_methods(context: &Context<'_>) -> Outcome {
     let seen = moment.seen();
     let service = seen.service(context.id(0)?)?;
     let parent = own_metric(seen, service, context.id(1)?)?;
-    let below = service.metrics.iter().filter(|it| it.parent == Some(parent.slot));
-    let shown = below.map(|it| entity(seen, service, it)).collect::<Result<_, _>>()?;
-    Ok(Reply::list("methods", shown, None))
+    let below: Vec<_> = service.metrics.iter().filter(|it| it.parent == Some(parent.slot)).collect();
+    let page = context.page_if_asked(below.len());
+    let shown = page.cut(below).into_iter().map(|it| entity(seen, service, it));
+    Reply::page(context.format, "methods", shown, page)
 }
 
 /// A metric or method that a service counts: its own, or that of a backend API that it uses.

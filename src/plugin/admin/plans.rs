@@ -37,7 +37,7 @@ pub(super) const ROUTES: &[Route] = &[
 ];
 
 /// The most application plans of a service, with those that were made for one application alone.
-pub(super) const PLANS_MAX: usize = 10_000;
+pub(super) const PLANS_MAX: usize = if cfg!(test) { 100 } else { 10_000 };
 
 /// What is agreed with an application plan; one that came otherwise is agreed for nothing.
 pub(super) fn terms_of(records: &Records<'_>, plan: &Plan) -> Result<Terms, ShelfError> {

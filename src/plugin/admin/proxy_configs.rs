@@ -10,7 +10,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::answer::{Entity, Errors, Outcome, Page, Refusal, Reply};
+use super::answer::{CONFIGS_BYTES_MAX, Entity, Errors, Outcome, Page, Refusal, Reply};
 use super::auth::{Access, Caller, Section};
 use super::check;
 use super::context::{Context, Edit, Seen};
@@ -236,7 +236,7 @@ fn reply(context: &Context<'_>, seen: Seen<'_>, found: Vec<Version>) -> Outcome 
 
 fn page_of(context: &Context<'_>, seen: Seen<'_>, found: Vec<Version>, page: Page) -> Outcome {
     let shown = page.cut(found).into_iter().map(|version| entity(context, seen, &version));
-    Reply::page(context.format, "proxy_configs", shown, page)
+    Reply::page_of(context.format, "proxy_configs", shown, page, CONFIGS_BYTES_MAX)
 }
 
 fn show_latest(context: &Context<'_>) -> Outcome {
@@ -320,7 +320,7 @@ pub(super) fn of_host_of_any_tenant(context: &Context<'_>) -> Outcome {
         let owner = Caller::owner(tenant);
         entity(context, Seen { caller: &owner, ..moment.seen() }, &version)
     });
-    Reply::page(context.format, "proxy_configs", shown, page)
+    Reply::page_of(context.format, "proxy_configs", shown, page, CONFIGS_BYTES_MAX)
 }
 
 /// Which versions are asked for.

@@ -18,6 +18,8 @@ struct Count {
     gate: Arc<Mutex<()>>,
     /// The most that was taken and not written.
     most: Arc<AtomicU64>,
+    /// How often it was asked to write.
+    writes: Arc<AtomicU64>,
 }
 
 impl Derive for Count {
@@ -40,6 +42,7 @@ impl Derive for Count {
     }
 
     fn write(&mut self, writing: &mut Writing<'_>) -> Result<(), ShelfError> {
+        self.writes.fetch_add(1, Ordering::Relaxed);
         let before = writing.get(SEEN, &[])?.map_or(0, |bytes| u64::from(bytes[0]));
         writing.put(SEEN, &[], &[u8::try_from(before + self.taken).unwrap()])?;
         if self.panics_when_writing > 0 {
@@ -197,8 +200,8 @@ fn who_derives_nothing_keeps_no_more_of_the_journal_than_so_many_bytes() {
     };
     append(POSITION_BYTES >> 21);
     assert_eq!(following.needs(), Sequence(1), "a position is put down for little");
-    let since = Instant::now();
     append(POSITION_BYTES >> 20);
+    let since = Instant::now();
     while following.needs() == Sequence(1) {
         assert!(since.elapsed() < POSITION_INTERVAL / 2, "as much is kept as there is");
         std::thread::sleep(Duration::from_millis(5));
@@ -230,10 +233,13 @@ fn while_the_shelf_fails_no_more_is_in_memory_than_is_read_at_once_and_afterward
     let at_once = BYTES_AT_ONCE >> 20;
     world.append(3 * at_once);
     let disk = disk.with_fault(Some(Fault::Freeze(0)));
-    let most = Arc::<AtomicU64>::default();
-    let (following, thread) = world.follow(Count { most: Arc::clone(&most), ..Count::default() });
+    let (most, writes) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
+    let count = Count { most: Arc::clone(&most), writes: Arc::clone(&writes), ..Count::default() };
+    let (following, thread) = world.follow(count);
     // As many times as would have taken in all of it, and more.
-    std::thread::sleep(12 * RETRY_INTERVAL);
+    while writes.load(Ordering::Relaxed) < 6 {
+        std::thread::sleep(RETRY_INTERVAL);
+    }
     assert!(disk.has_failed());
     assert_eq!((following.lag(), most.load(Ordering::Relaxed)), (3 * at_once, at_once));
     let _ = disk.with_fault(None);

@@ -82,7 +82,7 @@ impl Applying<'_, '_, '_, '_, '_> {
 
     pub(super) fn service(&mut self, step: &Step<'_>) -> Result<(), Refusal> {
         let mut fields = step.fields(&NOT_FIELDS, Some("name"))?;
-        // It cannot be changed; a service has the name that it is found by.
+        // A service has the name that it is found by: another name is another service.
         if !step.is_new() {
             fields.remove("system_name");
         }

@@ -1,8 +1,5 @@
 //! What a tenant may have so many of is that many: plans, features, backend APIs, services; fields and annotations of records. And lists of them have pages.
 
-use super::super::answer::{Format, Refusal};
-use super::super::auth::Caller;
-use super::super::context::Seen;
 use super::super::{active_docs, backends, check, extra, features, plans, services, terms};
 use super::bounds::is_too_many;
 use super::*;
@@ -72,18 +69,17 @@ fn services_and_application_plans_are_so_many_and_no_more() {
     let world = World::new();
     let service = world.made("services", json!({"name": "Full"}))["id"].clone();
     let path = format!("services/{service}/application_plans");
-    (0..3).for_each(|number| drop(world.made(&path, json!({"name": format!("Number {number}")}))));
-    let view = world.admin.desk.look().unwrap();
-    let caller = Caller::owner(world.tenant);
-    let (catalog, records) = (&view.catalog, &view.records);
-    let seen = Seen { catalog, records, caller: &caller, format: Format::Json, gateway: None, traffic: None };
-    let id = crate::model::id::ServiceId(service.as_u64().unwrap());
-    let count = catalog.plans_of(id).len();
-    assert!(plans::room(seen, id, count + 1).is_ok() && plans::room(seen, id, count).is_err());
+    let make = |number: usize| world.post(&path, json!({"name": format!("Number {number}")}));
+    let first = make(0).1["application_plan"]["id"].clone();
+    (1..plans::PLANS_MAX).for_each(|number| assert_eq!(make(number).0, 201));
+    let copied = world.post(&format!("{path}/{first}/copy"), json!({}));
+    for (status, body) in [make(plans::PLANS_MAX), copied] {
+        assert!(status == 422 && body.to_string().contains("100"), "{status} {body}");
+    }
     // With the one that the tenant began with.
-    assert!(services::room(seen, 3).is_ok());
-    assert!(matches!(services::room(seen, 2), Err(Refusal::Closed)));
-    assert_eq!((plans::PLANS_MAX, services::SERVICES_MAX), (10_000, 10_000));
+    let make = |number: usize| world.post("services", json!({"name": format!("Number {number}")})).0;
+    (2..services::SERVICES_MAX).for_each(|number| assert_eq!(make(number), 201));
+    assert_eq!(make(services::SERVICES_MAX), 403);
 }
 
 #[test]

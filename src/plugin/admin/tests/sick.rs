@@ -37,6 +37,8 @@ fn while_the_shelf_cannot_be_written_changes_from_all_sides_are_refused_and_none
     let (path, id) = (format!("services/{made}"), ServiceId(made.as_u64().unwrap()));
     let rename = |name: &str| world.engine.change(|draft| draft.edit_service(id, |it| it.name = name.into()));
     rename("pushed before").unwrap();
+    // Nothing is left to be put on disk, which would fail by itself before the next call.
+    wait_for(|| world.admin.desk.keeper().settle().is_ok());
 
     let _ = disk.clone().with_fault(Some(Fault::Freeze(0)));
     // Answered, so it is in the journal, though the shelf will never put it on disk.
