@@ -1,6 +1,6 @@
 //! The routes of plugins: from HTTP to a [`Call`], and from an [`Answer`] back.
 //!
-//! Calls run on threads that may block, [`CALLS_AT_ONCE`] at a time. Others wait for their turn ([`turns`](super::turns)): first, for their
+//! Calls run on threads that may block, some more than there are cores at a time. Others wait for their turn ([`turns`](super::turns)): first, for their
 //! parameters to be read, the calls with each credential, as far as that can be told; then, to be carried out, those of each tenant. Whoever has [`CALLS_WAITING`] waiting and
 //! brings one more is refused at once (503): so a slow plugin piles nothing up, and no tenant feels how many calls another makes.
 
@@ -32,17 +32,15 @@ use hyper::header::{
 use hyper::http::request::Parts;
 use hyper::{Request, StatusCode};
 
-/// The calls that are read, and that are carried out, at a time. Bounds what parsed bodies take, and leaves threads that block to others.
-const CALLS_AT_ONCE: usize = 8;
-
-/// How many of them are one peer's, or one tenant's: there is always room for another's.
-const CALLS_AT_ONCE_OF_ONE: usize = 6;
-
 /// The calls of one that wait for others to end: a page of a dashboard makes a dozen.
 const CALLS_WAITING: usize = 256;
 
-const BOUNDS: Bounds =
-    Bounds { at_once: CALLS_AT_ONCE, of_one: CALLS_AT_ONCE_OF_ONE, waiting: CALLS_WAITING };
+/// How many calls run at once, and how many of them are one peer's, or one tenant's: there is always room for another's, and one who floods the
+/// node leaves a core to everybody else, decisions first of all. More than there are cores would only take turns on them.
+fn bounds() -> Bounds {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    Bounds { at_once: (cores + 2).min(8), of_one: (cores - 1).clamp(1, 6), waiting: CALLS_WAITING }
+}
 
 /// The most bytes of a body, where its plugin says nothing else: an OpenAPI document is the largest thing that is sent.
 const BODY_BYTES_MAX: usize = 4 << 20;
@@ -109,7 +107,7 @@ impl PluginRoutes {
         bodies: Arc<Bodies>,
         guesses: Arc<Guesses>,
     ) -> PluginRoutes {
-        let (reading, carrying) = (Turns::new(BOUNDS), Turns::new(BOUNDS));
+        let (reading, carrying) = (Turns::new(bounds()), Turns::new(bounds()));
         let hashing = RandomState::new();
         let calls = Calls::new();
         let is_encrypted = false;

@@ -99,7 +99,7 @@ async fn as_many_calls_wait_as_may_and_the_next_is_refused_at_once() {
     let dir = tempfile::tempdir().unwrap();
     let (slow, routes) = routes(&dir, Bodies::default());
     let empty = || Full::<Bytes>::default();
-    let all = CALLS_AT_ONCE_OF_ONE + CALLS_WAITING;
+    let all = bounds().of_one + CALLS_WAITING;
     // Their bodies never end: they take nobody's place.
     let arriving: Vec<_> = (0..all).map(|_| call(&routes, Endless)).collect();
     let waiting: Vec<_> = (0..all).map(|_| call(&routes, empty())).collect();
@@ -119,7 +119,7 @@ async fn a_tenant_whose_calls_fill_all_that_it_may_have_is_not_felt_by_another()
     let dir = tempfile::tempdir().unwrap();
     let (slow, routes) = routes(&dir, Bodies::default());
     let of = |path| call_to(&routes, path, Full::<Bytes>::default());
-    let all = CALLS_AT_ONCE_OF_ONE + CALLS_WAITING;
+    let all = bounds().of_one + CALLS_WAITING;
     let flood: Vec<_> = (0..all).map(|_| of("/tenants/1/it?access_token=a")).collect();
     until(|| routes.carrying.count() == all).await;
     assert_eq!(of("/tenants/1/it?access_token=a").await.unwrap(), 503);
@@ -136,14 +136,14 @@ async fn a_tenant_whose_calls_fill_all_that_it_may_have_is_not_felt_by_another()
 async fn who_hangs_up_gives_back_no_place_before_the_work_is_done() {
     let dir = tempfile::tempdir().unwrap();
     let (slow, routes) = routes(&dir, Bodies::default());
-    for _ in 0..3 * CALLS_AT_ONCE {
+    for _ in 0..3 * bounds().at_once {
         let gone = call(&routes, Full::<Bytes>::default());
         tokio::time::sleep(Duration::from_millis(10)).await;
         gone.abort();
         let _ = gone.await;
     }
-    until(|| slow.at_work.load(Ordering::Relaxed) >= CALLS_AT_ONCE_OF_ONE).await;
-    assert_eq!(slow.at_work.load(Ordering::Relaxed), CALLS_AT_ONCE_OF_ONE);
+    until(|| slow.at_work.load(Ordering::Relaxed) >= bounds().of_one).await;
+    assert_eq!(slow.at_work.load(Ordering::Relaxed), bounds().of_one);
     slow.go.store(true, Ordering::Relaxed);
     until(|| slow.at_work.load(Ordering::Relaxed) == 0).await;
     assert_eq!(call(&routes, Full::<Bytes>::default()).await.unwrap(), 200);
@@ -155,11 +155,10 @@ async fn what_a_body_takes_is_accounted_for_until_its_call_is_carried_out() {
     let dir = tempfile::tempdir().unwrap();
     let (slow, routes) = routes(&dir, Bodies::new(BYTES, false));
     let large = || Full::new(Bytes::from(vec![b'a'; BYTES]));
-    let at_work: Vec<_> =
-        (0..CALLS_AT_ONCE_OF_ONE).map(|_| call(&routes, Full::<Bytes>::default())).collect();
-    until(|| routes.carrying.count() == CALLS_AT_ONCE_OF_ONE).await;
+    let at_work: Vec<_> = (0..bounds().of_one).map(|_| call(&routes, Full::<Bytes>::default())).collect();
+    until(|| routes.carrying.count() == bounds().of_one).await;
     let waits = call(&routes, large());
-    until(|| routes.carrying.count() == CALLS_AT_ONCE_OF_ONE + 1).await;
+    until(|| routes.carrying.count() == bounds().of_one + 1).await;
     assert_eq!(call(&routes, large()).await.unwrap(), 503, "there is no room for another one");
     slow.go.store(true, Ordering::Relaxed);
     for one in at_work {
