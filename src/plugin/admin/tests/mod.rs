@@ -25,7 +25,7 @@ mod sick;
 mod traffic;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use serde_json::{Value, json};
@@ -53,6 +53,8 @@ pub(super) struct World {
     pub(super) now: Arc<AtomicU64>,
     /// Whoever holds it keeps everything from getting to disk.
     pub(super) disk: Arc<parking_lot::Mutex<()>>,
+    /// While it is held: nothing that was begun before gets there any more.
+    pub(super) disk_is_waited_for: Arc<AtomicBool>,
     hosting: Option<Hosting>,
     flusher: Option<JoinHandle<()>>,
     dir: Option<tempfile::TempDir>,
@@ -110,16 +112,21 @@ impl World {
         let hosting =
             Host::default().with(Arc::clone(&admin) as Arc<dyn Plugin>, desk).start(&engine).unwrap();
         let disk = Arc::<parking_lot::Mutex<()>>::default();
+        let disk_is_waited_for = Arc::<AtomicBool>::default();
         let flusher = {
-            let (engine, disk) = (Arc::clone(&engine), Arc::clone(&disk));
+            let (engine, disk, waits) =
+                (Arc::clone(&engine), Arc::clone(&disk), Arc::clone(&disk_is_waited_for));
             let wall = move || {
-                drop(disk.lock());
+                waits.store(true, Ordering::Release);
+                let held = disk.lock();
+                waits.store(false, Ordering::Release);
+                drop(held);
                 UnixMillis(NOW)
             };
             std::thread::spawn(move || engine.run_flusher(wall, |_| {}).unwrap())
         };
         let (hosting, flusher, dir) = (Some(hosting), Some(flusher), Some(dir));
-        World { engine, admin, tenant: TenantId(1), now, disk, hosting, flusher, dir }
+        World { engine, admin, tenant: TenantId(1), now, disk, disk_is_waited_for, hosting, flusher, dir }
     }
 
     /// The same after a clean stop and a start.
