@@ -52,9 +52,9 @@ pub(super) struct World {
     /// What the API is told the time is.
     pub(super) now: Arc<AtomicU64>,
     /// Whoever holds it keeps everything from getting to disk.
-    pub(super) disk: Arc<parking_lot::Mutex<()>>,
+    disk: Arc<parking_lot::Mutex<()>>,
     /// While it is held: nothing that was begun before gets there any more.
-    pub(super) disk_is_waited_for: Arc<AtomicBool>,
+    disk_is_waited_for: Arc<AtomicBool>,
     hosting: Option<Hosting>,
     flusher: Option<JoinHandle<()>>,
     dir: Option<tempfile::TempDir>,
@@ -127,6 +127,15 @@ impl World {
         };
         let (hosting, flusher, dir) = (Some(hosting), Some(flusher), Some(dir));
         World { engine, admin, tenant: TenantId(1), now, disk, disk_is_waited_for, hosting, flusher, dir }
+    }
+
+    /// Keeps everything from getting to disk that is not there when this returns.
+    pub(super) fn hold_disk(&self) -> parking_lot::MutexGuard<'_, ()> {
+        let held = self.disk.lock();
+        while !self.disk_is_waited_for.load(Ordering::Acquire) {
+            std::thread::yield_now();
+        }
+        held
     }
 
     /// The same after a clean stop and a start.

@@ -149,10 +149,7 @@ fn applications_are_listed_by_when_they_were_called() {
 fn a_list_by_time_is_refused_while_what_was_counted_is_not_on_disk() {
     let it = Followed::new();
     let id = it.application("called");
-    let disk = it.world.disk.lock();
-    while !it.world.disk_is_waited_for.load(Ordering::Acquire) {
-        std::thread::yield_now();
-    }
+    let disk = it.world.hold_disk();
     it.call("called", 0);
     let (status, body) = it.world.call(Method::Get, "applications", json!({"active_since": "2026-11-22"}));
     assert_eq!(status, 503, "{body}");

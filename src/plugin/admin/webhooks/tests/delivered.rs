@@ -216,7 +216,7 @@ fn nothing_is_told_that_a_crash_may_take_back() {
         count.fetch_add(1, Ordering::Relaxed);
         Ok(200)
     });
-    let disk = world.disk.lock();
+    let disk = world.hold_disk();
     let _deliveries = world.admin.deliver(Arc::new(post)).unwrap();
     sign_up(&world, "acme");
     a_while();
