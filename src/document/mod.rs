@@ -24,6 +24,7 @@
 mod canonical;
 pub mod check;
 pub mod diff;
+pub mod endpoint;
 pub mod node;
 pub mod openapi;
 mod problem;
@@ -33,6 +34,7 @@ mod secrets;
 pub mod shape;
 pub mod system_name;
 pub mod types;
+pub mod values;
 
 pub(crate) use problem::{Path, Step};
 pub use problem::{Problem, Spot};

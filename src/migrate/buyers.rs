@@ -8,6 +8,7 @@ use super::products::Known;
 use super::source::SourceError;
 use super::{Given, Making, Record, fit, id, number, picked, text, words};
 use crate::document::types::{Account, Application, Subscription, User};
+use crate::document::values;
 
 /// Puts all accounts into a document.
 pub(super) fn put(
@@ -155,7 +156,7 @@ fn application_of(
     let version = known.versions.get(&service_id).map_or("", String::as_str);
     let mut keys = Vec::new();
     if version != "1" {
-        let max = if version == "2" { fit::KEYS_MAX } else { fit::KEYS_MAX_OAUTH };
+        let max = if version == "2" { values::KEYS_MAX } else { values::KEYS_MAX_OAUTH };
         let listed = making.list(&format!("{in_account}/keys"))?;
         let values = making.fitting((&listed, max), fit::is_key, &format!("{whose}, keys"));
         for (at, value) in values.iter().enumerate() {
@@ -164,7 +165,8 @@ fn application_of(
     }
     shown.insert("keys".into(), keys.into());
     let listed = making.list(&format!("{in_account}/referrer_filters"))?;
-    let filters = making.fitting((&listed, fit::FILTERS_MAX), fit::is_filter, &format!("{whose}, filters"));
+    let filters =
+        making.fitting((&listed, values::FILTERS_MAX), fit::is_filter, &format!("{whose}, filters"));
     shown.insert("referrer_filters".into(), json!(filters));
     put_extra(making, (&mut shown, application), (known, "Cinstance"), &whose);
     Ok(Some(Value::Object(shown)))

@@ -37,7 +37,7 @@ use rust_decimal::Decimal;
 use serde_json::{Map, Value};
 
 use crate::document::shape::{Free, Kind, Shape};
-use crate::document::{Document, Secrets, system_name};
+use crate::document::{Document, Secrets, system_name, values};
 use source::{Source, SourceError};
 
 /// What a 3scale shows and a migration leaves behind, always.
@@ -203,7 +203,7 @@ impl Making<'_, '_> {
                 }
             };
             let is_choice = field.choices.is_empty() || value.is_empty() || field.choices.contains(&value);
-            if is_choice && value.len() <= EXTRA_LEN_MAX {
+            if is_choice && value.len() <= values::FIELD_VALUE_LEN_MAX {
                 extra.insert(field.name.clone(), value.into());
             } else {
                 self.note(format!(
@@ -215,9 +215,6 @@ impl Making<'_, '_> {
         (!extra.is_empty()).then_some(Value::Object(extra))
     }
 }
-
-/// The longest value of a field that a tenant has defined, in bytes.
-const EXTRA_LEN_MAX: usize = 4096;
 
 /// Names that were given, each once: another of the same gets a number.
 #[derive(Default)]

@@ -11,6 +11,7 @@ use crate::document::types::{
     ApplicationPlan, Backend, Feature, Field, Limit, MappingRule, Method, Metric, Plan, Policy, PricingRule,
     Proxy, Service,
 };
+use crate::document::values;
 
 /// What the records that refer to products call them by.
 #[derive(Default)]
@@ -61,8 +62,7 @@ pub(super) fn put(
     let mut fields = Vec::new();
     for field in making.list("fields_definitions")? {
         let (Some(target), Some(name)) = (text(&field, "target"), text(&field, "name")) else { continue };
-        let is_name = |it: char| it.is_ascii_alphanumeric() || it == '_' || it == '-';
-        if !name.chars().all(is_name) || name.starts_with(|it: char| it.is_ascii_digit() || it == '-') {
+        if !values::is_field_name(name) {
             making.note(format!("left out: the field {name} of {target}: it cannot be called so here"));
             continue;
         }

@@ -7,6 +7,7 @@ use super::super::types::{
     PricingRule, Proxy, Service,
 };
 use super::{Checking, NAME_LEN_MAX, words};
+use crate::document::values;
 use crate::model::draft::REDIRECT_URL_LEN_MAX;
 
 const DESCRIPTION_LEN_MAX: usize = 65_535;
@@ -418,8 +419,9 @@ fn application(checking: &mut Checking<'_>, path: &Path, it: &Application) {
     checking.line(path, "redirect_url", it.redirect_url.as_ref(), REDIRECT_URL_LEN_MAX);
     checking.word(path, "state", it.state.as_ref(), &words::CONTRACT_STATES);
     let id = &it.application_id;
-    if !(4..=NAME_LEN_MAX).contains(&id.len()) || !id.bytes().all(|it| it.is_ascii_graphic()) {
-        let problem = format!("must be 4 to {NAME_LEN_MAX} printable ASCII characters without blanks");
+    if !values::APP_ID_LEN.contains(&id.len()) || !values::is_printable(id) {
+        let (least, most) = values::APP_ID_LEN.into_inner();
+        let problem = format!("must be {least} to {most} printable ASCII characters without blanks");
         checking.tell(path.key("application_id"), problem);
     }
     let plans = checking.service(&it.service).and_then(|it| it.application_plans.as_ref());

@@ -14,6 +14,7 @@ use super::credentials;
 use super::routes::{DELETE, GET, POST, Route};
 use super::times;
 use super::xml::Element;
+use crate::document::values;
 use crate::model::record::Secret;
 
 pub(super) const ROUTES: &[Route] = &[
@@ -39,9 +40,6 @@ pub(super) const ROUTES: &[Route] = &[
         delete_filter,
     ),
 ];
-
-/// The most referrer filters of one application.
-const FILTERS_MAX: usize = 5;
 
 fn list_keys(context: &Context<'_>) -> Outcome {
     let moment = context.look()?;
@@ -133,14 +131,13 @@ fn create_filter(context: &Context<'_>) -> Outcome {
         let value = fields.text("referrer_filter").unwrap_or_default();
         let mut errors = Errors::default();
         check::present(&mut errors, "value", Some(&value));
-        let is_good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'*' | b'.' | b'-');
-        if !value.is_empty() && !value.bytes().all(is_good) {
+        if !values::is_filter(&value) {
             errors.add("value", check::INVALID);
         }
         if found.referrer_filters.contains(&value) {
             errors.add("value", check::TAKEN);
         }
-        if found.referrer_filters.len() >= FILTERS_MAX {
+        if found.referrer_filters.len() >= values::FILTERS_MAX {
             errors.add("base", "Limit reached");
         }
         errors.check()?;

@@ -12,14 +12,6 @@ pub(super) const INVALID: &str = "is invalid";
 pub(super) const NOT_LISTED: &str = "is not included in the list";
 pub(super) const NOT_A_NUMBER: &str = "is not a number";
 
-/// Whether a text may be an e-mail address: whether it is one, only a message there can tell.
-pub(super) fn is_email(text: &str) -> bool {
-    let fits = text.len() <= TEXT_LEN_MAX && !text.contains(|it: char| it.is_whitespace() || it.is_control());
-    fits && text
-        .split_once('@')
-        .is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty() && !domain.contains('@'))
-}
-
 /// A text that must be there, and fits into a record: at most 255 bytes, no control characters.
 pub(super) fn present(errors: &mut Errors, field: &str, text: Option<&str>) {
     match text.map(str::trim) {

@@ -6,17 +6,11 @@ use super::check;
 use super::context::Edit;
 use super::request::Fields;
 use super::services::ServiceDetails;
+use crate::document::values::{self, APP_ID_LEN, KEY_LEN, KEYS_MAX, KEYS_MAX_OAUTH};
 use crate::model::catalog::Key;
 use crate::model::draft::TEXT_LEN_MAX;
 use crate::model::id::{ApplicationId, ServiceId};
 use crate::model::record::{BackendVersion, Secret, Service};
-
-/// The most keys of one application: as one is replaced by the next, two are enough.
-pub(super) const KEYS_MAX: usize = 5;
-/// As above where OAuth's client secret is the key.
-pub(super) const KEYS_MAX_OAUTH: usize = 1;
-const KEY_LEN_MIN: usize = 5;
-const APP_ID_LEN_MIN: usize = 4;
 
 /// What identifies a new application.
 pub(super) struct Credentials {
@@ -92,11 +86,9 @@ pub(super) fn check_user_key(
     key: &str,
     errors: &mut Errors,
 ) {
-    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
-    let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
     if key.len() > TEXT_LEN_MAX {
         errors.add("user_key", format!("is too long (maximum is {TEXT_LEN_MAX} characters)"));
-    } else if !key.bytes().all(is_word) && !key.trim_end_matches('=').bytes().all(is_base64) {
+    } else if !values::is_user_key(key) {
         errors.add("user_key", check::INVALID);
     } else if edit
         .draft
@@ -108,11 +100,11 @@ pub(super) fn check_user_key(
 }
 
 fn check_app_id(edit: &Edit<'_, '_, '_>, service: ServiceId, id: &str, errors: &mut Errors) {
-    if id.len() < APP_ID_LEN_MIN {
-        errors.add("application_id", format!("is too short (minimum is {APP_ID_LEN_MIN} characters)"));
+    if id.len() < *APP_ID_LEN.start() {
+        errors.add("application_id", format!("is too short (minimum is {} characters)", APP_ID_LEN.start()));
     } else if id.len() > TEXT_LEN_MAX {
         errors.add("application_id", format!("is too long (maximum is {TEXT_LEN_MAX} characters)"));
-    } else if !id.bytes().all(|byte| byte.is_ascii_graphic()) {
+    } else if !values::is_printable(id) {
         errors.add("application_id", check::INVALID);
     } else if edit.draft.find(Key::AppId { service, text: id }).is_some() {
         errors.add("application_id", check::TAKEN);
@@ -136,11 +128,11 @@ pub(super) fn check_app_key<'k>(
     field: &str,
     errors: &mut Errors,
 ) {
-    if key.len() < KEY_LEN_MIN {
-        errors.add(field, format!("is too short (minimum is {KEY_LEN_MIN} characters)"));
+    if key.len() < *KEY_LEN.start() {
+        errors.add(field, format!("is too short (minimum is {} characters)", KEY_LEN.start()));
     } else if key.len() > TEXT_LEN_MAX {
         errors.add(field, format!("is too long (maximum is {TEXT_LEN_MAX} characters)"));
-    } else if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+    } else if !values::is_printable(key) {
         errors.add(field, check::INVALID);
     } else if known.any(|it| it.expose().eq_ignore_ascii_case(key)) {
         errors.add(field, check::TAKEN);

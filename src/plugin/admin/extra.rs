@@ -13,6 +13,7 @@ use super::fields_definitions::Definition;
 use super::names::{self, Kind};
 use super::request::{Fields, text_of};
 use super::xml::Element;
+use crate::document::values::FIELD_VALUE_LEN_MAX;
 use crate::plugin::records::Records;
 use crate::store::ShelfError;
 
@@ -52,9 +53,6 @@ impl Target {
     }
 }
 
-/// The longest value, in bytes.
-pub(super) const VALUE_LEN_MAX: usize = 4096;
-
 /// The most bytes of all of them of one record, with their names, as JSON has them: the original's.
 pub(super) const ALL_LEN_MAX: usize = 65_535;
 
@@ -77,7 +75,7 @@ pub(super) fn apply(
         if extra.get(name).and_then(Value::as_str) == Some(&text) {
             continue;
         }
-        check::long(errors, name, &text, VALUE_LEN_MAX);
+        check::long(errors, name, &text, FIELD_VALUE_LEN_MAX);
         if !text.is_empty() && !definition.can_be(&text) {
             errors.add(name, check::NOT_LISTED);
         }

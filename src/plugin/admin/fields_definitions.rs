@@ -17,6 +17,7 @@ use super::request::Fields;
 use super::routes::{DELETE, GET, POST, PUT, Route};
 use super::times;
 use super::xml::Element;
+use crate::document::values;
 use crate::model::catalog::Change;
 use crate::model::draft::Draft;
 use crate::plugin::host::Accompanied;
@@ -175,7 +176,7 @@ fn create(context: &Context<'_>) -> Outcome {
             updated_at: edit.now,
         };
         check::present(&mut errors, "name", Some(&definition.name));
-        if !definition.name.is_empty() && !is_field_name(&definition.name) {
+        if !definition.name.is_empty() && !values::is_field_name(&definition.name) {
             errors.add("name", check::INVALID);
         }
         if !fields.has("label") {
@@ -191,13 +192,6 @@ fn create(context: &Context<'_>) -> Outcome {
         let entity = entity(id, &find(edit.seen(), id)?);
         Ok(Reply::created(entity).at(format!("/admin/api/fields_definitions/{id}")))
     })
-}
-
-/// Whether a text can name a field in JSON and XML.
-fn is_field_name(text: &str) -> bool {
-    let mut characters = text.chars();
-    characters.next().is_some_and(|first| first.is_ascii_alphabetic() || first == '_')
-        && characters.all(|it| it.is_ascii_alphanumeric() || it == '_' || it == '-')
 }
 
 /// Takes over what was sent, but for the name, which is given once, and the position.

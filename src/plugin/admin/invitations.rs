@@ -17,6 +17,7 @@ use super::people::{Role, UserState};
 use super::routes::{DELETE, Formats, GET, POST, Route};
 use super::xml::Element;
 use super::{logins, times, tokens};
+use crate::document::values;
 use crate::model::catalog::Change;
 use crate::plugin::host::Accompanied;
 use crate::plugin::records::{Record, Records};
@@ -131,7 +132,7 @@ fn create(context: &Context<'_>) -> Outcome {
         let mut errors = Errors::default();
         if email.is_empty() {
             errors.add("email", check::BLANK);
-        } else if !check::is_email(&email) {
+        } else if !values::is_email(&email) {
             errors.add("email", "should look like an email address");
         }
         let invitation = Invitation {

@@ -9,28 +9,26 @@ use super::owned::Owned;
 use super::people::{Role, User, UserState};
 use super::request::Fields;
 use super::{check, passwords};
+use crate::document::values;
 
 /// The most users of an account.
 pub(super) const OF_ACCOUNT_MAX: usize = 1000;
 /// The most users of a tenant itself.
 pub(super) const OF_TENANT_MAX: usize = 10_000;
 
-const USERNAME_LEN: std::ops::RangeInclusive<usize> = 3..=40;
-
 /// What is wrong with a username or an e-mail address as such.
 fn check_login(errors: &mut Errors, username: &str, email: &str) {
-    let is_good = |it: char| it.is_alphanumeric() || matches!(it, '.' | '-' | '_' | '@' | '+' | ' ');
     let length = username.chars().count();
     if username.trim().is_empty() {
         errors.add("username", check::BLANK);
-    } else if length < *USERNAME_LEN.start() {
+    } else if length < *values::USERNAME_LEN.start() {
         errors.add("username", "is too short (minimum is 3 characters)");
-    } else if length > *USERNAME_LEN.end() {
+    } else if length > *values::USERNAME_LEN.end() {
         errors.add("username", "is too long (maximum is 40 characters)");
-    } else if !username.chars().all(is_good) {
+    } else if !values::is_username(username) {
         errors.add("username", "use only letters, numbers, and .-_@ please.");
     }
-    if !email.is_empty() && !check::is_email(email) {
+    if !email.is_empty() && !values::is_email(email) {
         errors.add("email", "should look like an email address");
     }
 }

@@ -36,7 +36,7 @@
 //! | `traffic` | when applications were called, as others know it |
 //! | `webhooks` | telling tenants of changes |
 //! | `document` | a tenant as one document, and a document carried out |
-//! | `owned`, `endpoints` | records listed by owner; URLs |
+//! | `owned` | records listed by owner |
 //! | `places`, `master` | which tenant an address means; the API by which tenants are made and ended |
 
 mod account_details;
@@ -63,7 +63,6 @@ mod context;
 mod credentials;
 mod credit_cards;
 mod document;
-mod endpoints;
 mod extra;
 mod features;
 mod fields_definitions;

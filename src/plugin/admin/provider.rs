@@ -13,6 +13,7 @@ use super::request::Fields;
 use super::routes::{GET, PUT, Route};
 use super::times;
 use super::xml::Element;
+use crate::document::values;
 use crate::model::catalog::{Catalog, Change};
 use crate::model::id::TenantId;
 use crate::plugin::host::Accompanied;
@@ -77,7 +78,7 @@ impl ProviderDetails {
         ] {
             if let Some(sent) = fields.text(field) {
                 sent.trim().clone_into(text);
-                if !text.is_empty() && !check::is_email(text) {
+                if !text.is_empty() && !values::is_email(text) {
                     errors.add(field, check::INVALID);
                 }
             }

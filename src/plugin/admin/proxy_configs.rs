@@ -14,11 +14,11 @@ use super::answer::{CONFIGS_BYTES_MAX, Entity, Errors, Outcome, Page, Refusal, R
 use super::auth::{Access, Caller, Section};
 use super::check;
 use super::context::{Context, Edit, Seen};
-use super::endpoints;
 use super::proxy_content;
 use super::routes::{Formats, GET, POST, Route};
 use super::xml::Element;
 use super::{service_tokens, services};
+use crate::document::endpoint;
 use crate::model::id::TenantId;
 use crate::model::record::Service;
 use crate::plugin::records::{Records, id_key, id_of};
@@ -407,6 +407,6 @@ fn fill_in(context: &Context<'_>, service: &Service, content: &mut Value) {
     let token = service_tokens::newest(service).map(|token| token.expose());
     content["backend_authentication_value"] = Value::from(token);
     let endpoint = context.gateway_endpoint();
-    let host = endpoints::host_of(&endpoint).unwrap_or_default().to_owned();
+    let host = endpoint::host_of(&endpoint).unwrap_or_default().to_owned();
     content["proxy"]["backend"] = json!({"endpoint": endpoint, "host": host});
 }

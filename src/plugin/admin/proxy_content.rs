@@ -5,13 +5,13 @@ use serde_json::{Value, json};
 use super::answer::Refusal;
 use super::backend_usages::{self, Used};
 use super::context::Seen;
-use super::endpoints::{self, Endpoint, PRIVATE};
 use super::mapping_rules::{self, MappingRule, Of};
 use super::patterns;
 use super::policies;
 use super::proxy::{self, ProxyDetails};
 use super::services::{self, ServiceDetails};
 use super::times;
+use crate::document::endpoint::{self, Endpoint, PRIVATE};
 use crate::model::id::MetricId;
 use crate::model::record::Service;
 use crate::plugin::records::Records;
@@ -63,7 +63,7 @@ fn proxy_of(
 ) -> Result<Value, Refusal> {
     let mut json = proxy::shared_fields(seen, service, details)?;
     let api_backend = json["api_backend"].as_str().unwrap_or_default().to_owned();
-    let api_host = endpoints::host_of(&api_backend).unwrap_or("none");
+    let api_host = endpoint::host_of(&api_backend).unwrap_or("none");
     let rewrite = Some(details.hostname_rewrite.as_str()).filter(|it| !it.is_empty()).unwrap_or(api_host);
     let endpoint = details.shown_endpoint(seen.gateway);
     let port = Endpoint::parse(&endpoint, &PRIVATE).map_or(80, |endpoint| endpoint.port());
@@ -98,7 +98,7 @@ fn proxy_of(
 }
 
 fn hosts(endpoints: &[String]) -> Vec<&str> {
-    let mut hosts: Vec<_> = endpoints.iter().filter_map(|url| endpoints::host_of(url)).collect();
+    let mut hosts: Vec<_> = endpoints.iter().filter_map(|url| endpoint::host_of(url)).collect();
     hosts.dedup();
     hosts
 }

@@ -2,13 +2,11 @@
 
 use super::answer::Errors;
 use super::check;
-use super::endpoints::{Endpoint, PRIVATE, WEB};
 use super::proxy::ProxyDetails;
 use super::request::Fields;
+use crate::document::endpoint::{Endpoint, PRIVATE, WEB};
+use crate::document::values;
 use crate::model::draft::TEXT_LEN_MAX;
-
-/// The longest path of a test call, in bytes: the original's.
-const TEST_PATH_LEN_MAX: usize = 8192;
 
 /// Changes what was sent of a proxy.
 pub(super) fn apply(details: &mut ProxyDetails, fields: &Fields, errors: &mut Errors) {
@@ -24,10 +22,10 @@ pub(super) fn apply(details: &mut ProxyDetails, fields: &Fields, errors: &mut Er
     }
     if let Some(path) = fields.text("api_test_path") {
         let path = if path.is_empty() { "/".to_owned() } else { path };
-        if !path.starts_with('/') || path.contains(|it: char| !it.is_ascii_graphic()) {
+        if !values::is_test_path(&path) {
             errors.add("api_test_path", check::INVALID);
         }
-        check::long(errors, "api_test_path", &path, TEST_PATH_LEN_MAX);
+        check::long(errors, "api_test_path", &path, values::TEST_PATH_LEN_MAX);
         details.api_test_path = path;
     }
 }
@@ -47,9 +45,8 @@ fn apply_endpoints(details: &mut ProxyDetails, fields: &Fields, errors: &mut Err
         }
     }
     if let Some(host) = fields.text("hostname_rewrite") {
-        let is_host = |it: char| it.is_ascii_alphanumeric() || matches!(it, '-' | '.' | '_' | ':');
         check::fitting(errors, "hostname_rewrite", &host, TEXT_LEN_MAX);
-        if !host.chars().all(is_host) {
+        if !values::is_host(&host) {
             errors.add("hostname_rewrite", check::INVALID);
         }
         details.hostname_rewrite = host;
@@ -72,9 +69,8 @@ fn apply_names(details: &mut ProxyDetails, fields: &Fields, errors: &mut Errors)
         ("secret_token", &mut details.secret_token),
     ] {
         let Some(sent) = fields.text(field) else { continue };
-        let is_word = |it: char| it.is_ascii_alphanumeric() || it == '_' || it == '-';
         check::fitting(errors, field, &sent, TEXT_LEN_MAX);
-        if sent.is_empty() || !sent.chars().all(is_word) {
+        if !values::is_parameter(&sent) {
             errors.add(field, check::INVALID);
         }
         *name = sent;
@@ -94,10 +90,8 @@ fn apply_errors(details: &mut ProxyDetails, fields: &Fields, errors: &mut Errors
         ("error_headers_limits_exceeded", &mut details.error_headers_limits_exceeded),
     ] {
         let Some(sent) = fields.text(field) else { continue };
-        // They become parts of headers and bodies of gateways.
-        let is_good = |it: char| it.is_ascii_alphanumeric() || "{}[],.;@#~%&()?_\"= /\\:-".contains(it);
         check::fitting(errors, field, &sent, TEXT_LEN_MAX);
-        if sent.is_empty() || !sent.chars().all(is_good) {
+        if !values::is_gateways_answer(&sent) {
             errors.add(field, check::INVALID);
         }
         *text = sent;

@@ -320,7 +320,7 @@ fn texts_and_numbers_have_so_much_room() {
         (&rule, "redirect_url", "https://e.example/", 10_000),
         (&proxy, "api_test_path", "/", 8192),
         (&account, "org_name", "", 255),
-        (&account, "extra", "", super::super::extra::VALUE_LEN_MAX),
+        (&account, "extra", "", crate::document::values::FIELD_VALUE_LEN_MAX),
         (&"provider".to_owned(), "site_access_code", "", 255),
         (&"webhooks".to_owned(), "url", "https://e.example/", webhooks::URL_LEN_MAX),
     ] {

@@ -43,13 +43,14 @@ fn fields_of_one_record_have_so_many_bytes_together() {
     let world = World::new();
     let account = world.made("signup", json!({"org_name": "Acme", "username": "acme"}))["id"].clone();
     let path = format!("accounts/{account}");
-    let count = extra::ALL_LEN_MAX / extra::VALUE_LEN_MAX + 1;
+    let count = extra::ALL_LEN_MAX / crate::document::values::FIELD_VALUE_LEN_MAX + 1;
     let names: Vec<_> = (0..count).map(|number| format!("field_{number}")).collect();
     for name in &names {
         world.made("fields_definitions", json!({"target": "Account", "name": name, "label": "It"}));
     }
     let sent = |last: usize| {
-        let value = |at: usize| if at + 1 == count { last } else { extra::VALUE_LEN_MAX };
+        let value =
+            |at: usize| if at + 1 == count { last } else { crate::document::values::FIELD_VALUE_LEN_MAX };
         let fields = names.iter().enumerate().map(|(at, name)| (name.clone(), json!("v".repeat(value(at)))));
         Value::Object(fields.collect())
     };

@@ -1,11 +1,13 @@
 //! URLs that records name: where gateways and private APIs are. The node calls none of them.
 
 /// The parts of a URL that matter here.
-pub(super) struct Endpoint<'u> {
+#[derive(Debug)]
+pub struct Endpoint<'u> {
     scheme: &'u str,
     /// With user and password, if there are any.
     authority: &'u str,
-    pub(super) host: &'u str,
+    /// Without user and port.
+    pub host: &'u str,
     port: Option<u16>,
     /// Path, query and fragment, or nothing.
     rest: &'u str,
@@ -13,7 +15,8 @@ pub(super) struct Endpoint<'u> {
 
 impl<'u> Endpoint<'u> {
     /// Takes a URL apart, if it is one of such a scheme with a host.
-    pub(super) fn parse(url: &'u str, schemes: &[&str]) -> Option<Endpoint<'u>> {
+    #[must_use]
+    pub fn parse(url: &'u str, schemes: &[&str]) -> Option<Endpoint<'u>> {
         let (scheme, after) = url.split_once("://")?;
         let scheme = schemes.iter().any(|it| scheme.eq_ignore_ascii_case(it)).then_some(scheme)?;
         if url.contains(|it: char| it.is_whitespace() || it.is_control() || !it.is_ascii()) {
@@ -39,13 +42,15 @@ impl<'u> Endpoint<'u> {
     }
 
     /// The port, or that of the scheme.
-    pub(super) fn port(&self) -> u16 {
+    #[must_use]
+    pub fn port(&self) -> u16 {
         let is_secure = self.scheme.eq_ignore_ascii_case("https") || self.scheme.eq_ignore_ascii_case("wss");
         self.port.unwrap_or(if is_secure { 443 } else { 80 })
     }
 
     /// The URL with its port: that of the scheme is put in where there is none, as the original does.
-    pub(super) fn with_port(&self) -> String {
+    #[must_use]
+    pub fn with_port(&self) -> String {
         match self.port {
             Some(_) => format!("{}://{}{}", self.scheme, self.authority, self.rest),
             None => format!("{}://{}:{}{}", self.scheme, self.authority, self.port(), self.rest),
@@ -53,24 +58,27 @@ impl<'u> Endpoint<'u> {
     }
 
     /// Whether there is a path, or more.
-    pub(super) fn has_rest(&self) -> bool {
+    #[must_use]
+    pub fn has_rest(&self) -> bool {
         !matches!(self.rest, "" | "/")
     }
 
     /// Whether it is the machine that a gateway itself runs on, by that name.
-    pub(super) fn is_localhost(&self) -> bool {
+    #[must_use]
+    pub fn is_localhost(&self) -> bool {
         let host = self.host.to_ascii_lowercase();
         host == "localhost" || host.ends_with(".localhost")
     }
 }
 
 /// The schemes of HTTP.
-pub(super) const WEB: [&str; 2] = ["http", "https"];
+pub const WEB: [&str; 2] = ["http", "https"];
 /// The schemes of private APIs.
-pub(super) const PRIVATE: [&str; 4] = ["http", "https", "ws", "wss"];
+pub const PRIVATE: [&str; 4] = ["http", "https", "ws", "wss"];
 
 /// The host of a URL, if it has one.
-pub(super) fn host_of(url: &str) -> Option<&str> {
+#[must_use]
+pub fn host_of(url: &str) -> Option<&str> {
     Endpoint::parse(url, &PRIVATE).map(|endpoint| endpoint.host)
 }
 
