@@ -6,6 +6,7 @@
 mod file;
 mod gateway;
 mod listeners;
+mod log;
 mod login;
 mod origin;
 mod reach;
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 pub use gateway::{GATEWAY_PORTS_MAX, GatewayEndpoint, NoGatewayEndpoint};
 pub use listeners::{Listeners, Places, Promise, Tls, UnixUser};
+pub use log::Log;
 pub use login::{Login, Password};
 use origin::Origins;
 pub use origin::{Effective, Origin};
@@ -80,15 +82,6 @@ const DISK_LOW_MIB_DEFAULT: u64 = 2048;
 const DISK_CRITICAL_MIB_DEFAULT: u64 = 512;
 /// More is a misprint: the least of this and a part of the disk counts.
 const DISK_MIB_MAX: u64 = 1 << 20;
-
-/// What is logged, on standard error.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Log {
-    /// `error`, `warn`, `info`, `debug` or `trace`, or directives such as `tollgate::http=debug`.
-    pub level: String,
-    /// One JSON object per line instead of text.
-    pub json: bool,
-}
 
 /// All that is wrong with a configuration, a line each.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -264,18 +257,7 @@ impl Settings {
                 problems,
             ),
         ];
-        let json = match self.log_format.as_deref().unwrap_or("text") {
-            "text" => false,
-            "json" => true,
-            other => {
-                problems.push(format!("log_format: \"{other}\" is neither \"text\" nor \"json\""));
-                false
-            }
-        };
-        let level = self.log.unwrap_or_else(|| "info".into());
-        if let Err(error) = tracing_subscriber::EnvFilter::try_new(&level) {
-            problems.push(format!("log: \"{level}\": {error}"));
-        }
+        let log = log::read(self.log.as_deref(), self.log_format.as_deref(), problems);
         Config {
             data_dir: self.data_dir.unwrap_or_else(|| DATA_DIR_DEFAULT.into()),
             http,
@@ -297,7 +279,7 @@ impl Settings {
             gateway_endpoint,
             admin_token: self.admin_token.filter(|token| !token.expose().is_empty()),
             internal_api: internal_api.into_iter().flatten().collect(),
-            log: Log { level, json },
+            log,
         }
     }
 }
