@@ -55,6 +55,10 @@ impl Derive for Count {
     fn written(&mut self) {
         self.taken = 0;
     }
+
+    fn forget(&mut self) {
+        self.taken = 0;
+    }
 }
 
 struct World {
@@ -187,6 +191,8 @@ impl Derive for Idle {
     }
 
     fn written(&mut self) {}
+
+    fn forget(&mut self) {}
 }
 
 #[test]

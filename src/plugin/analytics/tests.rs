@@ -1,0 +1,1 @@
+//! History against a plain model, whatever comes between: writes, restarts, deletions.
