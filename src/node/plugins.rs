@@ -99,7 +99,10 @@ impl Plugins {
         };
         let (alerts, analytics) = (Arc::new(alerts), Arc::new(analytics));
         #[cfg(feature = "admin")]
-        admin.ask_of_traffic(Arc::clone(&alerts) as Arc<dyn Traffic>);
+        {
+            admin.ask_of_traffic(Arc::clone(&alerts) as Arc<dyn Traffic>);
+            admin.ask_of_usage(Arc::clone(&analytics));
+        }
         let hosting = host.start(engine).map_err(started)?;
         Ok(Plugins {
             alerts,
