@@ -28,7 +28,7 @@ const ROWS_MAX: usize = 65_536;
 const JOURNAL_BYTES: u64 = 64 << 20;
 
 /// How many rows of deleted services are taken away at a time.
-const REMOVED_AT_ONCE: usize = 4_096;
+pub(super) const REMOVED_AT_ONCE: usize = 4_096;
 
 const MINUTES: u32 = 60;
 
@@ -38,6 +38,7 @@ pub(super) struct Deriver {
     layer: Arc<RwLock<Layer>>,
     /// When the oldest in the layer was taken in.
     since: Option<Instant>,
+    gathered_for: Duration,
     /// Applications that commands put: the service of each.
     put: HashMap<ApplicationId, ServiceId>,
     /// Applications that commands deleted.
@@ -67,6 +68,7 @@ impl Deriver {
             engine,
             layer,
             since: None,
+            gathered_for: GATHERED_FOR,
             put: HashMap::new(),
             deleted: Vec::new(),
             strays: Vec::new(),
@@ -76,6 +78,18 @@ impl Deriver {
             is_removing_then: true,
             lost,
         }
+    }
+
+    /// The same, writing more often.
+    #[cfg(test)]
+    pub(super) fn gathering(self, gathered_for: Duration) -> Deriver {
+        Deriver { gathered_for, ..self }
+    }
+
+    /// Whether all that was taken in can be read.
+    #[cfg(test)]
+    pub(super) fn has_found_all(&self) -> bool {
+        self.strays.is_empty()
     }
 
     /// Takes in steps of applications; `each` shows them all.
@@ -273,7 +287,7 @@ impl Derive for Deriver {
             || !self.gone.is_empty()
             || !self.strays.is_empty()
             || self.put.len() + self.deleted.len() + self.layer.read().rows() >= ROWS_MAX
-            || self.since.is_none_or(|since| since.elapsed() >= GATHERED_FOR)
+            || self.since.is_none_or(|since| since.elapsed() >= self.gathered_for)
     }
 
     fn write(&mut self, writing: &mut Writing<'_>) -> Result<(), ShelfError> {
