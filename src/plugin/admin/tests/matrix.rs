@@ -241,7 +241,8 @@ fn each_route_asks_what_the_table_says_and_none_is_missing() {
         routes::of_master().flat_map(|route| route.methods.iter().map(move |method| (route, *method)));
     let of_master =
         of_master.map(|(route, method)| (named(method, &format!("/master/api/{}", route.path)), route));
-    let of_tenants = all_routes().map(|(root, route, method)| (named(method, &format!("{root}{}", route.path)), route));
+    let of_tenants =
+        all_routes().map(|(root, route, method)| (named(method, &format!("{root}{}", route.path)), route));
     let mut seen = BTreeSet::new();
     for (name, route) in of_tenants.chain(of_master) {
         let Some(said) = table.get(&name) else { panic!("{name} has no line") };

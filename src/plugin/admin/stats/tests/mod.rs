@@ -25,9 +25,11 @@ impl Called {
     fn new() -> Called {
         let world = World::new();
         let service = world.made("services", json!({"name": "Weather"}))["id"].clone();
-        let account = world.made("signup", json!({"org_name": "Acme, \"Inc\"", "username": "acme"}))["id"].clone();
+        let account =
+            world.made("signup", json!({"org_name": "Acme, \"Inc\"", "username": "acme"}))["id"].clone();
         let plan =
-            world.made(&format!("services/{service}/application_plans"), json!({"name": "Gold"}))["id"].clone();
+            world.made(&format!("services/{service}/application_plans"), json!({"name": "Gold"}))["id"]
+                .clone();
         let application = |name: &str| {
             let ask = json!({"plan_id": plan, "name": name, "user_key": name, "description": "d"});
             world.made(&format!("accounts/{account}/applications"), ask)["id"].clone()
@@ -72,7 +74,8 @@ impl Called {
 
     fn metric(&self, name: &str) -> Value {
         let metrics = self.world.get(&format!("services/{}/metrics", self.service)).1;
-        let found = metrics["metrics"].as_array().unwrap().iter().find(|it| it["metric"]["system_name"] == name);
+        let found =
+            metrics["metrics"].as_array().unwrap().iter().find(|it| it["metric"]["system_name"] == name);
         found.unwrap()["metric"]["id"].clone()
     }
 }

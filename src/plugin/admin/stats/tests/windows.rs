@@ -72,13 +72,7 @@ fn a_period_is_rounded_to_whole_windows() {
         (NOW, month, "UTC", Some("2028-02-01"), ("2028-02-01T00:00:00Z", "2028-02-29T23:59:59Z", 29)),
         (NOW, month, "UTC", Some("2026-02-01 10:00"), ("2026-02-01T00:00:00Z", "2026-03-01T23:59:59Z", 29)),
         // What would end a day early, and what would end right before the current window.
-        (
-            "2026-03-31T12:00:00Z",
-            month,
-            "UTC",
-            None,
-            ("2026-02-28T00:00:00Z", "2026-03-31T23:59:59Z", 32),
-        ),
+        ("2026-03-31T12:00:00Z", month, "UTC", None, ("2026-02-28T00:00:00Z", "2026-03-31T23:59:59Z", 32)),
         ("2026-11-22T13:00:00Z", day, "UTC", None, ("2026-11-21T13:00:00Z", "2026-11-22T13:59:59Z", 25)),
         // Both are of long before there was a calendar with zones.
         (
@@ -99,7 +93,11 @@ fn a_period_is_rounded_to_whole_windows() {
         let ask = json!({"period": period, "timezone": zone, "since": since});
         let asked = asked_at(now, &ask).unwrap_or_else(|refusal| panic!("{ask}: {refusal:?}"));
         let (since, until, windows) = range(&asked.windows);
-        assert_eq!((cut(&since), cut(&until), windows), (from.to_owned(), to.to_owned(), count), "{now} {ask}");
+        assert_eq!(
+            (cut(&since), cut(&until), windows),
+            (from.to_owned(), to.to_owned(), count),
+            "{now} {ask}"
+        );
     }
 }
 
@@ -153,10 +151,31 @@ fn eternity_is_one_window_whatever_else_is_asked() {
 #[test]
 fn what_is_compared_are_as_many_windows_before() {
     for (granularity, since, until, zone, from, to) in [
-        ("month", "2010-01-01", "2010-12-31", "Madrid", "2009-01-01T00:00:00+01:00", "2009-12-31T23:59:59+01:00"),
+        (
+            "month",
+            "2010-01-01",
+            "2010-12-31",
+            "Madrid",
+            "2009-01-01T00:00:00+01:00",
+            "2009-12-31T23:59:59+01:00",
+        ),
         ("day", "2026-03-01", "2026-03-31", "UTC", "2026-01-29T00:00:00Z", "2026-02-28T23:59:59Z"),
-        ("21600", "2026-03-30", "2026-03-30 11:00", "Madrid", "2026-03-29T12:00:00+02:00", "2026-03-29T23:59:59+02:00"),
-        ("hour", "2026-11-22 00:00", "2026-11-22 02:00", "UTC", "2026-11-21T21:00:00Z", "2026-11-21T23:59:59Z"),
+        (
+            "21600",
+            "2026-03-30",
+            "2026-03-30 11:00",
+            "Madrid",
+            "2026-03-29T12:00:00+02:00",
+            "2026-03-29T23:59:59+02:00",
+        ),
+        (
+            "hour",
+            "2026-11-22 00:00",
+            "2026-11-22 02:00",
+            "UTC",
+            "2026-11-21T21:00:00Z",
+            "2026-11-21T23:59:59Z",
+        ),
     ] {
         let ask = json!({"granularity": granularity, "since": since, "until": until, "timezone": zone, "skip_change": "false"});
         let asked = asked(&ask);
@@ -207,10 +226,15 @@ fn zones_that_are_off_by_a_part_of_an_hour_are_refused() {
     for zone in ["New Delhi", "Newfoundland", "Kathmandu", "Adelaide"] {
         for ask in [json!({"period": "day", "timezone": zone}), json!({"period": "year", "timezone": zone})] {
             let refusal = asked_at(NOW, &ask).unwrap_err();
-            assert!(matches!(&refusal, Refusal::Bad(text) if text.contains("cannot be served")), "{refusal:?}");
+            assert!(
+                matches!(&refusal, Refusal::Bad(text) if text.contains("cannot be served")),
+                "{refusal:?}"
+            );
         }
     }
     // At half an hour for half of the year only: the months' bounds tell.
-    let island = |since: &str| asked_at(NOW, &json!({"period": "day", "timezone": "Australia/Lord_Howe", "since": since}));
+    let island = |since: &str| {
+        asked_at(NOW, &json!({"period": "day", "timezone": "Australia/Lord_Howe", "since": since}))
+    };
     assert!(island("2026-01-10").is_ok() && island("2026-06-10").is_err());
 }
