@@ -28,9 +28,9 @@ fn refusals_are_said_in_the_originals_words() {
     let usage = |of: &str| format!("{of}/usage.json");
     let top = format!("{service}/top_applications.json");
     for (path, ask, status, body) in [
-        (usage("services/XXX"), metric(json!({"period": "day"})), 404, error("Service not found")),
+        (usage("services/none"), metric(json!({"period": "day"})), 404, error("Service not found")),
         (usage("services/999999"), json!({}), 404, error("Service not found")),
-        (usage("applications/XXX"), metric(json!({"period": "day"})), 404, error("Application not found")),
+        (usage("applications/none"), metric(json!({"period": "day"})), 404, error("Application not found")),
         (usage("backend_apis/999999"), json!({}), 404, json!({"status": "Not found"}).to_string()),
         (usage(&service), json!({"period": "day"}), 400, missing("metric_name")),
         (usage(&service), json!({"period": "day", "metric_name": null}), 400, missing("metric_name")),
