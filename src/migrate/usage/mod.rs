@@ -101,7 +101,7 @@ impl<'h, 's> History<'h, 's> {
                 Err(error) if is_closing(&error) => {
                     self.is_closed = true;
                     self.note(format!(
-                        "usage history stays behind, all that is not there yet: the access token must have the scope stats there. {error}"
+                        "usage history stays behind, all that is not there yet: {error} (the access token must have the scope stats there)"
                     ));
                 }
                 Err(error) => return Err(error),
