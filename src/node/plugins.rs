@@ -22,6 +22,7 @@ use crate::outgoing::{Http, Options, Reach, Roots};
 #[cfg(feature = "admin")]
 pub(super) use crate::plugin::admin::Deliveries;
 use crate::plugin::alerts::Alerts;
+use crate::plugin::analytics::Analytics;
 use crate::plugin::errors::IntegrationErrors;
 use crate::plugin::host::{Host, Hosting};
 #[cfg(feature = "admin")]
@@ -41,6 +42,7 @@ pub(super) type CopyShelves = Arc<dyn Fn(&Path) -> Result<(), ShelfError> + Send
 pub(super) struct Plugins {
     pub(super) alerts: Arc<Alerts>,
     pub(super) errors: Arc<IntegrationErrors>,
+    pub(super) analytics: Arc<Analytics>,
     hosting: Hosting,
     #[cfg(feature = "admin")]
     admin: Arc<Admin>,
@@ -73,6 +75,9 @@ impl Plugins {
         let shelf = Shelf::open(&data_dir.shelf("alerts")?)?;
         let (alerts, thread) =
             Alerts::start(engine, shelf).map_err(|source| NodeError::system("the alerts plugin", source))?;
+        let shelf = Shelf::open(&data_dir.shelf("analytics")?)?;
+        let (analytics, history_thread) = Analytics::start(engine, shelf)
+            .map_err(|source| NodeError::system("the analytics plugin", source))?;
         let started = |source| NodeError::system("a plugin", source);
         let host = Host::default();
         #[cfg(feature = "admin")]
@@ -92,19 +97,23 @@ impl Plugins {
             let admin = Arc::new(admin);
             (host.with(Arc::clone(&admin) as Arc<dyn Plugin>, desk), admin)
         };
-        let alerts = Arc::new(alerts);
+        let (alerts, analytics) = (Arc::new(alerts), Arc::new(analytics));
         #[cfg(feature = "admin")]
-        admin.ask_of_traffic(Arc::clone(&alerts) as Arc<dyn Traffic>);
+        {
+            admin.ask_of_traffic(Arc::clone(&alerts) as Arc<dyn Traffic>);
+            admin.ask_of_usage(Arc::clone(&analytics));
+        }
         let hosting = host.start(engine).map_err(started)?;
         Ok(Plugins {
             alerts,
             errors,
+            analytics,
             hosting,
             #[cfg(feature = "admin")]
             admin,
             #[cfg(feature = "admin")]
             deliveries: None,
-            threads: vec![thread],
+            threads: vec![thread, history_thread],
         })
     }
 
@@ -213,10 +222,11 @@ impl Plugins {
     /// What copies their shelves into a folder, each under its name.
     pub(super) fn copier(&self) -> CopyShelves {
         let (alerts, errors) = (Arc::clone(&self.alerts), Arc::clone(&self.errors));
-        let host = Arc::clone(self.host());
+        let (host, analytics) = (Arc::clone(self.host()), Arc::clone(&self.analytics));
         Arc::new(move |folder| {
             host.copy_to(|name| folder.join(name))?;
             alerts.copy_to(&folder.join("alerts"))?;
+            analytics.copy_to(&folder.join("analytics"))?;
             errors.copy_to(&folder.join("errors"))
         })
     }
@@ -224,13 +234,15 @@ impl Plugins {
     /// What of the journal must be kept for them.
     pub(super) fn needed(&self) -> Needed {
         let (alerts, host) = (Arc::clone(self.alerts.following()), Arc::clone(self.host()));
-        Arc::new(move || alerts.needs().min(host.needs()))
+        let history = Arc::clone(self.analytics.following());
+        Arc::new(move || alerts.needs().min(history.needs()).min(host.needs()))
     }
 
     /// Ends them, once they have taken in what is synced. `is_flushed`: the last flush went well.
     pub(super) fn stop(self, is_flushed: bool) {
         self.hosting.stop(is_flushed);
         self.alerts.following().stop();
+        self.analytics.following().stop();
         for thread in self.threads {
             if thread.join().is_err() {
                 tracing::error!("a plugin's thread panicked");

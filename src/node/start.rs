@@ -174,6 +174,7 @@ impl Parts<'_> {
         let health = Health::new(telemetry::readiness(
             Arc::clone(&self.engine),
             Arc::clone(&self.disk),
+            Arc::clone(self.plugins.analytics.following()),
             self.shutdown.clone(),
         ));
         let with_metrics = health.clone().with_metrics(self.metrics.clone(), Arc::clone(&self.layer));

@@ -11,6 +11,7 @@ use super::disk::Disk;
 use crate::engine::Engine;
 use crate::engine::dedup::IdNumbers;
 use crate::http::{self, Readiness};
+use crate::plugin::follower::Following;
 use crate::tcp;
 
 /// From 1 us, where a decision lies, to a second, where something is wrong.
@@ -93,6 +94,10 @@ fn describe() {
     describe_gauge!(
         "tollgate_follower_lag_entries",
         "Journal entries on disk that a follower has not taken in"
+    );
+    describe_counter!(
+        "tollgate_analytics_lost_total",
+        "Amounts of applications that the history knows no service of"
     );
     describe_counter!(
         "tollgate_events_dropped_total",
@@ -192,14 +197,16 @@ impl IdGauges {
 pub(super) fn readiness(
     engine: Arc<Engine>,
     disk: Arc<Disk>,
+    history: Arc<Following>,
     shutdown: CancellationToken,
 ) -> Arc<dyn Readiness> {
-    Arc::new(NodeReadiness { engine, disk, shutdown })
+    Arc::new(NodeReadiness { engine, disk, history, shutdown })
 }
 
 struct NodeReadiness {
     engine: Arc<Engine>,
     disk: Arc<Disk>,
+    history: Arc<Following>,
     shutdown: CancellationToken,
 }
 
@@ -225,7 +232,9 @@ impl Readiness for NodeReadiness {
         let numbers = self.engine.id_numbers();
         let is_full = numbers.held >= numbers.max;
         let note = || format!("{} ids of requests are remembered: new ones are refused", numbers.held);
-        is_full.then(note).into_iter().chain(self.disk.note()).collect()
+        let history = || "the history of usage is far behind: the journal is kept for it".to_owned();
+        let history = self.history.is_far_behind().then(history);
+        is_full.then(note).into_iter().chain(self.disk.note()).chain(history).collect()
     }
 }
 

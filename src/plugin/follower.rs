@@ -11,6 +11,14 @@
 //!
 //! While the disk has little room ([`Space::Low`]) it takes nothing in and writes nothing: it falls behind, within the same cap,
 //! and whoever asks for what it has not taken in is told so at once. When there is room again it goes on where it was.
+//!
+//! One that keeps what nobody can derive again ([`Derive::HOLDS`]) is never detached and never put off: what it writes is much less than the
+//! journal that would be kept for it. How far it is behind shows in the node's readiness.
+//!
+//! A plugin may gather what it derives, and write it when it says so ([`Derive::is_due`]); until then the stored position stays where it is, and
+//! after a crash the same entries are read again. Whoever reads looks at what is gathered, too.
+//!
+//! After a panic all that was taken in and not written is forgotten, and read again: nobody knows what the entry left half done.
 
 #[cfg(test)]
 mod tests;
@@ -57,8 +65,19 @@ pub trait Derive: Send + 'static {
     /// Takes in an entry, in memory only. Each comes once, in order.
     fn entry(&mut self, time: UnixMillis, entry: Entry);
 
+    /// Whether the journal is kept until it has taken it in, however long that takes.
+    const HOLDS: bool = false;
+
+    /// How much of the journal may lie between what was taken in and what was written, at most.
+    const JOURNAL_BYTES: u64 = POSITION_BYTES;
+
     /// Whether there is nothing to write of what was taken in.
     fn is_empty(&self) -> bool;
+
+    /// Whether what was taken in is to be written now; asked when there is some.
+    fn is_due(&self) -> bool {
+        true
+    }
 
     /// Writes what was derived of the entries since the last call of [`Derive::written`]. May be called again with the
     /// same, if the transaction was not completed.
@@ -69,6 +88,9 @@ pub trait Derive: Send + 'static {
 
     /// The transaction was completed.
     fn written(&mut self);
+
+    /// Forgets what was taken in and not written: it comes again.
+    fn forget(&mut self);
 }
 
 /// The follower has not come as far as what was just counted.
@@ -109,6 +131,18 @@ pub struct Following {
     stored: AtomicU64,
     news: Mutex<News>,
     wake: Condvar,
+    /// See [`Derive::HOLDS`].
+    holds: bool,
+}
+
+/// What a follower's thread works with.
+struct Work<D> {
+    derive: D,
+    follower: Follower,
+    /// When the position was put down last.
+    put_down: Instant,
+    /// The last try to write failed.
+    is_unwritten: bool,
 }
 
 #[derive(Default)]
@@ -122,11 +156,11 @@ impl Following {
     ///
     /// # Errors
     /// The shelf cannot be read, or the system gives no thread.
-    pub fn start(
+    pub fn start<D: Derive>(
         name: &'static str,
         engine: Arc<Engine>,
         shelf: Arc<Shelf>,
-        derive: impl Derive,
+        derive: D,
     ) -> std::io::Result<(Arc<Following>, JoinHandle<()>)> {
         let position = shelf.position().map_err(std::io::Error::other)?;
         let following = Arc::new(Following {
@@ -138,6 +172,7 @@ impl Following {
             stored: AtomicU64::new(position.0),
             news: Mutex::default(),
             wake: Condvar::new(),
+            holds: D::HOLDS,
         });
         let run = {
             let following = Arc::clone(&following);
@@ -153,7 +188,8 @@ impl Following {
         self.wake.notify_all();
     }
 
-    /// The first sequence that must be kept for this follower; any, once that would be more than [`LAG_BYTES_MAX`].
+    /// The first sequence that must be kept for this follower; any, once that would be more than [`LAG_BYTES_MAX`] and it does not hold the
+    /// journal.
     #[must_use]
     pub fn needs(&self) -> Sequence {
         self.needs_up_to(LAG_BYTES_MAX)
@@ -161,7 +197,7 @@ impl Following {
 
     fn needs_up_to(&self, lag_bytes_max: u64) -> Sequence {
         let stored = Sequence(self.stored.load(Ordering::Relaxed));
-        if self.engine.journal().bytes_since(stored) > lag_bytes_max {
+        if !self.holds && self.engine.journal().bytes_since(stored) > lag_bytes_max {
             Sequence(u64::MAX)
         } else {
             stored.next()
@@ -197,20 +233,33 @@ impl Following {
         Ok(())
     }
 
-    fn is_put_off(&self) -> bool {
-        self.engine.space() >= Space::Low
+    /// Whether it holds the journal, and is so far behind that another would be detached.
+    #[must_use]
+    pub fn is_far_behind(&self) -> bool {
+        let stored = Sequence(self.stored.load(Ordering::Relaxed));
+        self.holds && self.engine.journal().bytes_since(stored) > LAG_BYTES_MAX
     }
 
-    fn run(&self, mut derive: impl Derive, position: Sequence) {
+    fn is_put_off(&self) -> bool {
+        !self.holds && self.engine.space() >= Space::Low
+    }
+
+    fn run<D: Derive>(&self, derive: D, position: Sequence) {
         let errors = metrics::counter!("tollgate_follower_errors_total", "follower" => self.name);
         let lag = metrics::gauge!("tollgate_follower_lag_entries", "follower" => self.name);
-        let mut follower = Follower::after(position);
-        let mut put_down = Instant::now();
+        let follower = Follower::after(position);
+        let mut work = Work { derive, follower, put_down: Instant::now(), is_unwritten: false };
         let mut interval = Duration::ZERO;
         loop {
             let stopping = self.wait(interval);
-            let step = || self.step(&mut derive, &mut follower, &mut put_down, stopping);
-            let seen_all = catch_unwind(AssertUnwindSafe(step)).unwrap_or_else(|_| Err(StepError::Panicked));
+            let step = || self.step(&mut work, stopping);
+            let seen_all = catch_unwind(AssertUnwindSafe(step)).unwrap_or_else(|_| {
+                work.derive.forget();
+                work.is_unwritten = false;
+                work.follower = Follower::after(Sequence(self.stored.load(Ordering::Relaxed)));
+                self.has_come_to(work.follower.position());
+                Err(StepError::Panicked)
+            });
             lag.set(self.lag() as f64);
             interval = match seen_all {
                 Ok(true) if stopping => return,
@@ -238,31 +287,28 @@ impl Following {
         news.stop
     }
 
-    fn step<D: Derive>(
-        &self,
-        derive: &mut D,
-        follower: &mut Follower,
-        put_down: &mut Instant,
-        stopping: bool,
-    ) -> Result<bool, StepError> {
+    fn step<D: Derive>(&self, work: &mut Work<D>, stopping: bool) -> Result<bool, StepError> {
         if self.is_put_off() {
             return Ok(true);
         }
-        if !derive.is_empty() {
-            // It could not be written, or was cut short by a panic: else each try would put more of the journal on top of it.
-            self.write(derive, follower.position(), put_down)?;
+        if work.is_unwritten && !work.derive.is_empty() {
+            // Else each try would put more of the journal on top of it.
+            self.write(work)?;
         }
+        let Work { derive, follower, .. } = work;
         let take = |_, time, entry| derive.entry(time, entry);
         let read = self.engine.journal().read_on(follower, BYTES_AT_ONCE, D::wants, take);
         let position = follower.position();
         let stored = Sequence(self.stored.load(Ordering::Relaxed));
-        let is_long_ago = || {
-            put_down.elapsed() >= POSITION_INTERVAL
-                || self.engine.journal().bytes_since(stored) >= POSITION_BYTES
+        let bytes = || self.engine.journal().bytes_since(stored);
+        let is_due = if work.derive.is_empty() {
+            let is_long_ago = || work.put_down.elapsed() >= POSITION_INTERVAL || bytes() >= POSITION_BYTES;
+            position > stored && (stopping || is_long_ago())
+        } else {
+            stopping || work.derive.is_due() || bytes() >= D::JOURNAL_BYTES
         };
-        let is_due = position > stored && (stopping || is_long_ago());
-        if !derive.is_empty() || is_due {
-            self.write(derive, position, put_down)?;
+        if is_due {
+            self.write(work)?;
         }
         self.has_come_to(position);
         match read {
@@ -274,27 +320,25 @@ impl Following {
                     oldest = oldest.0,
                     "was too far behind and is detached: what lies between is not taken in"
                 );
-                *follower = Follower::after(oldest.previous());
+                work.follower = Follower::after(oldest.previous());
                 Ok(false)
             }
             Err(FollowError::Journal(error)) => Err(error.into()),
         }
     }
 
-    /// Writes what was derived up to `position`, if anything was, with the position.
-    fn write(
-        &self,
-        derive: &mut impl Derive,
-        position: Sequence,
-        put_down: &mut Instant,
-    ) -> Result<(), ShelfError> {
+    /// Writes what was derived, if anything was, with the position.
+    fn write(&self, work: &mut Work<impl Derive>) -> Result<(), ShelfError> {
+        let position = work.follower.position();
+        work.is_unwritten = true;
         self.shelf.write(|writing| {
-            derive.write(writing)?;
+            work.derive.write(writing)?;
             writing.set_position(position)
         })?;
-        derive.written();
+        work.derive.written();
+        work.is_unwritten = false;
         self.stored.store(position.0, Ordering::Relaxed);
-        *put_down = Instant::now();
+        work.put_down = Instant::now();
         self.has_come_to(position);
         Ok(())
     }

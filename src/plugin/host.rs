@@ -194,6 +194,32 @@ impl Desk {
         &self,
         build: impl FnOnce(&mut Draft<'_>, &mut Records<'_>) -> Result<R, E>,
     ) -> Result<(R, Ticket), DeskError<E>> {
+        self.command_with(|records, draft, parts| self.part(records, draft, parts, build))
+    }
+
+    /// As [`Desk::command`], with a part for a plugin that takes it from the journal when it comes by: `build` says its rows.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn command_beside<R, E>(
+        &self,
+        plugin: &'static str,
+        build: impl FnOnce(&mut Draft<'_>, &mut Records<'_>, &mut Rows) -> Result<R, E>,
+    ) -> Result<(R, Ticket), DeskError<E>> {
+        self.command_with(|records, draft, parts| {
+            let mut beside = Rows::default();
+            let result =
+                self.part(records, draft, parts, |draft, records| build(draft, records, &mut beside))?;
+            parts.insert(plugin, beside);
+            Ok(result)
+        })
+    }
+
+    /// Gives a command that is built while commands are held.
+    fn command_with<R, E>(
+        &self,
+        build: impl FnOnce(Records<'_>, &mut Draft<'_>, &mut Parts) -> Result<R, DeskError<E>>,
+    ) -> Result<(R, Ticket), DeskError<E>> {
         let built = self.engine.command(|draft, parts| {
             if self.keeper.is_behind() {
                 return Ok(Err(DeskError::Look(LookError::Behind)));
@@ -202,7 +228,7 @@ impl Desk {
                 Ok(reading) => reading,
                 Err(error) => return Ok(Err(error.into())),
             };
-            Ok(self.part(Records::over(reading, Rows::default()), draft, parts, build))
+            Ok(build(Records::over(reading, Rows::default()), draft, parts))
         });
         let (result, ticket) = built?;
         Ok((result?, ticket))

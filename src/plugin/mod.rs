@@ -16,12 +16,14 @@
 //! | `keeper`, `records` | what commands record: how it gets to disk; reading and drafting it |
 //! | `follower` | reading along: the thread, the position, waiting until it has caught up |
 //! | `alerts` | events: first traffic, first traffic of a day, alert levels reached |
+//! | `analytics` | what was used in each hour, by application and service |
 //! | `errors` | integration errors: what gateways did wrong, per service |
 #![allow(clippy::big_endian_bytes, reason = "keys of a shelf are in the order of their bytes")]
 
 #[cfg(feature = "admin")]
 pub mod admin;
 pub mod alerts;
+pub mod analytics;
 pub mod call;
 pub mod errors;
 pub mod follower;

@@ -139,7 +139,7 @@ fn what_a_checkpoint_has_beyond_the_cut_goes_with_it() {
         data.to_str().unwrap(),
     ]);
     assert_eq!(code, 0, "{plan}");
-    assert_eq!(plan["shelves"], serde_json::json!(["admin", "alerts"]), "{plan}");
+    assert_eq!(plan["shelves"], serde_json::json!(["admin", "alerts", "analytics"]), "{plan}");
     let (code, found) = verify(&data);
     assert_eq!((code, found["checkpoints"].as_array().unwrap().len()), (0, 1), "{found}");
     assert_eq!(hits(&data, "a"), 6);

@@ -35,8 +35,8 @@ fn a_whole_directory_is_shown_and_not_touched() {
     // One of them is the sample's.
     assert_eq!(found["state"]["applications"], 4);
     assert_eq!(found["state"]["open_reservations"], 1);
-    // Of the admin API, alerts and integration errors.
-    assert_eq!(found["shelves"].as_array().unwrap().len(), 3);
+    // Of the admin API, alerts, analytics and integration errors.
+    assert_eq!(found["shelves"].as_array().unwrap().len(), 4);
     assert_eq!(found["problems"].as_array().unwrap().len(), 0);
     // The next start begins the term that was foretold.
     let term = found["state"]["next_term"].as_u64().unwrap();

@@ -8,7 +8,8 @@
 //! A checkpoint may hold what the journal loses: the counters in it carry stamps beyond the cut, and a replay would skip
 //! new entries that are given the same sequences. So every generation whose catalog, the last thing copied to it, is of
 //! the cut or later goes too. A plugin's shelf that reaches beyond the cut is set back, to read on from there; rows that the
-//! commands which go have put on it, or deleted, become what they were, as far as that can be known (see `rows`).
+//! commands which go have put on it, or deleted, become what they were, as far as that can be known (see `rows`). What a plugin derived
+//! from entries that go stays: events were told, and the history of usage has what was counted then.
 //!
 //! Slices of idempotency ids may reach beyond the cut. An id whose usage goes must go with it, or else its request, sent
 //! again as it should be, would count nothing; an id whose usage stays must stay, or its request would count twice. So

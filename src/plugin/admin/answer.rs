@@ -79,6 +79,8 @@ enum Body {
     /// A list in JSON without anything around it.
     Bare(Vec<Entity>),
     Json(Value),
+    /// Lines of CSV, whatever the client wants.
+    Csv(String),
     /// The same in both ways of writing.
     Both {
         json: Value,
@@ -173,6 +175,11 @@ impl Reply {
         Reply::new(status, Body::Json(body))
     }
 
+    /// 200 with lines of CSV.
+    pub(super) fn csv(lines: String) -> Reply {
+        Reply::new(200, Body::Csv(lines))
+    }
+
     /// 201 in whichever way the client wants.
     pub(super) fn made(json: Value, xml: Element) -> Reply {
         Reply::new(201, Body::Both { json, xml })
@@ -224,6 +231,7 @@ impl Reply {
         let answer = match body {
             Body::None => Answer::new(status, None, ""),
             Body::Json(body) => Answer::json(status, &body),
+            Body::Csv(lines) => Answer::new(status, Some("text/csv; charset=utf-8"), lines),
             Body::Bare(items) => {
                 let records = written_all(&items, Format::Json);
                 Answer::new(status, Some(JSON), format!("[{records}]"))

@@ -124,7 +124,6 @@ pub(super) fn write(
     draft: &Draft<'_>,
     records: &mut Records<'_>,
 ) -> Result<(), Refusal> {
-    let caller = context.caller;
     let rows = records.changed()?;
     let mut changed = BTreeMap::<Name, Told<'_>>::new();
     for (kind, id) in draft.changes().iter().filter_map(name_of) {
@@ -143,7 +142,23 @@ pub(super) fn write(
         told.by_rows.into_iter().for_each(|row| add_row(&mut sides, row));
         sides
     });
-    let entry = Entry {
+    let entry = entry(context, objects, more);
+    Ok(append(records, Origin::Admin, context.caller.tenant.0, entry)?)
+}
+
+/// Writes down what a command told another plugin.
+pub(super) fn write_one(
+    context: &Context<'_>,
+    object: Object,
+    records: &mut Records<'_>,
+) -> Result<(), Refusal> {
+    let entry = entry(context, vec![object], 0);
+    Ok(append(records, Origin::Admin, context.caller.tenant.0, entry)?)
+}
+
+fn entry(context: &Context<'_>, objects: Vec<Object>, more: usize) -> Entry {
+    let caller = context.caller;
+    Entry {
         at: context.now.0,
         user: caller.user.as_ref().map(|(id, user)| (*id, user.username.clone())),
         token: caller.token.clone(),
@@ -152,8 +167,7 @@ pub(super) fn write(
         objects,
         more,
         number: None,
-    };
-    Ok(append(records, Origin::Admin, caller.tenant.0, entry)?)
+    }
 }
 
 /// What is kept of changed records, and how many more there are. `sides_of` is asked for those that are kept, and no others: a command
@@ -214,7 +228,7 @@ pub(super) fn newest(records: &Records<'_>, origin: Origin, tenant: u64) -> Resu
 fn path_of(context: &Context<'_>) -> String {
     let mut given = context.ids.iter();
     let mut path = String::new();
-    for part in context.request.path.iter().take(2) {
+    for part in context.request.split().0 {
         path.push('/');
         path.push_str(part);
     }

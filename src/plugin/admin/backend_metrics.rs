@@ -71,7 +71,7 @@ impl Owned for BackendMetric {
     }
 }
 
-fn full_name(name: &str, backend: u64) -> String {
+pub(super) fn full_name(name: &str, backend: u64) -> String {
     format!("{name}.{backend}")
 }
 

@@ -13,11 +13,13 @@ use super::routes::Route;
 use super::traffic::{Known, Tells};
 use super::webhooks::{self, Bell, Told};
 use crate::engine::Ticket;
+use crate::journal::rows::Rows;
 use crate::model::catalog::Catalog;
 use crate::model::draft::Draft;
 use crate::model::id::TenantId;
 use crate::model::record::{Account, Application, Plan, Service, ServiceState};
 use crate::model::time::UnixMillis;
+use crate::plugin::analytics::Analytics;
 use crate::plugin::host::{Desk, DeskError, View};
 use crate::plugin::records::Records;
 
@@ -42,6 +44,8 @@ pub(super) struct Context<'c> {
     pub(super) gateway: Option<&'c GatewayPorts>,
     /// Knows when applications were called, if anybody does.
     pub(super) traffic: Option<Known<'c>>,
+    /// Knows what was used.
+    pub(super) analytics: Option<&'c Analytics>,
     /// The command that the call is part of, if it is not one by itself.
     pub(super) within: Option<&'c dyn Within>,
 }
@@ -201,6 +205,31 @@ impl<'c> Context<'c> {
         }
         let built = self.desk.command_ahead(|draft, records| self.part(draft, records, &mut build));
         self.replied(built)
+    }
+
+    /// Carries out one command that tells another plugin something, and changes nothing here. `build` says its rows, and what the audit log says of it.
+    ///
+    /// # Errors
+    /// As of [`Context::change`]; within a command it cannot be.
+    pub(super) fn change_beside(
+        &self,
+        plugin: &'static str,
+        build: impl FnOnce(&mut Edit<'_, '_, '_>, &mut Rows) -> Result<(Reply, audit::Object), Refusal>,
+    ) -> Outcome {
+        debug_assert!(self.within.is_none(), "{} is no part of a command", self.route.path);
+        if self.within.is_some() {
+            return Err(Refusal::Failed);
+        }
+        let built = self.desk.command_beside(plugin, |draft, records, beside| {
+            let (Context { caller, format, gateway, now, .. }, traffic) = (self, self.tells());
+            let mut edit =
+                Edit { draft, records, caller, format: *format, gateway: *gateway, now: now.0, traffic };
+            let (reply, object) = build(&mut edit, beside)?;
+            audit::write_one(self, object, records)?;
+            Ok(reply)
+        });
+        let (reply, ticket) = built.map_err(Refusal::from)?;
+        Ok(reply.once(ticket))
     }
 
     /// Builds a command, with what goes with all of them.

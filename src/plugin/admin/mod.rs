@@ -34,6 +34,7 @@
 //! | `backends`, `backend_metrics`, `backend_usages` | backend APIs, and services that consist of them |
 //! | `active_docs`, `objects`, `authentication_providers` | descriptions of APIs; whether something is still there; with whom people log in |
 //! | `traffic` | when applications were called, as others know it |
+//! | `stats` | what was used: 3scale's Analytics API, at `/stats` |
 //! | `webhooks` | telling tenants of changes |
 //! | `document` | a tenant as one document, and a document carried out |
 //! | `owned` | records listed by owner |
@@ -104,6 +105,7 @@ mod service_tokens;
 mod services;
 mod settings;
 mod signup;
+mod stats;
 mod subscriptions;
 mod terms;
 #[cfg(test)]
@@ -121,6 +123,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::traffic::Traffic;
 pub use self::webhooks::{Deliveries, NotPosted, POST_TIMEOUT, Post};
+use super::analytics::Analytics;
 use super::call::{Answer, Call, Method};
 use super::host::{Accompanied, Desk, DeskError, Plugin};
 use super::records::{Record, Records, id_key};
@@ -129,7 +132,7 @@ use crate::model::id::TenantId;
 use crate::model::time::UnixMillis;
 use crate::store::ShelfError;
 use crate::store::shelf::Table;
-use answer::{Format, Refusal};
+use answer::Refusal;
 use auth::Caller;
 use context::Context;
 pub use gateway_ports::GatewayPorts;
@@ -138,7 +141,7 @@ use owned::Owned;
 use people::User;
 use places::{MASTER, Place};
 use request::Request;
-use routes::{AREAS, Route};
+use routes::{AREAS, Api, Route};
 use traffic::Known;
 
 /// The plugin's name.
@@ -159,6 +162,7 @@ pub struct Admin {
     bell: webhooks::Bell,
     gateway: Option<GatewayPorts>,
     traffic: OnceLock<Arc<dyn Traffic>>,
+    analytics: OnceLock<Arc<Analytics>>,
 }
 
 /// What answers the master besides its own API: its tokens, and what it did.
@@ -168,8 +172,8 @@ impl Admin {
     /// The API, with records at `desk`.
     #[must_use]
     pub fn new(desk: Arc<Desk>, clock: Clock) -> Admin {
-        let (bell, traffic) = (webhooks::Bell::default(), OnceLock::new());
-        Admin { desk, clock, backend_endpoint: None, domain: None, bell, gateway: None, traffic }
+        let (bell, traffic, analytics) = (webhooks::Bell::default(), OnceLock::new(), OnceLock::new());
+        Admin { desk, clock, backend_endpoint: None, domain: None, bell, gateway: None, traffic, analytics }
     }
 
     /// The API, telling gateways to call this node for decisions at `endpoint` (a URL), and not where the API itself is called.
@@ -204,31 +208,35 @@ impl Admin {
         debug_assert!(first, "one knows of traffic");
     }
 
+    /// From now on it answers what was used, as `analytics` knows it. Once.
+    pub fn ask_of_usage(&self, analytics: Arc<Analytics>) {
+        let first = self.analytics.set(analytics).is_ok();
+        debug_assert!(first, "one knows of usage");
+    }
+
     fn now(&self) -> UnixMillis {
         self.desk.engine().now((self.clock)())
     }
 
     fn respond(&self, call: &Call) -> Answer {
-        let is_for_master = call.path.starts_with(master::ROOT);
+        // It is of one of them: else it would not come here.
+        let api = Api::of(&call.path).unwrap_or(Api::Tenants);
+        let is_for_master = api == Api::Master;
         let request = match Request::read(call) {
             Ok(request) => request,
-            Err(refusal) => return refusal.answer(routes::accepted(call).unwrap_or(Format::Xml)),
+            Err(refusal) => return refusal.answer(routes::accepted(call).unwrap_or(api.format())),
         };
-        let path = request.path.get(2..).unwrap_or_default();
-        let of_whom = || -> Box<dyn Iterator<Item = &'static Route>> {
-            if is_for_master { Box::new(routes::of_master()) } else { Box::new(routes::of_tenants()) }
-        };
-        let found = routes::find(of_whom(), request.method, path);
+        let (_, path) = request.split();
+        let found = routes::find(api.routes(), request.method, path);
         let usual = request.suffix.or_else(|| found.as_ref().ok()?.0.format(&request).ok());
-        let usual = usual.or_else(|| routes::accepted(call));
-        let usual = usual.unwrap_or(if is_for_master { Format::Json } else { Format::Xml });
+        let usual = usual.or_else(|| routes::accepted(call)).unwrap_or(api.format());
         // Before the route: what a wrong token is told should not depend on what else was asked.
         let caller = match self.caller(call, is_for_master) {
             Ok(caller) => caller,
             Err(Refusal::AccessDenied) if is_for_master => return unauthorized(),
             Err(refusal) => return refusal.answer(usual),
         };
-        if routes::is_in_other_format(of_whom(), request.method, path) {
+        if routes::is_in_other_format(api, request.method, path) {
             return Refusal::Format.answer(usual);
         }
         let (route, ids) = match found {
@@ -256,6 +264,7 @@ impl Admin {
                 bell: &self.bell,
                 gateway: self.gateway.as_ref(),
                 traffic: self.traffic.get().map(|it| Known::by(&**it)),
+                analytics: self.analytics.get().map(|it| &**it),
                 within: None,
             };
             (route.run)(&context)
@@ -360,9 +369,7 @@ impl Plugin for Admin {
     }
 
     fn owns(&self, path: &str) -> bool {
-        let below =
-            |root| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-        [ROOT, master::ROOT].into_iter().any(below)
+        Api::of(path).is_some()
     }
 
     fn tenant_of(&self, call: &Call) -> Option<u64> {

@@ -4,6 +4,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
 use super::answer::{Format, Page, Refusal};
+use super::routes::Api;
 use crate::plugin::call::{Call, Method};
 
 /// The most that a page of a list has, and what it has if nothing else is asked for.
@@ -14,6 +15,8 @@ pub(super) struct Request<'c> {
     pub(super) method: Method,
     /// Decoded segments of the path, without the suffix of the format.
     pub(super) path: Vec<String>,
+    /// Which API it is of; none, if it is of none.
+    pub(super) api: Option<Api>,
     /// The format that the suffix names.
     pub(super) suffix: Option<Format>,
     pub(super) call: &'c Call,
@@ -35,7 +38,13 @@ impl<'c> Request<'c> {
         let decoded = path.split('/').map(|part| percent_decode_str(part).decode_utf8());
         let path = decoded.map(|part| part.map(|text| text.into_owned())).collect::<Result<_, _>>();
         let path = path.map_err(|_| Refusal::NotFound)?;
-        Ok(Request { method: call.method, path, suffix, call })
+        Ok(Request { method: call.method, path, api: Api::of(&call.path), suffix, call })
+    }
+
+    /// The segments of the path where its API lies, and those below.
+    pub(super) fn split(&self) -> (&[String], &[String]) {
+        let root = self.api.map_or(0, |api| api.segments(&self.call.path));
+        self.path.split_at_checked(root).unwrap_or((&self.path, &[]))
     }
 
     /// The fields of a record: parameters as they are, and those that are wrapped in the record's name over them.

@@ -12,12 +12,66 @@ use super::{
     document, features, fields_definitions, gateway_ports, invitations, limits, mapping_rules, master,
     metrics, notifications, objects, plans, policies, policy_registry, pricing_rules, provider,
     provider_users, proxy, proxy_configs, rule_match, search, service_plans, service_tokens, services,
-    settings, signup, subscriptions, tokens, users, webhooks,
+    settings, signup, stats, subscriptions, tokens, users, webhooks,
 };
 use crate::plugin::call::{Call, Method};
 use crate::plugin::host::Accompanied;
 use crate::plugin::records::Records;
 use crate::store::ShelfError;
+
+/// The APIs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Api {
+    /// What tenants administer.
+    Tenants,
+    /// By which tenants are made and ended.
+    Master,
+    /// What was used.
+    Stats,
+}
+
+impl Api {
+    /// Where they lie; what lies below another first.
+    const ROOTS: [(&str, Api); 4] = [
+        (super::ROOT, Api::Tenants),
+        (master::ROOT, Api::Master),
+        (stats::ROOT_TOO, Api::Stats),
+        (stats::ROOT, Api::Stats),
+    ];
+
+    fn root(path: &str) -> Option<(&'static str, Api)> {
+        let below =
+            |root| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        Api::ROOTS.into_iter().find(|(root, _)| below(*root))
+    }
+
+    /// The one that a path, as it was sent, is of.
+    pub(super) fn of(path: &str) -> Option<Api> {
+        Api::root(path).map(|(_, api)| api)
+    }
+
+    /// How many segments of such a path say where it lies.
+    pub(super) fn segments(self, path: &str) -> usize {
+        Api::root(path).map_or(0, |(root, _)| root.split('/').skip(1).count())
+    }
+
+    /// What can be called of it.
+    pub(super) fn routes(self) -> Box<dyn Iterator<Item = &'static Route>> {
+        match self {
+            Api::Tenants => Box::new(of_tenants()),
+            Api::Master => Box::new(of_master()),
+            Api::Stats => Box::new(stats::ROUTES.iter()),
+        }
+    }
+
+    /// What it is written in where a call says nothing, and nothing else does.
+    pub(super) fn format(self) -> Format {
+        match self {
+            Api::Tenants => Format::Xml,
+            Api::Master | Api::Stats => Format::Json,
+        }
+    }
+}
 
 /// What a route is written in, and which of it if the client does not say.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,7 +87,7 @@ pub(super) enum Formats {
 /// What can be called, and how.
 pub(super) struct Route {
     pub(super) methods: &'static [Method],
-    /// Segments after `/admin/api/`; those in braces are any text.
+    /// Segments after `/admin/api/`, or where else its API lies; those in braces are any text.
     pub(super) path: &'static str,
     pub(super) access: Access,
     pub(super) formats: Formats,
@@ -80,6 +134,11 @@ impl Route {
         segments.next().is_none().then_some(found)
     }
 
+    /// Whether its path has a suffix for a format.
+    fn ends_with(&self, suffix: &str) -> bool {
+        self.path.rsplit_once('.').is_some_and(|(_, end)| end == suffix)
+    }
+
     /// The format of the answer.
     ///
     /// # Errors
@@ -110,19 +169,19 @@ const OTHER_FORMATS: [&str; 12] =
     ["atom", "csv", "htm", "html", "ics", "js", "pdf", "rss", "text", "txt", "yaml", "yml"];
 
 /// Whether a path is that of a route but for the suffix of a format that there is not. Of a key it is the end.
-pub(super) fn is_in_other_format(
-    routes: impl Iterator<Item = &'static Route>,
-    method: Method,
-    path: &[String],
-) -> bool {
+pub(super) fn is_in_other_format(api: Api, method: Method, path: &[String]) -> bool {
     let Some((last, before)) = path.split_last() else { return false };
     let Some((rest, suffix)) = last.rsplit_once('.') else { return false };
-    if !OTHER_FORMATS.contains(&suffix) {
+    // What is written in one nevertheless has a route that ends with it.
+    let is_one = |route: &Route| {
+        route.methods.contains(&method) && route.ends_with(suffix) && route.matches(path).is_some()
+    };
+    if !OTHER_FORMATS.contains(&suffix) || api.routes().any(is_one) {
         return false;
     }
     let path: Vec<_> = before.iter().cloned().chain([rest.to_owned()]).collect();
     let is_id = rest.bytes().all(|it| it.is_ascii_digit());
-    let Ok((route, _)) = find(routes, method, &path) else { return false };
+    let Ok((route, _)) = find(api.routes(), method, &path) else { return false };
     let place = route.path.rsplit('/').next().unwrap_or_default();
     if place.starts_with('{') { is_id && place != "{key}" } else { true }
 }

@@ -115,6 +115,10 @@ impl Derive for Deriver {
     fn written(&mut self) {
         self.derived.clear();
     }
+
+    fn forget(&mut self) {
+        self.derived.clear();
+    }
 }
 
 /// Whether no level as high was raised in that window yet; from now on it was.

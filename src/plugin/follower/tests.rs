@@ -55,6 +55,10 @@ impl Derive for Count {
     fn written(&mut self) {
         self.taken = 0;
     }
+
+    fn forget(&mut self) {
+        self.taken = 0;
+    }
 }
 
 struct World {
@@ -168,6 +172,105 @@ fn while_the_disk_has_little_room_nothing_is_taken_in_and_afterwards_all_of_it_o
     thread.join().unwrap();
 }
 
+/// As [`Count`], but keeps what nobody can derive again, and gathers it until it is told to write.
+#[derive(Default)]
+struct Held {
+    count: Count,
+    is_due: Arc<std::sync::atomic::AtomicBool>,
+}
+
+impl Derive for Held {
+    const HOLDS: bool = true;
+    const JOURNAL_BYTES: u64 = 4 << 20;
+
+    fn wants(_: Kind) -> bool {
+        true
+    }
+
+    fn entry(&mut self, time: UnixMillis, entry: Entry) {
+        self.count.entry(time, entry);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.count.is_empty()
+    }
+
+    fn is_due(&self) -> bool {
+        self.is_due.load(Ordering::Relaxed)
+    }
+
+    fn write(&mut self, writing: &mut Writing<'_>) -> Result<(), ShelfError> {
+        self.count.write(writing)
+    }
+
+    fn written(&mut self) {
+        self.count.written();
+    }
+
+    fn forget(&mut self) {
+        self.count.forget();
+    }
+}
+
+#[test]
+fn who_holds_the_journal_is_not_put_off_and_writes_when_it_says_so_or_much_lies_between() {
+    let world = World::new();
+    let is_due = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let follow = || {
+        let derive = Held { is_due: Arc::clone(&is_due), ..Held::default() };
+        Following::start("test", Arc::clone(&world.engine), Arc::clone(&world.shelf), derive).unwrap()
+    };
+    let (following, thread) = follow();
+    world.engine.set_space(Space::Low);
+    world.change("t1");
+    following.catch_up().unwrap();
+    assert_eq!((world.seen(), following.needs(), following.needs_up_to(0)), (0, Sequence(1), Sequence(1)));
+    is_due.store(true, Ordering::Relaxed);
+    let until_seen = |count| {
+        let since = Instant::now();
+        while world.seen() != count {
+            assert!(since.elapsed() < Duration::from_secs(10), "{} of {count}", world.seen());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    until_seen(1);
+    assert_eq!(following.needs(), Sequence(2));
+    // Much journal is written whatever it says, and a stop writes all.
+    is_due.store(false, Ordering::Relaxed);
+    world.engine.set_space(Space::Enough);
+    world.append(3);
+    following.catch_up().unwrap();
+    assert_eq!(world.seen(), 1);
+    world.append(2);
+    until_seen(6);
+    world.change("t2");
+    following.catch_up().unwrap();
+    assert_eq!(world.seen(), 6);
+    following.stop();
+    thread.join().unwrap();
+    assert_eq!(world.seen(), 7);
+    assert!(!following.is_far_behind());
+}
+
+#[test]
+fn what_was_gathered_is_forgotten_by_a_panic_and_read_again() {
+    let world = World::new();
+    let is_due = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let count = Count { panics_when_taking: 0, panics_when_writing: 2, ..Count::default() };
+    let derive = Held { count, is_due: Arc::clone(&is_due) };
+    let (following, thread) =
+        Following::start("test", Arc::clone(&world.engine), Arc::clone(&world.shelf), derive).unwrap();
+    world.change("t1");
+    world.change("t2");
+    following.catch_up().unwrap();
+    is_due.store(true, Ordering::Relaxed);
+    world.change("t3");
+    following.catch_up().unwrap();
+    following.stop();
+    thread.join().unwrap();
+    assert_eq!(world.seen(), 3);
+}
+
 /// Wants nothing of the journal.
 struct Idle;
 
@@ -187,6 +290,8 @@ impl Derive for Idle {
     }
 
     fn written(&mut self) {}
+
+    fn forget(&mut self) {}
 }
 
 #[test]

@@ -47,6 +47,12 @@ pub struct Writing<'s> {
     transaction: WriteTransaction,
 }
 
+/// One table, while it is written: for many rows, as opening it takes longer than finding one.
+pub struct Rows<'w> {
+    shelf: &'w Shelf,
+    table: redb::Table<'w, &'static [u8], &'static [u8]>,
+}
+
 /// A value in a table.
 type Guard<'a> = redb::AccessGuard<'a, &'static [u8]>;
 
@@ -271,8 +277,51 @@ impl Writing<'_> {
         self.put(POSITION, &[], &position.0.to_le_bytes())
     }
 
+    /// Opens a table for many rows. No other of its name can be while it is.
+    ///
+    /// # Errors
+    /// The shelf cannot be read.
+    pub fn open(&mut self, table: Table) -> Result<Rows<'_>, ShelfError> {
+        Ok(Rows { shelf: self.shelf, table: self.table(table)? })
+    }
+
     fn table(&self, table: Table) -> Result<redb::Table<'_, &'static [u8], &'static [u8]>, ShelfError> {
         self.transaction.open_table(definition(table)).map_err(|error| self.shelf.failed(error))
+    }
+}
+
+impl Rows<'_> {
+    /// As [`Writing::get`].
+    ///
+    /// # Errors
+    /// The shelf cannot be read.
+    pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ShelfError> {
+        let found = self.table.get(key).map_err(|error| self.shelf.failed(error))?;
+        Ok(found.map(|value| value.value().to_vec()))
+    }
+
+    /// As [`Writing::put`].
+    ///
+    /// # Errors
+    /// The shelf cannot be written.
+    pub fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), ShelfError> {
+        self.table.insert(key, value).map_err(|error| self.shelf.failed(error))?;
+        Ok(())
+    }
+
+    /// As [`Writing::delete`].
+    ///
+    /// # Errors
+    /// The shelf cannot be written.
+    pub fn delete(&mut self, key: &[u8]) -> Result<bool, ShelfError> {
+        let removed = self.table.remove(key).map_err(|error| self.shelf.failed(error))?.is_some();
+        Ok(removed)
+    }
+
+    /// As [`Shelf::damaged`].
+    #[must_use]
+    pub fn damaged(&self, table: Table, why: &dyn std::fmt::Display) -> ShelfError {
+        self.shelf.damaged(table, why)
     }
 }
 

@@ -89,6 +89,27 @@ impl<'s> Reading<'s> {
         Ok(())
     }
 
+    /// As [`Reading::each_key`], with the values.
+    ///
+    /// # Errors
+    /// The shelf cannot be read.
+    pub fn each_row(
+        &self,
+        table: Table,
+        prefix: &[u8],
+        from: &[u8],
+        mut visit: impl FnMut(&[u8], &[u8]),
+    ) -> Result<(), ShelfError> {
+        self.read(table.0, |table| {
+            for row in range(table, from.max(prefix), prefix)? {
+                let (key, value) = row?;
+                visit(key.value(), value.value());
+            }
+            Ok(())
+        })?;
+        Ok(())
+    }
+
     /// The first key of a table that is not less than `from`.
     ///
     /// # Errors

@@ -71,7 +71,7 @@ pub(super) fn call(
         tenant: outer.tenant,
     };
     let request = Request::read(&call)?;
-    let (route, ids) = routes::find(routes::of_tenants(), method, request.path.get(2..).unwrap_or_default())?;
+    let (route, ids) = routes::find(routes::of_tenants(), method, request.split().1)?;
     let context = Context {
         desk: context.desk,
         request: &request,
@@ -86,6 +86,7 @@ pub(super) fn call(
         gateway: context.gateway,
         // What is shown within a command is shown to nobody.
         traffic: None,
+        analytics: None,
         within: Some(within),
     };
     Ok((route.run)(&context)?.id())
