@@ -38,7 +38,7 @@ impl Node {
         let days = if granularity == "hour" { 89 } else { 364 };
         let since = now - (days * 24).hours();
         let query = format!("metric_name={metric}&granularity={granularity}&since={since}&until={now}");
-        let (status, answer) = self.stats("GET", &format!("{path}/usage"), &query, &Value::Null);
+        let (status, answer) = self.stats("GET", &format!("{path}/usage"), &query, &json!({}));
         assert_eq!(status, 200, "{path} {metric}: {answer}");
         answer["values"].as_array().unwrap().iter().map(|it| it.as_u64().unwrap()).collect()
     }
