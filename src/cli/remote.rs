@@ -220,3 +220,50 @@ fn answered(response: &Response) -> Result<Value, RemoteError> {
         Err(RemoteError::Refused(response.status, answer))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    use std::net::TcpListener;
+
+    use serde_json::json;
+
+    use super::*;
+
+    /// A node that gives these answers, one after the other.
+    fn remote(answers: &'static [&'static str]) -> Remote {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            for answer in answers {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut reader = BufReader::new(stream.try_clone().unwrap());
+                let mut head = String::new();
+                while !head.ends_with("\r\n\r\n") && reader.read_line(&mut head).unwrap_or(0) > 0 {}
+                let _ = stream.write_all(answer.as_bytes());
+            }
+        });
+        Remote { http: http(None).unwrap(), url, authorization: authorization("t") }
+    }
+
+    const BUSY: &str = "HTTP/1.1 503 It\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    const FIRST: &str = "HTTP/1.1 200 It\r\nContent-Length: 53\r\nConnection: close\r\n\r\n{\"its\":[{\"it\":{\"id\":1}}],\"metadata\":{\"total_pages\":2}}";
+    const SECOND: &str =
+        "HTTP/1.1 200 It\r\nContent-Length: 24\r\nConnection: close\r\n\r\n{\"its\":[{\"it\":{\"id\":2}}]}";
+
+    #[test]
+    fn a_list_comes_whole_from_a_node_that_is_busy_at_first() {
+        let begun = std::time::Instant::now();
+        let listed = remote(&[BUSY, FIRST, SECOND]).list("its", "").unwrap();
+        assert_eq!(listed, [json!({"id": 1}), json!({"id": 2})]);
+        assert!(begun.elapsed() >= Duration::from_secs(1), "it said so");
+    }
+
+    #[test]
+    fn one_that_refuses_is_not_called_again() {
+        const NO: &str =
+            "HTTP/1.1 403 It\r\nContent-Length: 14\r\nConnection: close\r\n\r\n{\"error\":\"no\"}";
+        let error = remote(&[NO]).patiently("PUT", "stats/it", &json!({"a": 1})).unwrap_err();
+        assert_eq!(error.to_string(), "the node answers 403: no");
+    }
+}

@@ -12,7 +12,8 @@
 //! # What comes along
 //! Fields, backend APIs, services with metrics, methods, mapping rules, proxy, policies, features and plans with limits and prices; accounts with users,
 //! subscriptions and applications, with keys and referrer filters. Ids do not: gateways are given the new node's. A service's token is that of
-//! its newest proxy configuration. Plans that were customised for one application come as plans of their own.
+//! its newest proxy configuration. Plans that were customised for one application come as plans of their own. What applications used in the past comes where 3scale's analytics
+//! API shows it.
 //!
 //! What 3scale does not show cannot come: passwords, cards, and the plan that a customised one was made of. What it shows and is not asked for here is
 //! [said, too](NOT_ASKED_FOR). A record that a document cannot hold (`mend`) or the admin API would refuse (`fit`) stays behind alone, and a word that is not known here is another (`words`). All that is said in the notes.
