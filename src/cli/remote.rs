@@ -168,7 +168,8 @@ impl Remote {
             let asked = format!("admin/api/{path}.json?{query}page={page}&per_page={PER_PAGE}");
             let answer = self.patiently("GET", &asked, &Value::Null)?;
             let items = answer.as_object().and_then(|it| it.values().find_map(Value::as_array));
-            let items = items.into_iter().flatten();
+            let no_list = || RemoteError::Call(format!("{}: {path} is answered with no list", self.url));
+            let items = items.ok_or_else(no_list)?.iter();
             records.extend(
                 items.filter_map(|item| item.as_object()?.values().find(|it| it.is_object()).cloned()),
             );
@@ -230,40 +231,44 @@ mod tests {
 
     use super::*;
 
-    /// A node that gives these answers, one after the other.
-    fn remote(answers: &'static [&'static str]) -> Remote {
+    /// A node that gives these answers, one after the other: status, more of the head, and body.
+    fn remote(answers: &'static [(u16, &str, &str)]) -> Remote {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         std::thread::spawn(move || {
-            for answer in answers {
+            for (status, more, body) in answers {
                 let (mut stream, _) = listener.accept().unwrap();
                 let mut reader = BufReader::new(stream.try_clone().unwrap());
                 let mut head = String::new();
                 while !head.ends_with("\r\n\r\n") && reader.read_line(&mut head).unwrap_or(0) > 0 {}
-                let _ = stream.write_all(answer.as_bytes());
+                let length = body.len();
+                let head = format!(
+                    "HTTP/1.1 {status} It\r\n{more}Content-Length: {length}\r\nConnection: close\r\n\r\n"
+                );
+                let _ = stream.write_all(format!("{head}{body}").as_bytes());
             }
         });
         Remote { http: http(None).unwrap(), url, authorization: authorization("t") }
     }
 
-    const BUSY: &str = "HTTP/1.1 503 It\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-    const FIRST: &str = "HTTP/1.1 200 It\r\nContent-Length: 53\r\nConnection: close\r\n\r\n{\"its\":[{\"it\":{\"id\":1}}],\"metadata\":{\"total_pages\":2}}";
-    const SECOND: &str =
-        "HTTP/1.1 200 It\r\nContent-Length: 24\r\nConnection: close\r\n\r\n{\"its\":[{\"it\":{\"id\":2}}]}";
-
     #[test]
     fn a_list_comes_whole_from_a_node_that_is_busy_at_first() {
         let begun = std::time::Instant::now();
-        let listed = remote(&[BUSY, FIRST, SECOND]).list("its", "").unwrap();
-        assert_eq!(listed, [json!({"id": 1}), json!({"id": 2})]);
+        let node = remote(&[
+            (503, "Retry-After: 1\r\n", ""),
+            (200, "", r#"{"its":[{"it":{"id":1}}],"metadata":{"total_pages":2}}"#),
+            (200, "", r#"{"its":[{"it":{"id":2}}]}"#),
+            (200, "", "<html>Please log in</html>"),
+        ]);
+        assert_eq!(node.list("its", "").unwrap(), [json!({"id": 1}), json!({"id": 2})]);
         assert!(begun.elapsed() >= Duration::from_secs(1), "it said so");
+        assert!(node.list("its", "").unwrap_err().to_string().contains("no list"));
     }
 
     #[test]
     fn one_that_refuses_is_not_called_again() {
-        const NO: &str =
-            "HTTP/1.1 403 It\r\nContent-Length: 14\r\nConnection: close\r\n\r\n{\"error\":\"no\"}";
-        let error = remote(&[NO]).patiently("PUT", "stats/it", &json!({"a": 1})).unwrap_err();
+        let node = remote(&[(403, "", r#"{"error":"no"}"#)]);
+        let error = node.patiently("PUT", "stats/it", &json!({"a": 1})).unwrap_err();
         assert_eq!(error.to_string(), "the node answers 403: no");
     }
 }
