@@ -3,6 +3,8 @@
 //! `values` are set, not added, so a call may be made twice; `null` among them leaves an hour as it is. Nothing follows for other metrics: where it came from, a
 //! method's usage is in its metric's already.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
 use super::super::answer::{Outcome, Refusal, Reply};
@@ -118,15 +120,11 @@ impl Told {
 
     /// Adds it to a command's part, day by day.
     fn put(&self, beside: &mut Rows, application: ApplicationId, slot: MetricSlot) {
-        let mut day = (self.first / DAY, [None; DAY as usize]);
-        for (hour, value) in (self.first..).zip(&self.hours) {
-            if hour / DAY != day.0 {
-                past::set(beside, application, slot, day.0, &day.1);
-                day = (hour / DAY, [None; DAY as usize]);
-            }
-            day.1[(hour % DAY) as usize] = *value;
+        let mut days = BTreeMap::<u32, [Option<i64>; DAY as usize]>::new();
+        for (hour, value) in (self.first..).zip(&self.hours).filter(|(_, value)| value.is_some()) {
+            days.entry(hour / DAY).or_default()[(hour % DAY) as usize] = *value;
         }
-        past::set(beside, application, slot, day.0, &day.1);
+        days.iter().for_each(|(day, hours)| past::set(beside, application, slot, *day, hours));
     }
 }
 

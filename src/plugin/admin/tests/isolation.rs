@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use super::super::routes::{Route, of_tenants};
+use super::super::routes::{Api, Route, of_tenants};
 use super::master::{Made, Node};
 use super::*;
 
@@ -221,6 +221,16 @@ impl Pair {
     }
 }
 
+/// All routes of tenants, with where they lie.
+fn all_routes() -> impl Iterator<Item = (&'static str, &'static Route)> {
+    let of_tenants = of_tenants().map(|route| ("/admin/api", route));
+    of_tenants.chain(Api::Stats.routes().map(|route| ("/stats", route)))
+}
+
+/// What usage is asked for by, which is the same of anybody's.
+const OF_USAGE: [(&str, &str); 4] =
+    [("metric_name", "hits"), ("response_code", "200"), ("period", "day"), ("since", "2026-11-22")];
+
 /// A call: a route, and what is put into it, by number.
 #[derive(Clone, Debug)]
 struct Asked {
@@ -236,7 +246,7 @@ fn asked() -> impl Strategy<Value = Asked> {
     let picks = prop::collection::vec(any::<prop::sample::Index>(), 24);
     (any::<prop::sample::Index>(), any::<prop::sample::Index>(), 0..3_usize, picks, any::<bool>()).prop_map(
         |(route, method, own, picks, in_body)| {
-            let routes = of_tenants().count();
+            let routes = all_routes().count();
             let picks = picks.iter().map(|pick| pick.index(1 << 20)).collect();
             Asked { route: route.index(routes), method: method.index(2), own, picks, in_body }
         },
@@ -250,7 +260,7 @@ fn call_of(
     own: &BTreeMap<String, Vec<u64>>,
     is_nobodys: bool,
 ) -> (Method, String, Value, Vec<(String, String)>) {
-    let route: &Route = of_tenants().nth(asked.route).unwrap();
+    let (root, route) = all_routes().nth(asked.route).unwrap();
     let method = route.methods[asked.method % route.methods.len()];
     let mut shown = Vec::new();
     let mut picks = asked.picks.iter().cycle();
@@ -285,6 +295,9 @@ fn call_of(
         });
     }
     let mut parameters = serde_json::Map::new();
+    if root == "/stats" {
+        parameters.extend(OF_USAGE.map(|(name, value)| (name.to_owned(), value.into())));
+    }
     if asked.in_body {
         for name in BY_ID {
             parameters.insert(name.to_owned(), other_id(&mut shown).into());
@@ -296,7 +309,7 @@ fn call_of(
             parameters.insert((*name).to_owned(), put.into());
         }
     }
-    (method, path.join("/"), Value::Object(parameters), shown)
+    (method, format!("{root}/{}", path.join("/")), Value::Object(parameters), shown)
 }
 
 /// A text without the ids that were asked for, where they stand whole and not in a time: all are of the same second of a day.
@@ -325,7 +338,8 @@ fn told(
     pair: &Pair,
     (method, path, parameters, mut shown): (Method, String, Value, Vec<(String, String)>),
 ) -> (u16, String) {
-    let path = format!("/admin/api/{path}.json");
+    let suffix = if path.ends_with(".csv") { "" } else { ".json" };
+    let path = format!("{path}{suffix}");
     let answer = pair.node.send(method, &path, None, parameters, &pair.asking.token);
     let mut body = without_ids(&String::from_utf8_lossy(&answer.body), &shown);
     shown.retain(|(_, stands_for)| stands_for != ID);

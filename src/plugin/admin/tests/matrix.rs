@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::auth::{self, Access, Members, Permission, Scope, Section, Token};
 use super::super::people::{Role, User, UserState};
-use super::super::routes::{self, AREAS, Route, of_tenants};
+use super::super::routes::{self, AREAS, Api, Route, of_tenants};
 use super::*;
 use crate::plugin::admin::owned::Owned;
 
@@ -191,9 +191,16 @@ fn path_of(route: &Route, first: &str) -> String {
     route.path.split('/').map(segment).collect::<Vec<_>>().join("/")
 }
 
-fn all_routes() -> impl Iterator<Item = (&'static Route, Method)> {
-    let routes = AREAS.iter().flat_map(|area| area.routes);
-    routes.flat_map(|route| route.methods.iter().map(move |method| (route, *method)))
+/// Routes of tenants, with where they lie if that is not `/admin/api/`.
+fn all_routes() -> impl Iterator<Item = (&'static str, &'static Route, Method)> {
+    let of_tenants = AREAS.iter().flat_map(|area| area.routes).map(|route| ("", route));
+    let routes = of_tenants.chain(Api::Stats.routes().map(|route| ("/stats/", route)));
+    routes.flat_map(|(root, route)| route.methods.iter().map(move |method| (root, route, *method)))
+}
+
+/// A path with the suffix for JSON, unless it has another.
+fn in_json(path: String) -> String {
+    if path.ends_with(".csv") { path } else { format!("{path}.json") }
 }
 
 /// Who may call what, by method and path; what is in braces has no name.
@@ -234,7 +241,8 @@ fn each_route_asks_what_the_table_says_and_none_is_missing() {
         routes::of_master().flat_map(|route| route.methods.iter().map(move |method| (route, *method)));
     let of_master =
         of_master.map(|(route, method)| (named(method, &format!("/master/api/{}", route.path)), route));
-    let of_tenants = all_routes().map(|(route, method)| (named(method, route.path), route));
+    let of_tenants =
+        all_routes().map(|(root, route, method)| (named(method, &format!("{root}{}", route.path)), route));
     let mut seen = BTreeSet::new();
     for (name, route) in of_tenants.chain(of_master) {
         let Some(said) = table.get(&name) else { panic!("{name} has no line") };
@@ -252,9 +260,9 @@ fn each_route_lets_in_whom_the_table_says_and_nobody_else() {
     let (cast, table) = (Cast { world: World::new() }, table());
     let everybody = cast.all();
     let mut asked = 0;
-    for (route, method) in all_routes() {
-        let path = format!("{}.json", path_of(route, "999999"));
-        let access = table[&named(method, route.path)];
+    for (root, route, method) in all_routes() {
+        let path = in_json(format!("{root}{}", path_of(route, "999999")));
+        let access = table[&named(method, &format!("{root}{}", route.path))];
         for who in &everybody {
             let expected = (who.expected)(access, method);
             let answer = cast.world.send(method, &path, who.credentials.clone(), None);
@@ -286,11 +294,11 @@ fn a_service_that_a_member_is_not_shown_is_not_there_nor_is_one_of_another_tenan
     let (other, _) = cast.world.engine.change(|draft| draft.create_tenant("Other", "other key")).unwrap();
     cast.world.admin.begin(other, "other's token").unwrap();
     let mut asked = 0;
-    for (route, method) in all_routes().filter(|(route, _)| route.path.starts_with("services/{")) {
+    for (root, route, method) in all_routes().filter(|(_, route, _)| route.path.starts_with("services/{")) {
         // The others are of admins alone.
         let callers = [("blind", route.access.members != Members::None), ("other's token", true)];
         for (caller, _) in callers.iter().filter(|(_, is_asked)| *is_asked) {
-            let path = format!("{}.json", path_of(route, &service));
+            let path = in_json(format!("{root}{}", path_of(route, &service)));
             let answer = cast.world.send(method, &path, token(caller), None);
             let told = String::from_utf8_lossy(&answer.body);
             assert_eq!(answer.status, 404, "{} {path} by {caller}: {told}", method.name());

@@ -31,12 +31,15 @@ use std::thread::JoinHandle;
 use serde_json::{Value, json};
 
 use super::Admin;
+use crate::engine::request::{AuthRequest, Call as Asked, Credentials, Usage};
 use crate::engine::{Engine, Recovery};
+use crate::journal::disk_memory::MemoryDisk;
 use crate::journal::{Journal, Options, Sequence};
 use crate::model::draft::NewService;
 use crate::model::id::TenantId;
 use crate::model::record::BackendVersion;
 use crate::model::time::UnixMillis;
+use crate::plugin::analytics::Analytics;
 use crate::plugin::call::{Answer, Call, Method};
 use crate::plugin::host::{Desk, Host, Hosting, Plugin};
 use crate::store::Shelf;
@@ -56,6 +59,8 @@ pub(super) struct World {
     /// While it is held: nothing that was begun before gets there any more.
     disk_is_waited_for: Arc<AtomicBool>,
     hosting: Option<Hosting>,
+    /// Follows the journal, so that there is something to tell of usage.
+    analytics: Option<(Arc<Analytics>, JoinHandle<()>)>,
     flusher: Option<JoinHandle<()>>,
     dir: Option<tempfile::TempDir>,
 }
@@ -125,8 +130,23 @@ impl World {
             };
             std::thread::spawn(move || engine.run_flusher(wall, |_| {}).unwrap())
         };
-        let (hosting, flusher, dir) = (Some(hosting), Some(flusher), Some(dir));
-        World { engine, admin, tenant: TenantId(1), now, disk, disk_is_waited_for, hosting, flusher, dir }
+        // It begins anew with each start, from the journal, which has all.
+        let shelf = Shelf::open_on(MemoryDisk::default(), "analytics").unwrap();
+        let (analytics, thread) = Analytics::start(&engine, shelf).unwrap();
+        let analytics = Arc::new(analytics);
+        admin.ask_of_usage(Arc::clone(&analytics));
+        World {
+            engine,
+            admin,
+            tenant: TenantId(1),
+            now,
+            disk,
+            disk_is_waited_for,
+            hosting: Some(hosting),
+            analytics: Some((analytics, thread)),
+            flusher: Some(flusher),
+            dir: Some(dir),
+        }
     }
 
     /// Keeps everything from getting to disk that is not there when this returns.
@@ -156,9 +176,44 @@ impl World {
         if let Some(hosting) = self.hosting.take() {
             hosting.stop(true);
         }
+        if let Some((analytics, thread)) = self.analytics.take() {
+            analytics.following().stop();
+            thread.join().unwrap();
+        }
     }
 
-    /// Calls the API as it is: `path` begins after `/admin/api/` and has its suffix.
+    /// A call of a service with a user key, which lets it in: it counts this now, and was answered with a code.
+    pub(super) fn count(
+        &self,
+        service: &Value,
+        user_key: &str,
+        usage: &[(&str, Option<&str>)],
+        code: Option<&str>,
+    ) {
+        let (now, service) = (self.now.load(Ordering::Relaxed), service.to_string());
+        let request = AuthRequest {
+            call: Asked::Authrep,
+            oauth: false,
+            credentials: Credentials {
+                provider_key: Some("pkey"),
+                service_id: Some(&service),
+                ..Credentials::default()
+            },
+            app_id: None,
+            user_key: Some(user_key),
+            app_key: None,
+            referrer: None,
+            redirect: None,
+            usage: Usage::Texts(usage),
+            log_code: code,
+            flat_usage: false,
+            no_body: false,
+        };
+        let is_let_in = self.engine.authorize(&request, UnixMillis(now), |it| it.denial.is_none());
+        assert!(is_let_in.unwrap());
+    }
+
+    /// Calls the API as it is: `path` begins after `/admin/api/`, or is a whole one, and has its suffix.
     pub(super) fn send(
         &self,
         method: Method,
@@ -170,10 +225,11 @@ impl World {
             fields.insert("access_token".to_owned(), token.into());
         }
         let Value::Object(parameters) = parameters else { panic!("parameters are an object") };
+        let is_whole = path.starts_with('/');
         self.admin.answer(&Call {
             method,
             tenant: None,
-            path: format!("/admin/api/{path}"),
+            path: if is_whole { path.to_owned() } else { format!("/admin/api/{path}") },
             parameters,
             basic: None,
             accept: None,

@@ -1,7 +1,6 @@
 //! When applications were called: what the node counted, beside what it was told.
 
 use super::*;
-use crate::engine::request::{AuthRequest, Call as Asked, Credentials, Usage};
 use crate::plugin::alerts::Alerts;
 
 const DAY_MS: u64 = 86_400_000;
@@ -46,27 +45,7 @@ impl Followed {
     fn call(&self, name: &str, days: u64) {
         let now = NOW + days * DAY_MS;
         self.world.now.store(now, Ordering::Relaxed);
-        let service = self.service.to_string();
-        let request = AuthRequest {
-            call: Asked::Authrep,
-            oauth: false,
-            credentials: Credentials {
-                provider_key: Some("pkey"),
-                service_id: Some(&service),
-                ..Credentials::default()
-            },
-            app_id: None,
-            user_key: Some(name),
-            app_key: None,
-            referrer: None,
-            redirect: None,
-            usage: Usage::Texts(&[("hits", Some("1"))]),
-            log_code: None,
-            flat_usage: false,
-            no_body: false,
-        };
-        let is_let_in = self.world.engine.authorize(&request, UnixMillis(now), |it| it.denial.is_none());
-        assert!(is_let_in.unwrap());
+        self.world.count(&self.service, name, &[("hits", Some("1"))], None);
     }
 
     fn times(&self, id: &Value) -> [Value; 2] {
