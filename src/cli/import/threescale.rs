@@ -61,10 +61,11 @@ pub(super) fn fetched(from: &Threescale, url: &str, work: &Path) -> Result<(Vec<
     };
     let mut source =
         Source::open(http, url, &token, work, Box::new(progress)).map_err(|error| failed(&error))?;
-    let migration = migrate(&mut source).map_err(|error| failed(&error))?;
+    let mut migration = migrate(&mut source).map_err(|error| failed(&error))?;
     say_notes(&migration.notes);
     keep_notes(work, &migration.notes)?;
-    let (notes, products) = (migration.notes.clone(), migration.products.clone());
+    let notes = std::mem::take(&mut migration.notes);
+    let products = std::mem::take(&mut migration.products);
     let records = usize::try_from(from.at_once).unwrap_or(usize::MAX);
     let parts = migration.parts(&Bounds { records, bytes: BYTES_AT_ONCE });
     let count = parts.len();

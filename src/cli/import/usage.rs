@@ -121,14 +121,11 @@ impl Bringing<'_> {
         (product, caller): (&Product, &Caller),
     ) -> Result<(), Failure> {
         let metric_name = self.here.name_of(&past.metric.here)?;
-        // What is left as it is goes as an empty text: as in 3scale, nulls are taken out of lists before anybody sees them.
-        let values: Vec<_> =
-            past.values.iter().map(|it| it.map_or_else(|| Value::from(""), Value::from)).collect();
         let sent = json!({
             "metric_name": metric_name,
             "granularity": past.granularity.name(),
             "since": past.since,
-            "values": values,
+            "values": past.values,
         });
         let path = format!("stats/applications/{application}/usage.json");
         match self.here.remote.patiently("PUT", &path, &sent) {
