@@ -77,13 +77,12 @@ impl Bringing<'_> {
     fn product(&mut self, history: &mut History<'_, '_>, product: &Product) -> Result<(), Failure> {
         // One that could not come was spoken of.
         let service = self.here.services.get(&product.name).copied();
-        let Some(service) = service.filter(|_| !product.callers.is_empty()) else {
-            return Ok(self.pass(product.callers.len()));
+        let service = service.filter(|_| !product.callers.is_empty());
+        let used = service.map(|_| history.used(product)).transpose()?.unwrap_or_default();
+        let Some(service) = service.filter(|_| !used.is_empty()) else {
+            self.pass(product.callers.len());
+            return Ok(());
         };
-        let used = history.used(product)?;
-        if used.is_empty() {
-            return Ok(self.pass(product.callers.len()));
-        }
         let applications = self.here.applications(service)?;
         for caller in &product.callers {
             let Some(id) = applications.get(&credential(caller)) else {

@@ -259,7 +259,7 @@ fn who_is_away_or_closes_half_way_ends_it_and_the_rest_comes_another_time() {
 
 #[test]
 fn answers_to_something_else_are_none() {
-    let window = hours_asked(hour_of(NOW_S), &[0..u32::MAX]).unwrap();
+    let window = hours_asked(hour_of(NOW_S), std::slice::from_ref(&(0..u32::MAX))).unwrap();
     let since = calendar::text_of(window.begin);
     let is = |answer: Value| values_in(&answer, &window);
     assert_eq!(is(json!({"values": [1, 2], "total": 3, "period": {"since": since}})), Some(vec![1, 2]));
