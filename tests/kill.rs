@@ -15,6 +15,7 @@
 //! - every other call answered before such a call was *sent* is counted: the flush took it along; likewise with the
 //!   creation of an acknowledged application.
 //! - the first traffic of each application is told of once;
+//! - the history of an application has what was counted of it, neither more nor less;
 //! - a reservation that was acknowledged is held until its end begins; one whose commit or cancellation was acknowledged
 //!   is gone; and what is counted is what was committed: once for each whose commit began and that is not held;
 //! - what was sent with an id and got no answer is sent again under it, after the kill or to the next victim, and some of what

@@ -266,6 +266,34 @@ fn a_suspended_tenant_is_refused_at_once_on_every_port_and_others_go_on() {
 }
 
 #[test]
+fn a_tenant_is_told_what_was_used_right_after_the_calls_and_another_is_not() {
+    let world = World::new(2);
+    let [one, other] = &world.tenants[..] else { panic!("two") };
+    let usage = |of: &Tenant, key: &Tenant, more: &str| {
+        let target = format!(
+            "/tenants/{}/stats/services/{}/usage{more}provider_key={}",
+            of.id, of.service, key.provider_key
+        );
+        let body = json!({"metric_name": "hits", "since": null, "period": "year"}).to_string();
+        let headers = [("Content-Type", "application/json"), ("Accept", "*/*")];
+        Client::connect(world.http()).request("GET", &target, &headers, &body)
+    };
+    for expected in 1..=2 {
+        for target in &data_calls(one, one, one)[..1] {
+            assert_eq!(Client::connect(world.http()).request("GET", target, &[], "").status, 200);
+        }
+        for more in [".json?", "?"] {
+            let answer = usage(one, one, more);
+            let body: Value = serde_json::from_slice(&answer.body).unwrap();
+            assert_eq!((answer.status, &body["total"]), (200, &json!(expected)), "{body}");
+        }
+    }
+    assert_eq!(usage(one, other, ".json?").status, 403);
+    let body: Value = serde_json::from_slice(&usage(other, other, ".json?").body).unwrap();
+    assert_eq!(body["total"], 0);
+}
+
+#[test]
 fn what_was_under_a_service_that_is_deleted_over_the_admin_api_goes_by_itself() {
     let world = World::new(1);
     let one = &world.tenants[0];

@@ -133,6 +133,7 @@ pub struct Journal {
     ledger: Mutex<Ledger>,
     appended: AtomicU64,
     synced: AtomicU64,
+    segment_bytes: u64,
 }
 
 /// The flusher's own: what it took from the queue and has not yet synced, and where to write it.
@@ -224,6 +225,12 @@ impl Journal {
     #[must_use]
     pub fn bytes_since(&self, sequence: Sequence) -> u64 {
         self.ledger.lock().bytes_since(sequence)
+    }
+
+    /// About how many bytes a segment has when the next one is begun.
+    #[must_use]
+    pub fn segment_bytes(&self) -> u64 {
+        self.segment_bytes
     }
 
     /// How many segments have entries after `sequence`. Each start begins one, and the next start reads them whole.

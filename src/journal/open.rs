@@ -149,6 +149,7 @@ fn resume(
         ledger: Mutex::new(found.ledger),
         appended: AtomicU64::new(recovery.last.0),
         synced: AtomicU64::new(found.synced.0),
+        segment_bytes,
     };
     // As one batch: it supersedes what is taken over, of which a crash between two would lose the second. The time of
     // these groups alone: an older one may be later, from before an operator set the clock back.

@@ -41,6 +41,7 @@ use crate::journal::JournalError;
 use crate::listener::tls::TlsError;
 use crate::listener::{Clock, Departure};
 use crate::plugin::alerts::Alerts;
+use crate::plugin::analytics::Analytics;
 use crate::plugin::keeper::KeepError;
 use crate::store::ShelfError;
 use control::server as control_server;
@@ -180,6 +181,12 @@ impl Node {
     #[must_use]
     pub fn alerts(&self) -> &Arc<Alerts> {
         &self.plugins.alerts
+    }
+
+    /// The history of usage, for tests.
+    #[must_use]
+    pub fn analytics(&self) -> &Arc<Analytics> {
+        &self.plugins.analytics
     }
 
     /// Reads certificates and the node secret again, without waiting until their files are looked at next. What cannot

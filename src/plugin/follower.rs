@@ -68,15 +68,17 @@ pub trait Derive: Send + 'static {
     /// Whether the journal is kept until it has taken it in, however long that takes.
     const HOLDS: bool = false;
 
-    /// How much of the journal may lie between what was taken in and what was written, at most.
-    const JOURNAL_BYTES: u64 = POSITION_BYTES;
-
     /// Whether there is nothing to write of what was taken in.
     fn is_empty(&self) -> bool;
 
     /// Whether what was taken in is to be written now; asked when there is some.
     fn is_due(&self) -> bool {
         true
+    }
+
+    /// How much of the journal may lie between what was taken in and what was written before it is written whatever [`Derive::is_due`] says.
+    fn journal_bytes(&self) -> u64 {
+        POSITION_BYTES
     }
 
     /// Writes what was derived of the entries since the last call of [`Derive::written`]. May be called again with the
@@ -305,7 +307,7 @@ impl Following {
             let is_long_ago = || work.put_down.elapsed() >= POSITION_INTERVAL || bytes() >= POSITION_BYTES;
             position > stored && (stopping || is_long_ago())
         } else {
-            stopping || work.derive.is_due() || bytes() >= D::JOURNAL_BYTES
+            stopping || work.derive.is_due() || bytes() >= work.derive.journal_bytes()
         };
         if is_due {
             self.write(work)?;

@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use tollgate::listener::system_clock;
-use tollgate::model::id::ApplicationId;
+use tollgate::model::id::{ApplicationId, MetricSlot};
 use tollgate::model::reservation::ReservationId;
 use tollgate::model::time::{Period, UnixMillis};
 use tollgate::node::{self, Node};
 use tollgate::plugin::alerts::{Event, EventKind};
+use tollgate::plugin::analytics::Subject;
 
 use crate::CALLED;
 use crate::again::{self, SENDERS, Sender, Tally};
 use crate::callers::{Known, Told};
-use crate::child::{config, created, find_application};
+use crate::child::{config, created, find_application, find_service};
 
 #[derive(Default)]
 pub(crate) struct Ledger {
@@ -125,6 +126,7 @@ impl Ledger {
             };
             let told = events.iter().filter(first_traffic).count();
             assert_eq!(told, usize::from(counted > 0), "kill {kill}: called{which} has {counted}");
+            assert_eq!(history(&node, id), counted, "kill {kill}: the history of called{which}");
             // What is not there now must not come back, and what is must stay.
             *calls = Calls { sure: counted, sent: counted };
         }
@@ -183,6 +185,16 @@ impl Ledger {
 }
 
 /// What an application has ever counted.
+/// All that the history has of an application, which is what was counted.
+fn history(node: &Node, id: ApplicationId) -> u64 {
+    let analytics = node.analytics();
+    // The start has taken in what was not on the shelf, or does so now.
+    while analytics.following().catch_up().is_err() {}
+    let subject = Subject::Application(find_service(node).unwrap(), id);
+    let sums = analytics.sums(subject, MetricSlot(0), &[0, u32::MAX]).unwrap();
+    u64::try_from(sums[0]).unwrap()
+}
+
 fn counted(node: &Node, id: ApplicationId) -> u64 {
     let image = node.engine().counters_of(id, UnixMillis(0)).unwrap();
     image.cells.first().map_or(0, |cell| cell.counts[Period::Eternity as usize])

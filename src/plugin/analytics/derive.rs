@@ -24,8 +24,8 @@ const GATHERED_FOR: Duration = Duration::from_secs(15);
 /// How many rows are gathered before they are written: some 20 MiB.
 const ROWS_MAX: usize = 65_536;
 
-/// A start reads so much of the journal once more, at most; as much as a checkpoint is made after.
-const JOURNAL_BYTES: u64 = 64 << 20;
+/// A start reads so many segments of the journal once more, at most: as much as a checkpoint is made after.
+const SEGMENTS: u64 = 4;
 
 /// How many rows of deleted services are taken away at a time.
 pub(super) const REMOVED_AT_ONCE: usize = 4_096;
@@ -242,8 +242,6 @@ fn row(rows: &Rows<'_>, key: &[u8]) -> Result<Row, ShelfError> {
 impl Derive for Deriver {
     const HOLDS: bool = true;
 
-    const JOURNAL_BYTES: u64 = JOURNAL_BYTES;
-
     fn wants(kind: Kind) -> bool {
         matches!(kind, Kind::Usage | Kind::Set | Kind::Command)
     }
@@ -288,6 +286,10 @@ impl Derive for Deriver {
             || !self.strays.is_empty()
             || self.put.len() + self.deleted.len() + self.layer.read().rows() >= ROWS_MAX
             || self.since.is_none_or(|since| since.elapsed() >= self.gathered_for)
+    }
+
+    fn journal_bytes(&self) -> u64 {
+        SEGMENTS * self.engine.journal().segment_bytes()
     }
 
     fn write(&mut self, writing: &mut Writing<'_>) -> Result<(), ShelfError> {

@@ -1,6 +1,6 @@
 //! What was taken in and is not on the shelf yet: it lies over the rows that are there.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use super::row::{HOURS, Row};
 use crate::model::id::{ApplicationId, MetricSlot, ServiceId};
@@ -82,8 +82,26 @@ impl Steps {
     }
 }
 
-/// Steps of one service, by application and day.
-pub(super) type OfService = HashMap<ApplicationId, BTreeMap<u32, Steps>>;
+/// Steps of one application, by day. Most have one day.
+#[derive(Clone, Default, Debug)]
+pub(super) struct Days(Vec<(u32, Steps)>);
+
+impl Days {
+    pub(super) fn get(&self, day: u32) -> Option<&Steps> {
+        self.find(day).ok().map(|at| &self.0[at].1)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Steps)> + '_ {
+        self.0.iter().map(|(day, steps)| (*day, steps))
+    }
+
+    fn find(&self, day: u32) -> Result<usize, usize> {
+        self.0.binary_search_by_key(&day, |(day, _)| *day)
+    }
+}
+
+/// Steps of one service, by application.
+pub(super) type OfService = HashMap<ApplicationId, Days>;
 
 /// All of it.
 #[derive(Default)]
@@ -104,12 +122,12 @@ impl Layer {
     pub(super) fn add(&mut self, owner: (ServiceId, ApplicationId), slot: MetricSlot, hour: u32, step: Step) {
         let (service, application) = owner;
         let days = self.services.entry(service).or_default().entry(application).or_default();
-        let rows = &mut self.rows;
-        let steps = days.entry(hour / HOURS).or_insert_with(|| {
-            *rows += 1;
-            Steps::default()
+        let at = days.find(hour / HOURS).unwrap_or_else(|at| {
+            self.rows += 1;
+            days.0.insert(at, (hour / HOURS, Steps::default()));
+            at
         });
-        steps.add(slot.0, hour % HOURS, step);
+        days.0[at].1.add(slot.0, hour % HOURS, step);
     }
 
     pub(super) fn rows(&self) -> usize {
@@ -129,7 +147,7 @@ impl Layer {
                 of.iter().map(move |(application, days)| (*service, *application, days))
             })
             .flat_map(|(service, application, days)| {
-                days.iter().map(move |(day, steps)| (service, *day, application, steps))
+                days.iter().map(move |(day, steps)| (service, day, application, steps))
             })
             .collect();
         all.sort_unstable_by_key(|(service, day, application, _)| (service.0, *day, application.0));
@@ -139,7 +157,7 @@ impl Layer {
     /// Forgets a service.
     pub(super) fn remove(&mut self, service: ServiceId) {
         let gone = self.services.remove(&service).unwrap_or_default();
-        self.rows -= gone.values().map(BTreeMap::len).sum::<usize>();
+        self.rows -= gone.values().map(|days| days.0.len()).sum::<usize>();
     }
 
     pub(super) fn clear(&mut self) {

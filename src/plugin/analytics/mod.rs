@@ -226,7 +226,7 @@ impl Look<'_> {
         let first = self.reading.rows(HISTORY, &Scan::first(&prefix, 1))?;
         let last = self.reading.rows(HISTORY, &Scan { backwards: true, ..Scan::first(&prefix, 1) })?;
         let of = |rows: &[(Vec<u8>, Vec<u8>)]| rows.first().and_then(|(key, _)| day_in(key));
-        let over = || self.over.values().flat_map(|days| days.keys().copied());
+        let over = || self.over.values().flat_map(|days| days.iter().map(|(day, _)| day));
         let first = over().chain(of(&first)).min();
         Ok(first.zip(over().chain(of(&last)).max()))
     }
@@ -236,7 +236,7 @@ impl Look<'_> {
         match of {
             Subject::Application(service, application) => {
                 let mut hours = self.stored(service, day, application, slot)?;
-                let steps = self.over.get(&application).and_then(|days| days.get(&day));
+                let steps = self.over.get(&application).and_then(|days| days.get(day));
                 for (hour, step) in steps.into_iter().flat_map(|steps| steps.of(slot.0)) {
                     let amount = &mut hours[(hour % HOURS) as usize];
                     *amount = step.on(*amount);
@@ -246,7 +246,7 @@ impl Look<'_> {
             Subject::Service(service) => {
                 let mut hours = self.stored(service, day, WHOLE, slot)?;
                 for (application, days) in &self.over {
-                    let steps: Vec<_> = days.get(&day).into_iter().flat_map(|it| it.of(slot.0)).collect();
+                    let steps: Vec<_> = days.get(day).into_iter().flat_map(|it| it.of(slot.0)).collect();
                     // Only what is set depends on what was there.
                     let is_set = steps.iter().any(|(_, step)| matches!(step, Step::Set(_)));
                     let before = if is_set {
@@ -293,8 +293,7 @@ impl Look<'_> {
         let mut damaged = None;
         self.reading.each_row(HISTORY, &from[..12], &from, |key, bytes| {
             let application = key.last_chunk().copied().map_or(0, u64::from_be_bytes);
-            let is_over = |days: &std::collections::BTreeMap<u32, _>| days.contains_key(&day);
-            if self.over.get(&ApplicationId(application)).is_some_and(is_over) {
+            if self.over.get(&ApplicationId(application)).is_some_and(|days| days.get(day).is_some()) {
                 return;
             }
             let read =
@@ -304,7 +303,7 @@ impl Look<'_> {
         if let Some(error) = damaged {
             return Err(self.reading.shelf().damaged(HISTORY, &error));
         }
-        for application in self.over.iter().filter(|(_, days)| days.contains_key(&day)).map(|(id, _)| *id) {
+        for application in self.over.iter().filter(|(_, days)| days.get(day).is_some()).map(|(id, _)| *id) {
             let hours = self.day(Subject::Application(service, application), slot, day)?;
             (0..HOURS).zip(hours).for_each(|(hour, amount)| visit(application, hour, amount));
         }

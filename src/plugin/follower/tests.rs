@@ -181,7 +181,6 @@ struct Held {
 
 impl Derive for Held {
     const HOLDS: bool = true;
-    const JOURNAL_BYTES: u64 = 4 << 20;
 
     fn wants(_: Kind) -> bool {
         true
@@ -197,6 +196,10 @@ impl Derive for Held {
 
     fn is_due(&self) -> bool {
         self.is_due.load(Ordering::Relaxed)
+    }
+
+    fn journal_bytes(&self) -> u64 {
+        4 << 20
     }
 
     fn write(&mut self, writing: &mut Writing<'_>) -> Result<(), ShelfError> {

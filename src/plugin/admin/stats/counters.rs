@@ -177,7 +177,10 @@ impl Counters {
     }
 
     /// That no more than so many days would be read.
-    fn check(&self, analytics: &Analytics, hours: &[u32], max: u64) -> Result<(), Refusal> {
+    ///
+    /// # Errors
+    /// There are more (400), or they cannot be counted.
+    pub(super) fn check(&self, analytics: &Analytics, hours: &[u32], max: u64) -> Result<(), Refusal> {
         let (Some(first), Some(end)) = (hours.first(), hours.last()) else { return Ok(()) };
         let mut days = 0;
         for (subject, _) in &self.of {

@@ -2,7 +2,9 @@
 
 use super::super::super::owned::Owned as _;
 use super::super::super::people::User;
+use super::super::counters::{Counters, DAYS_READ_MAX, What};
 use super::*;
+use crate::plugin::analytics::Subject;
 
 #[test]
 fn refusals_are_said_in_the_originals_words() {
@@ -198,4 +200,29 @@ fn while_what_was_counted_is_not_on_disk_it_is_not_told() {
     drop(disk);
     while it.text(&path, ask.clone()).0 == 503 {}
     assert_eq!(it.of_service(ask)["total"], 1);
+}
+
+#[test]
+fn so_many_days_are_read_and_no_more() {
+    let it = Called::new();
+    let service = crate::model::id::ServiceId(it.service.as_u64().unwrap());
+    let slot = crate::model::id::MetricSlot(0);
+    // Usage from 18 to 20 November; two counters that are both read.
+    for day in ["2026-11-18", "2026-11-20"] {
+        let ask = json!({"metric_name": "hits", "granularity": "day", "since": day, "values": [1]});
+        assert_eq!(it.put(0, ask).0, 200);
+    }
+    it.of_service(json!({"metric_name": "hits", "period": "day"}));
+    let counters = Counters { what: What::Code("200"), of: vec![(Subject::Service(service), slot); 2] };
+    let analytics = it.world.admin.analytics.get().unwrap();
+    let day = 498_709 / 24;
+    for (first, end, days) in [
+        (0, (day + 1) * 24, 6),
+        ((day - 3) * 24, (day - 2) * 24, 2),
+        ((day - 3) * 24 + 5, (day - 2) * 24 + 1, 4),
+    ] {
+        let is_read = |max| counters.check(analytics, &[first, end], max).is_ok();
+        assert_eq!((is_read(days), is_read(days - 1)), (true, false), "{first}..{end}");
+    }
+    const { assert!(DAYS_READ_MAX > 10 * 366, "ten years of one service") };
 }

@@ -7,6 +7,7 @@ use jiff::{Timestamp, Zoned, tz::TimeZone};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
+use super::super::zones::Zone;
 use super::*;
 
 /// 2026-11-22 13:00 UTC, in hours since 1970: the hours before it are over.
@@ -17,6 +18,10 @@ const HOURS: i64 = 500 * 24;
 
 const ZONES: [&str; 6] =
     ["UTC", "Madrid", "America/New_York", "Auckland", "Africa/Casablanca", "America/Havana"];
+
+/// Granularities, and how many hours are asked for at most.
+const LONGEST: [(&str, i64); 4] =
+    [("month", 400 * 24), ("day", 300 * 24), ("21600", 150 * 24), ("hour", 80 * 24)];
 
 /// A question: granularity, zone, the application or all, from where, how long, and what is set before: hour, value.
 type Question = (usize, usize, Option<usize>, i64, u32, Vec<(usize, i64, i64)>);
@@ -50,20 +55,20 @@ fn sums_of_any_windows_are_those_of_their_hours() {
         for (application, back, value) in set {
             let hour = OVER - back;
             let since = at(hour, &TimeZone::UTC).timestamp().to_string();
-            let ask =
-                json!({"metric_name": "hits", "granularity": "hour", "since": since, "values": [value, null]});
             // The hour after it may not be over.
-            let ask = if back > 1 { ask } else { json!({"metric_name": "hits", "granularity": "hour", "since": since, "values": [value]}) };
+            let values = if back > 1 { json!([value, null]) } else { json!([value]) };
+            let ask = json!({"metric_name": "hits", "granularity": "hour", "since": since, "values": values});
             let (status, body) = it.put(application, ask);
             prop_assert_eq!(status, 200, "{}", body);
             model.borrow_mut()[application].insert(hour, value);
         }
-        let (granularity, longest) = [("month", 400 * 24), ("day", 300 * 24), ("21600", 150 * 24), ("hour", 80 * 24)][granularity];
-        let zone = TimeZone::get(if ZONES[zone] == "Madrid" { "Europe/Madrid" } else if ZONES[zone] == "Auckland" { "Pacific/Auckland" } else { ZONES[zone] }).map(|it| (ZONES[zone], it)).unwrap();
-        let (zone_name, zone) = zone;
+        let (granularity, longest) = LONGEST[granularity];
+        let (zone_name, zone) = (ZONES[zone], Zone::of(ZONES[zone]).unwrap().zone);
         let (first, last) = (OVER - back, OVER - back + i64::from(length) * longest / 1000);
         let text = |hour: i64| at(hour, &TimeZone::UTC).timestamp().to_string();
-        let ask = json!({"metric_name": "hits", "granularity": granularity, "timezone": zone_name, "since": text(first), "until": text(last), "skip_change": "false"});
+        let ask = json!({
+            "metric_name": "hits", "granularity": granularity, "timezone": zone_name, "since": text(first), "until": text(last),
+        });
         let shown = match of {
             Some(at) => it.of_application(at, ask),
             None => it.of_service(ask),
