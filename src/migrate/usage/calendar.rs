@@ -13,6 +13,7 @@ pub const HOURS_DAYS: u32 = 90;
 pub const SETTLED_S: u64 = 300;
 
 /// So many months, with the current one. 3scale shows those of ten years, which with three leap days in them would be more than that.
+/// Their days are no more than the node takes values at once.
 const MONTHS: i16 = 119;
 
 /// So many days at once; 3scale shows a year of them.

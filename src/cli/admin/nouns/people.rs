@@ -272,7 +272,7 @@ pub(super) const USAGE_VERBS: &[Verb] = &[Verb {
         .among(&["day", "week", "month", "year"]),
         Take::flag("since", "TIME", "", "From this date or time on, such as 2026-01-31 or '2026-01-31 15:00'"),
         Take::flag("until", "TIME", "", "Up to this date or time [default: now]"),
-        Take::flag("granularity", "WHAT", "", "By the hour (90 days at most), day (a year) or month (ten years) [default: day]")
+        Take::flag("granularity", "WHAT", "", "By the hour (90 days at most), day (a year) or month (ten years) [default: day; with --period as it is long]")
             .among(&["hour", "day", "month"]),
         Take::flag("timezone", "ZONE", "", "Days and months of this time zone, such as Madrid or America/Los_Angeles [default: UTC]"),
         Take::flag("top", "", "", "With --service: its ten applications with most use in the calendar's own --period around --since [default: the current month]")
