@@ -6,6 +6,8 @@
 #[path = "admin_cli/pages.rs"]
 mod pages;
 mod support;
+#[path = "admin_cli/usage.rs"]
+mod usage;
 
 use std::net::TcpListener;
 use std::process::{Command, Stdio};

@@ -3,6 +3,8 @@
 #![cfg(feature = "admin")]
 
 mod support;
+#[path = "migrate/usage.rs"]
+mod usage;
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,5 +1,8 @@
 //! `tollgate import`: what a document would change in a tenant, and changing it.
 
+mod threescale;
+mod usage;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -7,13 +10,11 @@ use clap::Args;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::remote::{self, Node, Remote, RemoteError};
+use self::threescale::{Migrated, Threescale};
+use super::remote::{Node, Remote, RemoteError};
 use super::{Exit, say, show, show_json};
 use crate::document::diff::{self, Action, Change};
 use crate::document::{Problem, openapi, render};
-use crate::migrate::migrate;
-use crate::migrate::parts::Bounds;
-use crate::migrate::source::{self, Source};
 
 pub(super) const AFTER_HELP: &str = "\
 Shows what would be made (+), changed (~, with values before and after) and taken away (-), and counts it. With --apply it is done, all at once or not at \
@@ -27,7 +28,11 @@ What gateways see of it is a new version of each service's configuration for the
 
 From a 3scale (--from-3scale URL --work DIR) come services, backends, plans, limits, prices, accounts and applications with their keys, page by page, each fetched once; what \
 cannot come is said, all of it in notes.txt of DIR. A tenant that is too large for one command comes in several, one after the other, products first: each is all or nothing, and \
-whoever is stopped between two begins again. Passwords of users and what was counted stay behind.
+whoever is stopped between two begins again. Passwords of users stay behind, and so do the counts of limits' current windows: `tollgate counters import` sets those.
+
+With --apply usage history comes, too, when the applications are there: of each application and metric the hours of the last 90 days and the days of ten years before. Both tokens need the \
+scope stats. 3scale tells of one application and metric at a time, so that this takes a call for each, and a few more for each that was used: --without-usage leaves it behind. It sets what \
+those hours were, so bring it before gateways call this node.
 
 A `secret: NAME` has its value in the file of --secrets. One without a value keeps what there is; where there is nothing a new one is made, and said: export \
 with --secrets shows it.
@@ -65,28 +70,6 @@ pub(super) struct Import {
     /// JSON instead of text
     #[arg(long)]
     json: bool,
-}
-
-/// A 3scale that is migrated from.
-#[derive(Args, Debug)]
-struct Threescale {
-    /// Instead of a document: what the tenant of a running 3scale has, whose admin portal is there. Needs --work
-    #[arg(long = "from-3scale", value_name = "URL", requires = "work", conflicts_with_all = ["file", "openapi", "prune", "secrets"])]
-    from_3scale: Option<String>,
-    /// File whose first line is an access token of that 3scale which may read account management [default: what THREESCALE_TOKEN says]
-    #[arg(long, value_name = "FILE", requires = "from_3scale")]
-    from_token_file: Option<PathBuf>,
-    /// As --ca-file, for that 3scale
-    #[arg(long, value_name = "FILE", requires = "from_3scale")]
-    from_ca_file: Option<PathBuf>,
-    /// Accounts, users, subscriptions and applications that come in one command, if they are 12 MiB at most; more come in several, products
-    /// first
-    #[arg(long, value_name = "NUMBER", requires = "from_3scale", default_value_t = RECORDS_AT_ONCE, value_parser = clap::value_parser!(u64).range(1..))]
-    at_once: u64,
-    /// Folder for what was fetched (it holds credentials): begun again with the same, it goes on where it was. The document and its secrets
-    /// are left there, too
-    #[arg(long, value_name = "DIR", requires = "from_3scale")]
-    work: Option<PathBuf>,
 }
 
 /// What the node says of an import.
@@ -155,11 +138,12 @@ fn read(file: &Path) -> Result<String, Failure> {
 /// What is sent at once: the document, and the text of its secrets.
 type Sent = (String, String);
 
-/// All that is sent, in its order.
-fn sent(import: &Import) -> Result<Vec<Sent>, Failure> {
+/// All that is sent, in its order; and what is to be done after it, of a migration.
+fn sent(import: &Import) -> Result<(Vec<Sent>, Option<Migrated>), Failure> {
     let from = &import.threescale;
     if let (Some(url), Some(work)) = (&from.from_3scale, &from.work) {
-        return fetched(from, url, work);
+        let (parts, migrated) = threescale::fetched(from, url, work)?;
+        return Ok((parts, Some(migrated)));
     }
     let secrets = import.secrets.as_deref().map(read).transpose()?.unwrap_or_default();
     let document = match (&import.openapi, &import.service, &import.file) {
@@ -176,69 +160,8 @@ fn sent(import: &Import) -> Result<Vec<Sent>, Failure> {
         }
         _ => return Err(Failure(Exit::Usage, "name a document".to_owned())),
     };
-    Ok(vec![(document, secrets)])
+    Ok((vec![(document, secrets)], None))
 }
-
-/// Fetches what is not there yet from a 3scale, and writes the document beside it, or several.
-fn fetched(from: &Threescale, url: &str, work: &Path) -> Result<Vec<Sent>, Failure> {
-    let failed = |error: &dyn std::fmt::Display| Failure(Exit::Failed, error.to_string());
-    let token = remote::token(from.from_token_file.as_deref(), ("--from-token-file", THREESCALE_TOKEN))?;
-    let http = remote::http(from.from_ca_file.clone()).map_err(RemoteError::from)?;
-    let progress = |count: usize, page: &str| {
-        if count.is_multiple_of(PROGRESS_PAGES) {
-            say(&format!("{count} pages fetched, last {page}"));
-        }
-    };
-    let mut source =
-        Source::open(http, url, &token, work, Box::new(progress)).map_err(|error| failed(&error))?;
-    let migration = migrate(&mut source).map_err(|error| failed(&error))?;
-    say_notes(&migration.notes);
-    let keep = |name: &str, text: &str| {
-        let path = work.join(name);
-        source::keep(&path, text.as_bytes()).map_err(|error| failed(&format!("{}: {error}", path.display())))
-    };
-    keep(NOTES, &migration.notes.iter().map(|note| format!("{note}\n")).collect::<String>())?;
-    let records = usize::try_from(from.at_once).unwrap_or(usize::MAX);
-    let parts = migration.parts(&Bounds { records, bytes: BYTES_AT_ONCE });
-    let count = parts.len();
-    let mut all = Vec::new();
-    for (at, part) in parts.into_iter().enumerate() {
-        // One has the plain name; of several each has its number.
-        let number = if count == 1 { String::new() } else { format!("-{}", at + 1) };
-        let (document, secrets) = (render::render(&part.document), part.secrets.render());
-        let name = format!("document{number}.yaml");
-        keep(&name, &document)?;
-        keep(&format!("secrets{number}.yaml"), &secrets)?;
-        crate::document::read::read(&document).map_err(|problems| wrong(&work.join(&name), &problems))?;
-        all.push((document, secrets));
-    }
-    Ok(all)
-}
-
-/// So many records of accounts come at once, unless another number is said; and so many bytes of document and secrets. A journal entry, a
-/// document and the body of a call have room for more.
-const RECORDS_AT_ONCE: u64 = 50_000;
-const BYTES_AT_ONCE: usize = 12 << 20;
-
-/// What cannot come; of very much the first of it.
-fn say_notes(notes: &[String]) {
-    notes.iter().take(NOTES_SAID_MAX).for_each(|note| say(note));
-    if let Some(more) = notes.len().checked_sub(NOTES_SAID_MAX).filter(|more| *more > 0) {
-        say(&format!("... and {more} more: {NOTES} in the work folder has all"));
-    }
-}
-
-/// Where all notes are, in the work folder.
-const NOTES: &str = "notes.txt";
-
-/// So many are said.
-const NOTES_SAID_MAX: usize = 200;
-
-/// The variable with the access token of a 3scale, where no file has it.
-const THREESCALE_TOKEN: &str = "THREESCALE_TOKEN";
-
-/// After so many pages something is said.
-const PROGRESS_PAGES: usize = 100;
 
 fn wrong(file: &Path, problems: &[Problem]) -> Failure {
     let lines: Vec<_> = problems.iter().map(|it| format!("{}:{it}", file.display())).collect();
@@ -246,7 +169,7 @@ fn wrong(file: &Path, problems: &[Problem]) -> Failure {
 }
 
 fn try_import(import: &Import) -> Result<Exit, Failure> {
-    let parts = sent(import)?;
+    let (parts, migrated) = sent(import)?;
     let remote = import.node.remote()?;
     let count = parts.len();
     let mut differs = false;
@@ -259,6 +182,13 @@ fn try_import(import: &Import) -> Result<Exit, Failure> {
         if changes && !import.apply && at + 1 < count {
             say("The other parts name what this one would make: they can be looked at when it is there");
             break;
+        }
+    }
+    if let Some(mut migrated) = migrated.filter(|_| !import.threescale.without_usage) {
+        if import.apply {
+            usage::bring(&mut migrated, &remote, import.json)?;
+        } else {
+            say("Usage history comes with --apply, when the applications are there");
         }
     }
     Ok(if import.exit_code && differs { Exit::Differs } else { Exit::Done })

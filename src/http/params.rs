@@ -9,7 +9,7 @@
 //! - `multipart/form-data`: the parts that are no files, with names as in a form.
 //! - An empty body has no parameters, of whatever type it is.
 //!
-//! Nulls in lists are left out, as Rails does. Rails would hand on a text that is no UTF-8; here it is refused.
+//! Nulls in lists are left out, as Rails does, but for those of [`IN_PLACES`]. Rails would hand on a text that is no UTF-8; here it is refused.
 
 use std::future::Future;
 use std::pin::pin;
@@ -32,6 +32,10 @@ pub const JSON_VALUES_MAX: usize = PARAMETERS_MAX;
 
 /// How deep the tree is at most: each level of a form's name may be a list of records.
 pub const TREE_DEPTH_MAX: usize = 2 * form::DEPTH_MAX + 1;
+
+/// A list whose values are what they are by their places, so that without the nulls between them others would be meant: hours of usage. 3scale knows no parameter of
+/// this name.
+pub const IN_PLACES: &str = "values";
 
 /// The longest part of a content type that an error repeats, in bytes.
 const ECHO_MAX: usize = 100;
@@ -129,7 +133,7 @@ fn object(body: &[u8]) -> Result<Map<String, Value>, ParamsError> {
         Fault::TooMany(count) => ParamsError::JsonTooMany(count),
         Fault::NotAnObject => ParamsError::NotAnObject,
     })?;
-    values.values_mut().for_each(leave_out_nulls);
+    values.iter_mut().filter(|(name, _)| *name != IN_PLACES).for_each(|(_, value)| leave_out_nulls(value));
     Ok(values)
 }
 

@@ -6,23 +6,32 @@ use serde_json::{Map, Value, json};
 
 use super::products::Known;
 use super::source::SourceError;
-use super::{Given, Making, Record, fit, id, number, picked, text, words};
+use super::{Given, Making, Record, fit, id, number, picked, text, usage, words};
 use crate::document::types::{Account, Application, Subscription, User};
 use crate::document::values;
 
-/// Puts all accounts into a document.
+/// Applications as they are come by.
+#[derive(Default)]
+struct Callers {
+    /// The application ids of a service that were given.
+    ids: HashMap<u64, Given>,
+    /// Those that come along, by the service's id.
+    all: HashMap<u64, Vec<usage::Caller>>,
+}
+
+/// Puts all accounts into a document; the applications that come along, by the ids of their services.
 pub(super) fn put(
     making: &mut Making<'_, '_>,
     document: &mut Map<String, Value>,
     known: &Known,
-) -> Result<(), SourceError> {
+) -> Result<HashMap<u64, Vec<usage::Caller>>, SourceError> {
     let mut names: HashMap<String, u32> = HashMap::new();
     let mut of_account: HashMap<u64, Vec<Record>> = HashMap::new();
     for application in making.list("applications")? {
         let account = [number(&application, "account_id"), number(&application, "user_account_id")];
         of_account.entry(account.into_iter().find(|id| *id != 0).unwrap_or(0)).or_default().push(application);
     }
-    let mut ids: HashMap<u64, Given> = HashMap::new();
+    let mut callers = Callers::default();
     let mut accounts = Vec::new();
     for account in making.list("accounts")? {
         let name = one_line(text(&account, "org_name").unwrap_or_default());
@@ -44,7 +53,7 @@ pub(super) fn put(
         shown.insert("subscriptions".into(), subscriptions(making, known, &root)?.into());
         let mut applications = Vec::new();
         for application in of_account.remove(&id(&account)).unwrap_or_default() {
-            applications.extend(application_of(making, known, &root, &application, &mut ids)?);
+            applications.extend(application_of(making, known, &root, &application, &mut callers)?);
         }
         shown.insert("applications".into(), applications.into());
         accounts.push(Value::Object(shown));
@@ -54,7 +63,7 @@ pub(super) fn put(
         making.note(format!("{left} applications of accounts that are not listed stay behind"));
     }
     document.insert("accounts".into(), accounts.into());
-    Ok(())
+    Ok(callers.all)
 }
 
 /// The name of an account, which is what a document knows it by: in one line.
@@ -121,7 +130,7 @@ fn application_of(
     known: &Known,
     account: &str,
     application: &Record,
-    ids: &mut HashMap<u64, Given>,
+    callers: &mut Callers,
 ) -> Result<Option<Value>, SourceError> {
     let (number_of, service_id) = (id(application), number(application, "service_id"));
     let Some(service) = known.services.get(&service_id) else {
@@ -137,18 +146,24 @@ fn application_of(
     // Where callers are known by user keys, application ids are not shown.
     let wanted =
         text(application, "application_id").map_or_else(|| format!("app-{number_of}"), str::to_owned);
-    let application_id = ids.entry(service_id).or_insert_with(Given::exact).give(&wanted);
+    let application_id = callers.ids.entry(service_id).or_insert_with(Given::exact).give(&wanted);
     let root = format!("applications/{service}/{application_id}");
     let mut shown = picked(Application::SHAPE, application);
     let whose = format!("application {application_id} of service {service}");
     making.put_word(&mut shown, application, &words::CONTRACT_STATES, &whose);
-    shown.insert("application_id".into(), application_id.into());
+    shown.insert("application_id".into(), application_id.clone().into());
     shown.insert("service".into(), service.clone().into());
     shown.insert("plan".into(), plan.clone().into());
     let mut sent =
         Record::from_iter(application.get("user_key").map(|it| ("user_key".to_owned(), it.clone())));
     making.fit(&mut sent, fit::APPLICATION, &whose);
-    if let Some(key) = text(&sent, "user_key") {
+    let user_key = text(&sent, "user_key").map(str::to_owned);
+    callers.all.entry(service_id).or_default().push(usage::Caller {
+        id: number_of,
+        application_id,
+        user_key: user_key.clone(),
+    });
+    if let Some(key) = &user_key {
         let secret = making.secret(&format!("{root}/user_key"), key);
         shown.insert("user_key".into(), secret);
     }

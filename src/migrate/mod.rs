@@ -7,11 +7,13 @@
 //! 2. **The document is made** of the pages alone (`products`, `buyers`), so the same pages are the same document.
 //! 3. The document goes the way of all documents: it is compared with the tenant that it is for, and carried out as one command; one that is too much for that in
 //!    several ([`parts`]). Done twice, it changes nothing the second time.
+//! 4. **Usage** is asked for when the applications are there, application by application and metric by metric ([`usage`]), and kept in the folder as pages are.
 //!
 //! # What comes along
 //! Fields, backend APIs, services with metrics, methods, mapping rules, proxy, policies, features and plans with limits and prices; accounts with users,
 //! subscriptions and applications, with keys and referrer filters. Ids do not: gateways are given the new node's. A service's token is that of
-//! its newest proxy configuration. Plans that were customised for one application come as plans of their own.
+//! its newest proxy configuration. Plans that were customised for one application come as plans of their own. What applications used in the past comes where 3scale's analytics
+//! API shows it.
 //!
 //! What 3scale does not show cannot come: passwords, cards, and the plan that a customised one was made of. What it shows and is not asked for here is
 //! [said, too](NOT_ASKED_FOR). A record that a document cannot hold (`mend`) or the admin API would refuse (`fit`) stays behind alone, and a word that is not known here is another (`words`). All that is said in the notes.
@@ -31,6 +33,7 @@ mod products;
 pub mod source;
 #[cfg(test)]
 mod tests;
+pub mod usage;
 mod words;
 
 use rust_decimal::Decimal;
@@ -52,6 +55,8 @@ pub struct Migration {
     pub secrets: Secrets,
     /// What could not come along, for people.
     pub notes: Vec<String>,
+    /// Whose usage there is to ask for.
+    pub products: Vec<usage::Product>,
 }
 
 /// Fetches what is not in the work folder yet, and makes a document of all.
@@ -65,13 +70,14 @@ pub fn migrate(source: &mut Source<'_>) -> Result<Migration, SourceError> {
     let mut document = Map::new();
     document.insert("version".into(), crate::document::types::VERSION.into());
     let known = products::put(&mut making, &mut document)?;
-    buyers::put(&mut making, &mut document, &known)?;
+    let callers = buyers::put(&mut making, &mut document, &known)?;
+    let products = known.counted.by(callers);
     let Making { secrets, mut notes, .. } = making;
     let mut document = mend::fitting(Value::Object(document), &mut notes)?;
     document.make_canonical();
     notes.sort();
     notes.dedup();
-    Ok(Migration { document, secrets, notes })
+    Ok(Migration { document, secrets, notes, products })
 }
 
 /// A migration in the making.

@@ -391,7 +391,7 @@ fn what_the_admin_api_would_refuse_is_left_out_and_said() {
         |id, name: &str, version: &str| json!({"id": id, "system_name": name, "backend_version": version});
     there.list("services", "service", [service(1, "weather", "2"), service(3, "maps", "1")]);
     there.list("services/3/application_plans", "application_plan", [plan(13, "walks")]);
-    let Migration { document, secrets, notes } = there.migrated();
+    let Migration { document, secrets, notes, .. } = there.migrated();
     let account = &document.accounts.as_ref().unwrap()[0];
     let users: Vec<_> = account
         .users

@@ -166,7 +166,7 @@ mod tests {
         let mut document =
             Document { services: Some(vec![service]), accounts: Some(accounts), ..Document::empty() };
         document.make_canonical();
-        Migration { document, secrets, notes: Vec::new() }
+        Migration { document, secrets, notes: Vec::new(), products: Vec::new() }
     }
 
     fn names(part: &Part) -> Vec<&str> {

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use serde_json::{Map, Value, json};
 
 use super::source::SourceError;
-use super::{Defined, Given, Making, Record, fit, flag, id, number, picked, text, words};
+use super::{Defined, Given, Making, Record, fit, flag, id, number, picked, text, usage, words};
 use crate::document::shape::Shape;
 use crate::document::types::{
     ApplicationPlan, Backend, Feature, Field, Limit, MappingRule, Method, Metric, Plan, Policy, PricingRule,
@@ -32,6 +32,8 @@ pub(super) struct Known {
     backends: HashMap<u64, String>,
     /// Backend (or none) and system name of metrics and methods, by id.
     metrics: HashMap<u64, (Option<String>, String)>,
+    /// Whose usage there is to ask for.
+    pub(super) counted: usage::Counted,
 }
 
 /// Fields that records have anyway, and that are no extra.
@@ -226,12 +228,14 @@ fn metrics(
         }
         let name = own(making, &metric);
         known.metrics.insert(id(&metric), (backend.map(str::to_owned), name.clone()));
+        known.counted.put_metric(root, &metric, None, (backend, &name));
         let mut it = picked(Metric::SHAPE, &metric);
         if name == "hits" {
             let mut methods = Vec::new();
             for method in making.list(&format!("{root}/metrics/{}/methods", id(&metric)))? {
                 let name = own(making, &method);
                 known.metrics.insert(id(&method), (backend.map(str::to_owned), name.clone()));
+                known.counted.put_metric(root, &method, Some(id(&metric)), (backend, &name));
                 let mut it = picked(Method::SHAPE, &method);
                 it.insert("system_name".into(), name.into());
                 methods.push(Value::Object(it));
@@ -306,13 +310,15 @@ fn service_of(
         making.put_word(&mut shown, service, &words::DEPLOYMENT_OPTIONS, &whose);
     }
     shown.insert("metrics".into(), metrics(making, known, &root, None)?.into());
-    let mut used = Vec::new();
+    let (mut used, mut backends) = (Vec::new(), BTreeSet::new());
     for usage in making.list(&format!("{root}/backend_usages"))? {
-        let backend = known.backends.get(&number(&usage, "backend_id")).cloned();
-        if let Some(backend) = backend {
-            used.push(json!({"backend": backend, "path": text(&usage, "path").unwrap_or("/")}));
+        let backend = number(&usage, "backend_id");
+        if let Some(name) = known.backends.get(&backend) {
+            used.push(json!({"backend": name, "path": text(&usage, "path").unwrap_or("/")}));
+            backends.insert(backend);
         }
     }
+    known.counted.put_product(service_id, &name, &backends);
     shown.insert("backends".into(), used.into());
     shown.insert("features".into(), features(making, known, &format!("{root}/features"))?.into());
     let (plans, default) = terms(making, known, &format!("{root}/service_plans"), Plan::SHAPE)?;

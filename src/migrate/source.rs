@@ -22,6 +22,13 @@ const READS_MAX: usize = 4;
 const TRIES: u32 = 6;
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// The longest that is waited because an answer says so.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
+
+/// Where its APIs are.
+const ADMIN: &str = "admin/api";
+const ANALYTICS: &str = "stats";
+
 /// Why there is no document.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
@@ -125,7 +132,7 @@ impl<'s> Source<'s> {
     /// [`SourceError`]: the folder is another's, or the token opens nothing.
     pub(super) fn identify(&mut self) -> Result<(), SourceError> {
         let asked = "provider.json";
-        let answer = self.fetch(asked)?;
+        let answer = self.fetch(ADMIN, asked)?;
         let provider = serde_json::from_slice(&answer).ok().and_then(unwrapped);
         let id = provider.as_ref().and_then(|it| it.get("id")?.as_u64());
         let id = id.ok_or_else(|| SourceError::Unfit(format!("{asked} shows no account")))?;
@@ -218,12 +225,11 @@ impl<'s> Source<'s> {
         let text = match fs::read(&file) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let text = self.fetch(asked)?;
+                let text = self.fetch(ADMIN, asked)?;
                 // What cannot be read is not kept: the next time it is asked for again.
                 parsed(asked, &text)?;
                 keep(&file, &text).map_err(wrong)?;
-                self.fetched += 1;
-                (self.progress)(self.fetched, asked);
+                self.count(asked);
                 text
             }
             Err(error) => return Err(wrong(error)),
@@ -231,27 +237,84 @@ impl<'s> Source<'s> {
         parsed(asked, &text)
     }
 
-    fn fetch(&self, asked: &str) -> Result<Vec<u8>, SourceError> {
+    fn count(&mut self, asked: &str) {
+        self.fetched += 1;
+        (self.progress)(self.fetched, asked);
+    }
+
+    /// What `read` makes of an answer of the analytics API, from the folder if it is there, under this name: what is asked there is longer than names of files are. Nothing that
+    /// is refused is kept, nor that there is nothing: a token may be given the scope, and a tenant analytics.
+    ///
+    /// # Errors
+    /// [`SourceError`]; [`SourceError::Unfit`] of what `read` makes nothing of, which is not kept either.
+    pub(super) fn analytics<T>(
+        &mut self,
+        name: &str,
+        asked: &str,
+        read: impl Fn(&Value) -> Option<T>,
+    ) -> Result<T, SourceError> {
+        let file = self.pages.join(name);
+        let wrong =
+            |error: std::io::Error| SourceError::Folder { path: file.clone(), problem: error.to_string() };
+        let understood = |text: &[u8]| {
+            let answer = parsed(asked, text)?.ok_or_else(|| SourceError::Gone { path: asked.to_owned() })?;
+            read(&answer).ok_or_else(|| SourceError::Unfit(format!("{asked} is no usage")))
+        };
+        match fs::read(&file) {
+            Ok(text) => understood(&text),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let text = self.fetch(ANALYTICS, asked)?;
+                let made = understood(&text)?;
+                keep(&file, &text).map_err(wrong)?;
+                self.count(asked);
+                Ok(made)
+            }
+            Err(error) => Err(wrong(error)),
+        }
+    }
+
+    /// A text that is in the folder under a name; made the first time.
+    ///
+    /// # Errors
+    /// [`SourceError::Folder`].
+    pub(super) fn mark(&self, name: &str, made: impl FnOnce() -> String) -> Result<String, SourceError> {
+        let file = self.folder.join(name);
+        let wrong =
+            |error: std::io::Error| SourceError::Folder { path: file.clone(), problem: error.to_string() };
+        match fs::read_to_string(&file) {
+            Ok(text) => Ok(text),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let text = made();
+                keep(&file, text.as_bytes()).map_err(wrong)?;
+                Ok(text)
+            }
+            Err(error) => Err(wrong(error)),
+        }
+    }
+
+    fn fetch(&self, root: &str, asked: &str) -> Result<Vec<u8>, SourceError> {
         let join = if asked.contains('?') { '&' } else { '?' };
         let token = percent_encoding::utf8_percent_encode(&self.token, percent_encoding::NON_ALPHANUMERIC);
-        let url = format!("{}/admin/api/{asked}{join}access_token={token}", self.url);
+        let url = format!("{}/{root}/{asked}{join}access_token={token}", self.url);
         let request =
             Request { method: "GET", url: &url, headers: &[("Accept", "application/json")], body: b"" };
         let mut pause = self.pause;
         for left in (0..TRIES).rev() {
+            let mut after = Duration::ZERO;
             match self.http.call(&request) {
                 Ok(Response { status: 200, body, .. }) => return Ok(body),
                 Ok(Response { status: 404, .. }) => return Ok(NOTHING.to_vec()),
-                Ok(Response { status: 429 | 500.., .. })
-                | Err(OutgoingError::Slow(_) | OutgoingError::Failed(_))
-                    if left > 0 => {}
+                Ok(response @ Response { status: 429 | 500.., .. }) if left > 0 => {
+                    after = response.retry_after().unwrap_or_default().min(RETRY_AFTER_MAX);
+                }
+                Err(OutgoingError::Slow(_) | OutgoingError::Failed(_)) if left > 0 => {}
                 Ok(Response { status, body, .. }) => {
                     let told = String::from_utf8_lossy(&body).chars().take(200).collect();
                     return Err(SourceError::Refused { path: asked.to_owned(), status, told });
                 }
                 Err(error) => return Err(SourceError::Away { path: asked.to_owned(), error }),
             }
-            std::thread::sleep(pause);
+            std::thread::sleep(pause.max(after));
             pause *= 2;
         }
         Err(SourceError::Unfit(format!("{asked}: not answered")))

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::source::{Source, SourceError};
 use crate::outgoing::{Http, Options, Reach, Roots};
@@ -37,8 +37,9 @@ pub(super) fn serve(answer: impl Fn(&str) -> (u16, String) + Send + 'static) -> 
             let asked = head.split(' ').nth(1).unwrap_or_default().to_owned();
             let (status, body) = answer(&asked);
             noted.lock().unwrap().push(asked);
+            let after = if status == 429 { "Retry-After: 1\r\n" } else { "" };
             let head = format!(
-                "HTTP/1.1 {status} It\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                "HTTP/1.1 {status} It\r\n{after}Content-Length: {}\r\nConnection: close\r\n\r\n",
                 body.len()
             );
             let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes()));
@@ -88,11 +89,12 @@ fn a_list_that_is_not_shown_in_pages_is_read_once() {
 }
 
 #[test]
-fn who_is_busy_is_asked_again_and_who_refuses_is_not() {
-    let folder = tempfile::tempdir().unwrap();
+fn who_is_busy_is_asked_again_after_as_long_as_it_says_and_who_refuses_is_not() {
+    let (folder, begun) = (tempfile::tempdir().unwrap(), Instant::now());
     let there = server(vec![(503, String::new()), (429, String::new()), (200, page(0, 1))]);
     assert_eq!(open(&there, folder.path()).unwrap().list("its").unwrap().0.len(), 1);
     assert_eq!(there.asked.lock().unwrap().len(), 3);
+    assert!(begun.elapsed() >= Duration::from_secs(1), "it said so");
     let folder = tempfile::tempdir().unwrap();
     let there = server(vec![(403, r#"{"error":"Access denied"}"#.to_owned())]);
     let error = open(&there, folder.path()).unwrap().list("its").unwrap_err();

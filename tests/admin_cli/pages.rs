@@ -51,6 +51,7 @@ fn shells_complete_nouns_verbs_and_flags() {
     has("tollgate admin", "service");
     has("tollgate admin app", "change-plan");
     has("tollgate admin token create --scope", "account_management");
+    has("tollgate admin usage --granularity", "hour");
     let mut check = Command::new("bash").arg("-n").stdin(Stdio::piped()).spawn().unwrap();
     check.stdin.take().unwrap().write_all(bash.as_bytes()).unwrap();
     assert!(check.wait().unwrap().success());

@@ -36,6 +36,8 @@ pub(super) struct Api {
     /// Without a path.
     origin: String,
     root: String,
+    /// Where analytics are.
+    stats: String,
     authorization: String,
 }
 
@@ -47,15 +49,14 @@ impl Api {
     pub(super) fn new(place: Place<'_>) -> Result<Api, Failure> {
         let url = place.url.trim_end_matches('/');
         let origin = origin(url)?;
-        let root = match (place.is_masters, place.tenant) {
-            (true, _) => format!("{origin}/master/api"),
-            (false, None) => format!("{url}/admin/api"),
-            (false, Some(tenant)) => format!("{origin}/tenants/{tenant}/admin/api"),
-        };
+        let tenants = place.tenant.map_or_else(|| url.to_owned(), |id| format!("{origin}/tenants/{id}"));
+        let is_masters = place.is_masters;
+        let root = if is_masters { format!("{origin}/master/api") } else { format!("{tenants}/admin/api") };
+        let stats = format!("{tenants}/stats");
         let http =
             remote::http(place.authorities).map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
         let authorization = remote::authorization(place.token);
-        Ok(Api { http, origin, root, authorization })
+        Ok(Api { http, origin, root, stats, authorization })
     }
 
     /// Makes a call with fields; the answer, or nothing if it is empty.
@@ -82,7 +83,43 @@ impl Api {
         path: &str,
         fields: &Map<String, Value>,
     ) -> Result<Option<Value>, Failure> {
-        let mut url = format!("{}/{path}.json", self.root);
+        let (response, answer) = self.answered(method, &format!("{}/{path}.json", self.root), fields)?;
+        match response.status {
+            200..300 => answer.map(Some).ok_or_else(|| not_the_api(&response)),
+            404 if answer.as_ref().is_some_and(|it| it.get("status").is_some()) => Ok(None),
+            404 => Err(not_the_api(&response)),
+            _ => Err(refused(&response, answer.unwrap_or(Value::Null))),
+        }
+    }
+
+    /// Asks the analytics API.
+    ///
+    /// # Errors
+    /// There is no answer, or it is no.
+    pub(super) fn stats(&self, path: &str, fields: &Map<String, Value>) -> Result<Value, Failure> {
+        let (response, answer) = self.answered("GET", &format!("{}/{path}.json", self.stats), fields)?;
+        match (response.status, answer) {
+            (200..300, Some(answer)) => Ok(answer),
+            (404, Some(answer)) if answer.get("error").is_some() => Err(refused(&response, answer)),
+            (200..300 | 404, _) => Err(not_the_api(&response)),
+            (status, answer) => {
+                let mut failure = refused(&response, answer.unwrap_or(Value::Null));
+                if status == 403 && failure.exit != Exit::Denied {
+                    failure.lines.push("usage is shown to tokens with the scope stats".to_owned());
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    /// What is answered, and the JSON in it.
+    fn answered(
+        &self,
+        method: &str,
+        url: &str,
+        fields: &Map<String, Value>,
+    ) -> Result<(Response, Option<Value>), Failure> {
+        let mut url = url.to_owned();
         let mut body = String::new();
         if method == "GET" {
             let query: Vec<_> = fields.iter().map(|(name, value)| pair(name, value)).collect();
@@ -98,12 +135,7 @@ impl Api {
         }
         let response = self.send(&Request { method, url: &url, headers: &headers, body: body.as_bytes() })?;
         let answer = read(&response.body);
-        match response.status {
-            200..300 => answer.map(Some).ok_or_else(|| not_the_api(&response)),
-            404 if answer.as_ref().is_some_and(|it| it.get("status").is_some()) => Ok(None),
-            404 => Err(not_the_api(&response)),
-            _ => Err(refused(&response, answer.unwrap_or(Value::Null))),
-        }
+        Ok((response, answer))
     }
 
     /// All records of a list, page by page.

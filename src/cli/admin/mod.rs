@@ -4,12 +4,13 @@
 //! [`nouns`] is a table: each verb with what it takes, the path that it calls, and the columns that it shows. [`verb`] makes the command line
 //! of it, with help, completion and man pages; [`session`] finds what the texts stand for ([`names`]), in the order of the table, puts
 //! ids into the path and texts into fields, and calls ([`api`]); [`shown`] writes the answer. Verbs that take more than one call have
-//! functions of their own: `keys`, `limits`, `tenants`, `usage`.
+//! functions of their own: `keys`, `limits`, `tenants`, `usage`, `history`.
 //!
 //! # Secrets
 //! A token comes from a file or a variable, never a flag: flags can be read by everybody on the machine. It goes out in a header.
 
 mod api;
+mod history;
 mod keys;
 mod limits;
 mod names;
@@ -46,6 +47,7 @@ An everyday story, with the administrator's access token in TOLLGATE_ADMIN_TOKEN
   tollgate admin app create Acme bronze 'First app'
   tollgate admin app list
   tollgate admin usage USER_KEY
+  tollgate admin usage USER_KEY --period week
   tollgate admin app suspend USER_KEY
 
 The token is an access token or a provider key: the first line of --token-file, else TOLLGATE_ADMIN_TOKEN, or for `tenant`, which \

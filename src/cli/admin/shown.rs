@@ -38,6 +38,11 @@ impl Shown {
         Shown { json: Value::from(records), form: Form::Rows(rows, columns), note: None }
     }
 
+    /// A record, of which people are shown rows.
+    pub(super) fn table(record: Value, rows: Vec<Value>, columns: &'static [&'static str]) -> Shown {
+        Shown { json: record, form: Form::Rows(rows, columns), note: None }
+    }
+
     /// A record.
     pub(super) fn one(record: Value) -> Shown {
         let note = record.get("value").filter(|_| record.get("scopes").is_some());

@@ -1,4 +1,4 @@
-//! `usage`: what of an application's limits is used now.
+//! `usage`: what of an application's limits is used now; what was used in the past is `history`'s.
 //!
 //! The node is asked as gateways ask it, without counting anything: `authorize.xml` reports each limit with its count. Limits without one are not decided by anything else.
 
@@ -6,11 +6,30 @@ use serde_json::{Value, json};
 
 use super::super::Exit;
 use super::api::bare;
+use super::history;
 use super::session::{Failure, Session, nothing};
 use super::shown::{Shown, tame};
 
-/// Asks for a decision on a call that uses nothing, and shows its reports.
+/// What is given by its place.
+pub(super) const APPLICATION: &str = "application";
+
+/// What of limits is used now, of an application and nothing else.
 pub(super) fn show(session: &mut Session<'_>) -> Result<Shown, Failure> {
+    let given = |name: &&str| !session.asked.values(name).is_empty();
+    let of: Vec<_> = [APPLICATION, "app", "service"].into_iter().filter(given).collect();
+    let is_past = history::FLAGS.iter().any(given);
+    match of[..] {
+        [APPLICATION] if !is_past => now(session),
+        [_] if given(&"data-url") => {
+            Err(Failure::new(Exit::Usage, "--data-url is for what is counted now, of an application alone"))
+        }
+        [_] => history::show(session),
+        _ => Err(Failure::new(Exit::Usage, "name an application, or with --service a service: one of them")),
+    }
+}
+
+/// Asks for a decision on a call that uses nothing, and shows its reports.
+fn now(session: &mut Session<'_>) -> Result<Shown, Failure> {
     let service = bare(session.api.call("GET", &session.path("services/{service}")?, &nothing())?);
     let tokens = session.api.list(&session.path("services/{service}/service_tokens")?, &nothing())?;
     let no_token = || Failure::new(Exit::Failed, "the service has no token to ask for the counts with");

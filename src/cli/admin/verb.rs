@@ -54,6 +54,8 @@ pub(super) enum Does {
 pub(super) enum How {
     /// By its place.
     Place,
+    /// By its place, or not at all.
+    Maybe,
     /// By a flag, or not at all.
     Flag,
     /// By a flag that goes with no other of the verb.
@@ -141,6 +143,7 @@ impl Take {
             How::Always(_) => return None,
             How::Switch => return Some(arg.long(self.name).action(ArgAction::SetTrue)),
             How::Place => arg.required(true),
+            How::Maybe => arg,
             How::Flag => arg.long(self.name),
             How::Alone => {
                 let others = verb.takes.iter().map(|take| take.name).filter(|name| *name != self.name);

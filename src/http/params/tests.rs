@@ -77,6 +77,8 @@ fn json_is_read_whatever_the_method() {
     let body = br#"{"username":"bob","since":null,"n":[1,null,2.5,[null]],"o":{"x":true,"y":[{"z":null}]}}"#;
     let wanted = json!({"access_token": "t", "username": "bob", "since": null, "n": [1, 2.5, []],
         "o": {"x": true, "y": [{"z": null}]}});
+    let in_places = json!({"values": [1, null, 2], "o": {"values": [1, 2]}});
+    assert_eq!(read("PUT", "", JSON, br#"{"values":[1,null,2],"o":{"values":[1,null,2]}}"#), Ok(in_places));
     for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
         assert_eq!(read(method, "access_token=t", JSON, body), Ok(wanted.clone()), "{method}");
     }

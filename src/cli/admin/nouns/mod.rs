@@ -26,6 +26,10 @@ pub(super) const NOUNS: &[Noun] = &[
     noun("app", "Applications: who calls", APP_VERBS),
     noun("key", "Keys of applications", KEY_VERBS),
     noun("token", "Access tokens of the admin API", TOKEN_VERBS),
-    noun("usage", "Show the limits of an application with what is counted now", USAGE_VERBS),
+    noun(
+        "usage",
+        "Show the limits of an application with what is counted now, or what an application or service used in the past",
+        USAGE_VERBS,
+    ),
     noun("audit", "The audit log: who changed what", AUDIT_VERBS),
 ];

@@ -248,13 +248,35 @@ pub(super) const USAGE_VERBS: &[Verb] = &[Verb {
     name: "",
     about: "",
     takes: &[
-        APP,
+        Take {
+            name: usage::APPLICATION,
+            how: How::Maybe,
+            help: "The application, by id, app id or user key: its limits with what is counted now; with any of the flags below what it used in the past",
+            ..APP
+        },
         Take::flag(
             "data-url",
             "URL",
             "",
-            "Where gateways call the node, if that is elsewhere [default: as --url]",
+            "For what is counted now: where gateways call the node, if that is elsewhere [default: as --url]",
         ),
+        Take { how: How::Flag, help: "What this service was used in the past, by id or system name", ..SERVICE },
+        Take { how: How::Flag, help: "What this application used in the past, by id, app id or user key", ..APP },
+        Take::flag("metric", "METRIC", "", "Of this metric or method, by id or system name [default: hits]"),
+        Take::flag(
+            "period",
+            "PERIOD",
+            "",
+            "So long: until now, or from --since on [default: month, unless --granularity or --until is there]",
+        )
+        .among(&["day", "week", "month", "year"]),
+        Take::flag("since", "TIME", "", "From this date or time on, such as 2026-01-31 or '2026-01-31 15:00'"),
+        Take::flag("until", "TIME", "", "Up to this date or time [default: now]"),
+        Take::flag("granularity", "WHAT", "", "By the hour (90 days at most), day (a year) or month (ten years) [default: day; with --period as it is long]")
+            .among(&["hour", "day", "month"]),
+        Take::flag("timezone", "ZONE", "", "Days and months of this time zone, such as Madrid or America/Los_Angeles [default: UTC]"),
+        Take::flag("top", "", "", "With --service: its ten applications with most use in the calendar's own --period around --since [default: the current month]")
+            .how(How::Switch),
     ],
     does: Does::Own(usage::show),
     columns: &["metric", "period", "current_value", "max_value", "period_end"],
