@@ -23,8 +23,8 @@ use crate::model::id::{ApplicationId, MetricSlot};
 use crate::model::time::UnixMillis;
 use crate::plugin::analytics::past::{self, PLUGIN};
 
-/// The most values of a call: the hours of a year that has a day more. What a call sets is one command, which holds up others.
-pub(super) const VALUES_MAX: usize = 8784;
+/// The most values of a call: hours of half a year, or days of ten. A body in JSON has not many more; and what a call sets is one command, which holds up others.
+pub(super) const VALUES_MAX: usize = 4000;
 
 /// The greatest value: ten years of it in each hour are still counted exactly.
 pub(super) const VALUE_MAX: i64 = 100_000_000_000_000;

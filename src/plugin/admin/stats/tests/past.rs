@@ -120,7 +120,7 @@ fn only_hours_that_are_over_are_told_and_only_so_many() {
     assert_eq!(shown(&it, 0, "2026-11-20", "2026-11-20"), json!([VALUE_MAX]));
     let (status, body) = it.put(0, hours("2020-01-01", json!(vec![1; VALUES_MAX])));
     assert_eq!((status, &body["usage"]["hours"]), (200, &json!(VALUES_MAX)));
-    refused(hours("2020-01-01", json!(vec![1; VALUES_MAX + 1])), "at most 8784 values");
+    refused(hours("2020-01-01", json!(vec![1; VALUES_MAX + 1])), "at most 4000 values");
     let year = it.of_application(0, json!({"metric_name": "hits", "period": "year", "since": "2020-01-01"}));
     assert_eq!((&year["total"], &year["values"][1]), (&json!(VALUES_MAX), &json!(29 * 24)));
     assert_eq!(
