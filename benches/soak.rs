@@ -28,6 +28,9 @@
 //!
 //! The disk is to hold no more than 3 times the live data, though two generations are kept, and of each sled makes 1.8 to 3
 //! times what is put in. While a third generation is written there is more.
+//!
+//! *History* (what was used in each hour) is kept for good, so it grows by what is used and by nothing else: a row for each application and day.
+//! It is looked at by itself, and must not have more than so many bytes a row; in the end it must say what the counters say.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -37,6 +40,7 @@
 #[path = "applications/mod.rs"]
 mod applications;
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -47,9 +51,10 @@ use tollgate::config::{Config, Settings};
 use tollgate::engine::{Engine, Handle};
 use tollgate::journal::{Sequence, catalog as codec};
 use tollgate::listener::Clock;
-use tollgate::model::id::ServiceId;
+use tollgate::model::id::{MetricSlot, ServiceId};
 use tollgate::model::time::{Period, UnixMillis};
 use tollgate::node::{self, Node};
+use tollgate::plugin::analytics::Subject;
 use tollgate::store::open_latest_in;
 
 /// As the node has it.
@@ -115,6 +120,12 @@ const SHORT: Plan = Plan {
 /// The most that the disk may hold for each byte of live data, when there is more of that than of the journal's least.
 const DISK_MAX: f64 = 3.0;
 
+/// The most that the file of the history may have for each row: 24 hours of three metrics are 150 bytes, of which a file that is written all over has some
+/// multiple.
+const HISTORY_ROW_BYTES_MAX: u64 = 600;
+
+const DAY_MS: u64 = 86_400_000;
+
 /// What is measured after a checkpoint.
 #[derive(Clone, Copy)]
 struct Sample {
@@ -124,10 +135,12 @@ struct Sample {
     checkpoints: u64,
     journal: u64,
     others: u64,
+    history: u64,
     live: u64,
 }
 
 impl Sample {
+    /// What is to stay flat.
     fn disk(&self) -> u64 {
         self.checkpoints + self.journal + self.others
     }
@@ -155,7 +168,6 @@ fn without_huge_pages() {
 
 /// Bytes that a directory's files take on disk. Files may go while it is looked at.
 fn on_disk(path: &Path) -> u64 {
-    use std::os::unix::fs::MetadataExt;
     let entries = std::fs::read_dir(path).into_iter().flatten().filter_map(Result::ok);
     let bytes_of = |entry: std::fs::DirEntry| match entry.metadata() {
         Ok(metadata) if metadata.is_dir() => on_disk(&entry.path()),
@@ -286,12 +298,25 @@ impl Soak<'_> {
             huge: huge_bytes(),
             checkpoints: on_disk(&self.dir.join("checkpoints")),
             journal: on_disk(&self.dir.join("journal")),
-            others: on_disk(&self.dir.join("shelves")),
+            others: on_disk(&self.dir.join("shelves")) - self.history(),
+            history: self.history(),
             live: self.packed + engine.journal().bytes_since(begin),
         }
     }
 
-    fn check(&self, engine: &Engine) {
+    fn history(&self) -> u64 {
+        std::fs::metadata(self.dir.join("shelves/analytics")).map_or(0, |it| it.blocks() * 512)
+    }
+
+    /// The most rows that the history can have: one for each application and day, and one for each day.
+    fn history_rows(&self) -> u64 {
+        let days = (self.time().0 - START_MS) / DAY_MS + 2;
+        (self.handles.len() as u64 + 1) * days
+    }
+
+    fn check(&self, node: &Node) {
+        let engine = node.engine();
+        while node.analytics().following().catch_up().is_err() {}
         let catalog = engine.catalog();
         // Beside ours there is what the node made for a first try.
         let ours = catalog.applications.iter().filter(|(_, it)| Some(it.service) == self.service);
@@ -301,7 +326,19 @@ impl Soak<'_> {
             let image = engine.counters_of(application, self.time()).unwrap();
             let counts = image.cells.iter().map(|cell| cell.counts[Period::Eternity as usize]);
             assert_eq!(counts.collect::<Vec<_>>(), [*counted; 3], "{application}");
+            let subject = Subject::Application(self.service.unwrap(), application);
+            let sums = (0..3)
+                .map(|slot| node.analytics().sums(subject, MetricSlot(slot), &[0, u32::MAX]).unwrap()[0]);
+            assert_eq!(
+                sums.collect::<Vec<_>>(),
+                [i64::try_from(*counted).unwrap(); 3],
+                "the history of {application}"
+            );
         }
+        let all = i64::try_from(self.counted.iter().sum::<u64>()).unwrap();
+        let whole = Subject::Service(self.service.unwrap());
+        let sums = node.analytics().sums(whole, MetricSlot(0), &[0, u32::MAX]).unwrap();
+        assert_eq!(sums, [all], "the history of the service");
     }
 }
 
@@ -321,10 +358,12 @@ fn mib(bytes: u64) -> f64 {
 }
 
 fn report(samples: &[Sample]) {
-    println!("      pieces   memory     huge  checkpoints  journal  shelves     live  disk/live   (MiB)");
+    println!(
+        "      pieces   memory     huge  checkpoints  journal  shelves     live  disk/live  history   (MiB)"
+    );
     for sample in samples.iter().step_by(samples.len().div_ceil(16)).chain(samples.last()) {
         println!(
-            "{:12} {:8.1} {:8.1} {:12.1} {:8.1} {:8.1} {:8.1} {:10.2}",
+            "{:12} {:8.1} {:8.1} {:12.1} {:8.1} {:8.1} {:8.1} {:10.2} {:8.1}",
             sample.pieces,
             mib(sample.memory),
             mib(sample.huge),
@@ -332,7 +371,8 @@ fn report(samples: &[Sample]) {
             mib(sample.journal),
             mib(sample.others),
             mib(sample.live),
-            sample.disk() as f64 / sample.live as f64
+            sample.disk() as f64 / sample.live as f64,
+            mib(sample.history)
         );
     }
 }
@@ -407,7 +447,7 @@ fn main() {
             samples.push(soak.sample(node.engine()));
         }
     }
-    soak.check(node.engine());
+    soak.check(&node);
     runtime.block_on(node.stop()).unwrap();
     report(&samples);
     println!(
@@ -417,10 +457,13 @@ fn main() {
         started.elapsed()
     );
     let node = soak.start();
-    soak.check(node.engine());
+    soak.check(&node);
     runtime.block_on(node.stop()).unwrap();
     // What was made last is whole, and no copy of it is left behind.
     let reading = dir.path().join("reading");
     assert!(open_latest_in(&path.join("checkpoints"), &reading).unwrap().unwrap().passed_over().is_empty());
     hold(&samples, !is_short);
+    let (bytes, rows) = (soak.history(), soak.history_rows());
+    println!("history: {:.1} MiB, {} bytes for each of at most {rows} rows", mib(bytes), bytes / rows);
+    assert!(is_short || bytes <= rows * HISTORY_ROW_BYTES_MAX, "the history takes more than its rows");
 }
