@@ -80,6 +80,8 @@ struct Terms {
 pub enum PendingKind {
     Add,
     Set,
+    /// As set, by nobody's request.
+    Replace,
 }
 
 /// One subject's usage under one contract, dated in one minute.
@@ -200,6 +202,16 @@ impl Batch {
         self.record_kind(open, usage, PendingKind::Add, effects.iter().filter(|effect| !is_set(effect)))
     }
 
+    /// As [`Batch::record`], of values that counters are given though no request set them.
+    pub(super) fn replace(
+        &mut self,
+        open: Option<u32>,
+        usage: &Usage,
+        effects: &[(MetricSlot, Effect)],
+    ) -> u32 {
+        self.record_kind(open.unwrap_or(NONE), usage, PendingKind::Replace, effects.iter())
+    }
+
     fn record_kind<'e>(
         &mut self,
         mut open: u32,
@@ -277,7 +289,7 @@ impl Batch {
                     *known = slot;
                     *total = match kind {
                         PendingKind::Add => (*total + amount).min(COUNT_MAX),
-                        PendingKind::Set => amount,
+                        PendingKind::Set | PendingKind::Replace => amount,
                     };
                     return Ok(at);
                 }

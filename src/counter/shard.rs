@@ -189,6 +189,26 @@ impl Shard {
         waits
     }
 
+    /// Gives counters values that no request set: as [`Shard::apply`] with sets, but for what is told of it.
+    pub(super) fn replace(
+        &mut self,
+        place: u32,
+        contract: u64,
+        dated: Minute,
+        effects: &[(MetricSlot, Effect)],
+    ) -> isize {
+        let waits = self.apply(place, None, dated, effects);
+        let counted = self.windows.minute();
+        if let Some(it) = self.places.get_mut(place as usize)
+            && let Some(application) = it.application()
+        {
+            let open = (it.open_epoch == self.epoch).then_some(it.open);
+            it.open = self.pending.replace(open, &Usage { application, contract, dated, counted }, effects);
+            it.open_epoch = self.epoch;
+        }
+        waits
+    }
+
     /// Notes under which catalog alert levels are looked at; false if it was another one the last time.
     pub(super) fn keeps_levels(&mut self, place: u32, contract: u64) -> bool {
         let Some(it) = self.places.get_mut(place as usize) else { return true };

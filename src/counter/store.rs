@@ -426,6 +426,18 @@ impl SubjectGuard<'_> {
     pub fn apply(&mut self, dated: Option<Minute>, effects: &[(MetricSlot, Effect)], claimed: usize) {
         let dated = dated.unwrap_or_else(|| self.shard.windows().minute());
         let waits = self.shard.apply(self.place, Some(self.contract), dated, effects);
+        self.settle(waits, claimed);
+    }
+
+    /// Gives counters values that no request set, dated now or at another minute that does not lie ahead: the history of usage does not take
+    /// them for use.
+    pub fn replace(&mut self, dated: Option<Minute>, effects: &[(MetricSlot, Effect)]) {
+        let dated = dated.unwrap_or_else(|| self.shard.windows().minute());
+        let waits = self.shard.replace(self.place, self.contract, dated, effects);
+        self.settle(waits, 0);
+    }
+
+    fn settle(&self, waits: isize, claimed: usize) {
         if claimed > 0 || waits != 0 {
             add(self.waiting, waits - isize::try_from(claimed).unwrap_or(isize::MAX));
         }

@@ -125,7 +125,7 @@ impl World {
         for usage in batch.iter() {
             let as_effect = |amount| match usage.kind {
                 PendingKind::Add => Effect::Add(amount),
-                PendingKind::Set => Effect::Set(amount),
+                PendingKind::Set | PendingKind::Replace => Effect::Set(amount),
             };
             self.journal.push(Entry {
                 number: self.cut,

@@ -122,6 +122,6 @@ fn set(subject: &mut SubjectGuard<'_>, wanted: &[(MetricSlot, Counts)]) {
     for period in periods {
         let effects: Vec<_> =
             wanted.iter().map(|(slot, counts)| (*slot, Effect::Set(counts[period as usize]))).collect();
-        subject.apply(Some(windows.start(period)), &effects, 0);
+        subject.replace(Some(windows.start(period)), &effects);
     }
 }

@@ -126,10 +126,11 @@ impl Engine {
     pub(super) fn append_usage(&self, cut: &Cut) -> Sequence {
         let mut usages = cut.batches.iter().flat_map(Batch::iter).peekable();
         while let Some(first) = usages.peek().copied() {
-            let appended = if first.kind == PendingKind::Set {
+            let appended = if first.kind != PendingKind::Add {
                 usages.next();
                 let set = set_of(&first);
-                self.journal.append(Kind::Set, |out| set.encode(out))
+                let kind = if first.kind == PendingKind::Set { Kind::Set } else { Kind::Replace };
+                self.journal.append(kind, |out| set.encode(out))
             } else {
                 self.journal.append(Kind::Usage, |out| {
                     let begin = out.len();

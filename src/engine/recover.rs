@@ -192,7 +192,7 @@ impl Recovery {
             }),
             // Follows from what was replayed; for those who follow the journal.
             Entry::Reached(_) | Entry::Traffic(_) => Ok(()),
-            Entry::Set(set) => {
+            Entry::Set(set) | Entry::Replace(set) => {
                 let effects: Vec<_> =
                     set.values.iter().map(|(slot, value)| (*slot, Effect::Set(*value))).collect();
                 self.usage(at, set.application, set.minute, set.counted, &effects)

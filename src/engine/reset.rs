@@ -10,7 +10,8 @@ const SLOTS_PER_HOLD: usize = 64;
 
 impl Engine {
     /// Sets all counters of an application to zero, those of response codes too. In the journal these are sets like
-    /// any other, so usage before them is gone and usage after them counts, live and in a replay. What was dated
+    /// any other, so usage before them is gone and usage after them counts, live and in a replay. The history of usage is left as it is:
+    /// what was used was used. What was dated
     /// ahead is counted when its time has come, and so is what is reserved when it is committed. Durable after the next
     /// flush ([`Engine::ticket`]).
     ///
@@ -31,7 +32,7 @@ impl Engine {
             // One that was deleted meanwhile has nothing to count.
             let Some(application) = catalog.applications.get(id.0) else { return };
             if let Ok(mut subject) = self.counters.lock(application.subject, catalog.version, now) {
-                subject.apply(None, effects, 0);
+                subject.replace(None, effects);
                 return;
             }
             std::hint::spin_loop();

@@ -9,6 +9,7 @@
 //!               varint number of values, then per value: varint slot, varint value
 //! 3 command     varint catalog version, bytes core, varint number of parts,
 //!               then per part: bytes plugin name (UTF-8), bytes content
+//! 12 replace    as set: values that counters are given though no request set them
 //! 6 reservation see the `reservation` module
 //! 8 reached     varint number of alert levels that counts reached, then per level: varint contract,
 //!               varint application, varint slot, varint period (0 eternity .. 6 minute), varint first minute of
@@ -52,13 +53,15 @@ pub enum Kind {
     Ids = 10,
     /// Numbers of producers' requests that were counted.
     Producers = 11,
+    /// Counters given values that no request set.
+    Replace = 12,
 }
 
 impl Kind {
     /// The kind of that number, unless it is reserved or unknown.
     #[must_use]
     pub fn from_number(number: u8) -> Option<Kind> {
-        const ALL: [Kind; 8] = [
+        const ALL: [Kind; 9] = [
             Kind::Usage,
             Kind::Set,
             Kind::Command,
@@ -67,6 +70,7 @@ impl Kind {
             Kind::Traffic,
             Kind::Ids,
             Kind::Producers,
+            Kind::Replace,
         ];
         ALL.into_iter().find(|kind| *kind as u8 == number)
     }
@@ -83,8 +87,10 @@ impl Kind {
 pub enum Entry {
     /// Amounts added to counters.
     Usage(Usage),
-    /// Counters replaced by values.
+    /// Counters replaced by values, as a request said.
     Set(Set),
+    /// Counters given values by an operator: carried over from elsewhere, or back to zero. Nothing was used by that.
+    Replace(Set),
     /// A change of the catalog.
     Command(Command),
     /// Reservations made and taken out.
@@ -112,6 +118,10 @@ impl Entry {
             Entry::Set(set) => {
                 set.encode(out);
                 Kind::Set
+            }
+            Entry::Replace(set) => {
+                set.encode(out);
+                Kind::Replace
             }
             Entry::Command(command) => {
                 command.encode(out);
@@ -141,7 +151,7 @@ impl Entry {
     }
 }
 
-/// Counters of one application replaced by values (`usage[hits]=#5`).
+/// Counters of one application replaced by values (`usage[hits]=#5`), or given them.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Set {
     /// The catalog version in force.
@@ -203,6 +213,7 @@ pub fn decode(kind: u8, version: u8, payload: &[u8]) -> Result<Entry, DecodeErro
     let entry = match known {
         Kind::Usage => Entry::Usage(Usage::read(&mut reader)?),
         Kind::Set => Entry::Set(Set::read(&mut reader)?),
+        Kind::Replace => Entry::Replace(Set::read(&mut reader)?),
         Kind::Command => Entry::Command(Command::read(&mut reader)?),
         Kind::Reservation => Entry::Reservation(Reservations::read(&mut reader)?),
         Kind::Reached => Entry::Reached(read_reached(&mut reader)?),
@@ -347,6 +358,7 @@ pub(crate) mod tests {
                 values: values.into_iter().map(|(slot, value)| (MetricSlot(slot), value)).collect(),
             },
         );
+        let replaced = sets.clone().prop_map(Entry::Replace);
         let bytes = || prop::collection::vec(any::<u8>(), 0..20);
         let parts = prop::collection::vec(("[a-z]{0,8}", bytes()), 0..3);
         let commands = (any::<u64>(), bytes(), parts).prop_map(|(version, core, parts)| Command {
@@ -375,6 +387,7 @@ pub(crate) mod tests {
         prop_oneof![
             usages().prop_map(Entry::Usage),
             sets.prop_map(Entry::Set),
+            replaced,
             commands.prop_map(Entry::Command),
             reservations().prop_map(Entry::Reservation),
             prop::collection::vec(reached, 0..3).prop_map(Entry::Reached),
@@ -447,16 +460,15 @@ pub(crate) mod tests {
                 counted: Minute(99),
             }]))
         );
-        assert_eq!(
-            decode(2, 1, &set),
-            Ok(Entry::Set(Set {
-                contract: 7,
-                application: ApplicationId(42),
-                minute: Minute(100),
-                counted: Minute(99),
-                values: vec![(MetricSlot(3), 5)],
-            }))
-        );
+        let values = Set {
+            contract: 7,
+            application: ApplicationId(42),
+            minute: Minute(100),
+            counted: Minute(99),
+            values: vec![(MetricSlot(3), 5)],
+        };
+        assert_eq!(decode(2, 1, &set), Ok(Entry::Set(values.clone())));
+        assert_eq!(decode(12, 1, &set), Ok(Entry::Replace(values)));
         assert_eq!(
             decode(3, 1, &command),
             Ok(Entry::Command(Command {

@@ -299,7 +299,7 @@ impl Lost {
 fn applications(entry: &Entry) -> BTreeSet<ApplicationId> {
     match entry {
         Entry::Usage(usage) => usage.items.iter().map(|item| item.application).collect(),
-        Entry::Set(set) => [set.application].into(),
+        Entry::Set(set) | Entry::Replace(set) => [set.application].into(),
         Entry::Reservation(all) => all.items.iter().map(|item| item.application).collect(),
         _ => BTreeSet::new(),
     }

@@ -82,7 +82,7 @@ pub trait Derive: Send + 'static {
     }
 
     /// Writes what was derived of the entries since the last call of [`Derive::written`]. May be called again with the
-    /// same, if the transaction was not completed.
+    /// same, if it is not known that the transaction was completed; it may have been nevertheless.
     ///
     /// # Errors
     /// The shelf's.
@@ -145,6 +145,8 @@ struct Work<D> {
     put_down: Instant,
     /// The last try to write failed.
     is_unwritten: bool,
+    /// It panicked: what it has in memory is worth nothing, and where it is only the shelf knows.
+    is_lost: bool,
 }
 
 #[derive(Default)]
@@ -250,16 +252,14 @@ impl Following {
         let errors = metrics::counter!("tollgate_follower_errors_total", "follower" => self.name);
         let lag = metrics::gauge!("tollgate_follower_lag_entries", "follower" => self.name);
         let follower = Follower::after(position);
-        let mut work = Work { derive, follower, put_down: Instant::now(), is_unwritten: false };
+        let mut work =
+            Work { derive, follower, put_down: Instant::now(), is_unwritten: false, is_lost: false };
         let mut interval = Duration::ZERO;
         loop {
             let stopping = self.wait(interval);
             let step = || self.step(&mut work, stopping);
             let seen_all = catch_unwind(AssertUnwindSafe(step)).unwrap_or_else(|_| {
-                work.derive.forget();
-                work.is_unwritten = false;
-                work.follower = Follower::after(Sequence(self.stored.load(Ordering::Relaxed)));
-                self.has_come_to(work.follower.position());
+                work.is_lost = true;
                 Err(StepError::Panicked)
             });
             lag.set(self.lag() as f64);
@@ -292,6 +292,9 @@ impl Following {
     fn step<D: Derive>(&self, work: &mut Work<D>, stopping: bool) -> Result<bool, StepError> {
         if self.is_put_off() {
             return Ok(true);
+        }
+        if work.is_lost {
+            self.begin_anew(work)?;
         }
         if work.is_unwritten && !work.derive.is_empty() {
             // Else each try would put more of the journal on top of it.
@@ -327,6 +330,18 @@ impl Following {
             }
             Err(FollowError::Journal(error)) => Err(error.into()),
         }
+    }
+
+    /// Goes back to what is on the shelf: it may have more than was known when the panic came.
+    fn begin_anew(&self, work: &mut Work<impl Derive>) -> Result<(), ShelfError> {
+        let position = self.shelf.position()?;
+        work.derive.forget();
+        work.follower = Follower::after(position);
+        work.is_unwritten = false;
+        work.is_lost = false;
+        self.stored.store(position.0, Ordering::Relaxed);
+        self.has_come_to(position);
+        Ok(())
     }
 
     /// Writes what was derived, if anything was, with the position.

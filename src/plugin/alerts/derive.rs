@@ -75,8 +75,12 @@ impl Derive for Deriver {
                 self.derived.extend(all.into_iter().map(|reached| Derived::Reached { reached, at_s }));
             }
             Entry::Command(command) => self.deleted(&command),
-            Entry::Usage(_) | Entry::Set(_) | Entry::Reservation(_) | Entry::Ids(_) | Entry::Producers(_) => {
-            }
+            Entry::Usage(_)
+            | Entry::Set(_)
+            | Entry::Replace(_)
+            | Entry::Reservation(_)
+            | Entry::Ids(_)
+            | Entry::Producers(_) => {}
         }
     }
 

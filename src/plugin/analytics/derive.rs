@@ -51,6 +51,8 @@ pub(super) struct Deriver {
     is_removing: bool,
     /// As it is once this is written.
     is_removing_then: bool,
+    /// What is in the layer was tried to be written, and whether that went well is not known.
+    is_tried: bool,
     lost: metrics::Counter,
 }
 
@@ -76,6 +78,7 @@ impl Deriver {
             // A restart may have come between.
             is_removing: true,
             is_removing_then: true,
+            is_tried: false,
             lost,
         }
     }
@@ -263,7 +266,9 @@ impl Derive for Deriver {
                 }
             }),
             Entry::Command(command) => self.command(&command),
-            Entry::Reservation(_)
+            // Counters alone are given values: what was used is what it was.
+            Entry::Replace(_)
+            | Entry::Reservation(_)
             | Entry::Reached(_)
             | Entry::Traffic(_)
             | Entry::Ids(_)
@@ -293,6 +298,14 @@ impl Derive for Deriver {
     }
 
     fn write(&mut self, writing: &mut Writing<'_>) -> Result<(), ShelfError> {
+        let stored = writing.get(META, EPOCH)?;
+        let stored = stored.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes);
+        if self.is_tried && stored >= self.layer.read().epoch {
+            // The try before failed after it was written: to add the same once more would double it.
+            return Ok(());
+        }
+        self.is_tried = true;
+        self.layer.write().epoch = stored + 1;
         self.find_strays(writing)?;
         self.write_applications(writing)?;
         self.write_history(writing)?;
@@ -305,6 +318,7 @@ impl Derive for Deriver {
         layer.clear();
         layer.epoch += 1;
         drop(layer);
+        self.is_tried = false;
         self.put.clear();
         self.deleted.clear();
         self.gone.clear();
@@ -313,7 +327,12 @@ impl Derive for Deriver {
     }
 
     fn forget(&mut self) {
-        self.layer.write().clear();
+        let mut layer = self.layer.write();
+        layer.clear();
+        // What the shelf's epoch is, is looked up when it is written; it cannot have what comes now.
+        layer.epoch = u64::MAX;
+        drop(layer);
+        self.is_tried = false;
         self.put.clear();
         self.deleted.clear();
         self.strays.clear();

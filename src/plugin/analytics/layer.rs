@@ -106,7 +106,7 @@ pub(super) type OfService = HashMap<ApplicationId, Days>;
 /// All of it.
 #[derive(Default)]
 pub(super) struct Layer {
-    /// The shelf's epoch once this is on it.
+    /// The shelf's epoch once this is on it; [`u64::MAX`] if that is not known yet.
     pub(super) epoch: u64,
     services: HashMap<ServiceId, OfService>,
     /// How many applications' days there are in it.

@@ -18,7 +18,8 @@
 //! again. The plugin holds the journal until then, and is neither detached nor put off ([`Derive::HOLDS`]).
 //!
 //! Readers see the shelf with the layer over it, as one moment has both: they take a copy of the layer and begin to read the shelf while the layer
-//! cannot change. Its epoch tells whether the shelf has what is in it, as the layer is emptied only after the shelf was written.
+//! cannot change. Its epoch tells whether the shelf has what is in it, as the layer is emptied only after the shelf was written. By the epoch, too,
+//! a write that failed after all was on disk is told from one that failed before.
 //!
 //! | File | What it holds |
 //! |---|---|

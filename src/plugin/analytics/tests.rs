@@ -180,6 +180,36 @@ impl Game {
         }
     }
 
+    /// Writes to a shelf that fails after all of it is on disk, and tries again.
+    fn write_twice(&mut self) {
+        for _ in 0..2 {
+            let deriver = &mut self.deriver;
+            self.world.shelf.write(|writing| deriver.write(writing)).unwrap();
+        }
+        self.deriver.written();
+        self.taken.clear();
+    }
+
+    /// Panics after all of it is on disk, or before.
+    fn panic(&mut self, after: bool) {
+        if after {
+            let deriver = &mut self.deriver;
+            self.world.shelf.write(|writing| deriver.write(writing)).unwrap();
+            self.taken.clear();
+        }
+        self.deriver.forget();
+        for entry in self.taken.clone() {
+            self.deriver.entry(UnixMillis(1), entry);
+        }
+    }
+
+    fn replace(&mut self, (_, application): (ServiceId, ApplicationId), slot: u32, hour: u32, value: u64) {
+        let contract = self.world.engine.catalog().version;
+        let minute = Minute((FIRST + hour) * 60);
+        let values = vec![(MetricSlot(slot), value)];
+        self.ahead.push_back(Entry::Replace(Set { contract, application, minute, counted: minute, values }));
+    }
+
     fn write(&mut self, fails: bool) {
         let deriver = &mut self.deriver;
         let shelf = &self.world.shelf;
@@ -246,6 +276,9 @@ enum Move {
     CatchUp,
     Write,
     FailToWrite,
+    WriteTwice,
+    Panic(bool),
+    Replace { application: usize, slot: u32, hour: u32, value: u64 },
     Crash,
     Create(usize),
     Delete(usize),
@@ -263,6 +296,10 @@ fn moves() -> impl Strategy<Value = Move> {
         3 => Just(Move::CatchUp),
         3 => Just(Move::Write),
         1 => Just(Move::FailToWrite),
+        1 => Just(Move::WriteTwice),
+        1 => any::<bool>().prop_map(Move::Panic),
+        1 => (place(), 0..9_u64)
+            .prop_map(|((application, slot, hour), value)| Move::Replace { application, slot, hour, value }),
         1 => Just(Move::Crash),
         1 => (0..2_usize).prop_map(Move::Create),
         1 => (0..6_usize).prop_map(Move::Delete),
@@ -294,6 +331,11 @@ proptest! {
                 Move::CatchUp => game.catch_up(),
                 Move::Write => game.write(false),
                 Move::FailToWrite => game.write(true),
+                Move::WriteTwice => game.write_twice(),
+                Move::Panic(after) => game.panic(after),
+                Move::Replace { application, slot, hour, value } => {
+                    game.replace(of(application), slot, hour, value);
+                }
                 Move::Crash => game.crash(),
                 Move::Create(plan) => {
                     let created = game.world.application(plan, &format!("n{at}"));

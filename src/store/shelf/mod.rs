@@ -138,10 +138,11 @@ impl Shelf {
         read(&self.reading()?)
     }
 
-    /// Writes what `write` puts and deletes: all of it is on disk when this returns, or none.
+    /// Writes what `write` puts and deletes: all of it is on disk when this returns.
     ///
     /// # Errors
-    /// The shelf cannot be written, or what `write` says; nothing was changed.
+    /// What `write` says; nothing was changed. Or the shelf cannot be written: then it has all of it or nothing, and whoever must know which
+    /// looks.
     pub fn write<R>(
         &self,
         write: impl FnOnce(&mut Writing<'_>) -> Result<R, ShelfError>,
