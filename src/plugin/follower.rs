@@ -12,8 +12,8 @@
 //! While the disk has little room ([`Space::Low`]) it takes nothing in and writes nothing: it falls behind, within the same cap,
 //! and whoever asks for what it has not taken in is told so at once. When there is room again it goes on where it was.
 //!
-//! One that keeps what nobody can derive again ([`Derive::HOLDS`]) is never detached and never put off: what it writes is much less than the
-//! journal that would be kept for it. How far it is behind shows in the node's readiness.
+//! One that keeps what nobody can derive again ([`Derive::HOLDS`]) is not put off: what it writes is much less than the journal that would be kept for
+//! it. For it there may be up to [`HELD_BYTES_MAX`]; that it is further behind than others may be shows in the node's readiness.
 //!
 //! A plugin may gather what it derives, and write it when it says so ([`Derive::is_due`]); until then the stored position stays where it is, and
 //! after a crash the same entries are read again. Whoever reads looks at what is gathered, too.
@@ -57,6 +57,10 @@ const CATCH_UP_MAX: Duration = Duration::from_millis(if cfg!(test) { 5000 } else
 /// The most journal that is kept for a follower: four checkpoints' worth.
 pub const LAG_BYTES_MAX: u64 = 256 << 20;
 
+/// The most journal that is kept for one that [holds](Derive::HOLDS) it: a shelf that cannot be written for so long is broken, and the disk is
+/// needed for what is counted.
+pub const HELD_BYTES_MAX: u64 = 4 << 30;
+
 /// What a plugin makes of the journal. Called by one thread.
 pub trait Derive: Send + 'static {
     /// Which entries it takes in.
@@ -65,7 +69,7 @@ pub trait Derive: Send + 'static {
     /// Takes in an entry, in memory only. Each comes once, in order.
     fn entry(&mut self, time: UnixMillis, entry: Entry);
 
-    /// Whether the journal is kept until it has taken it in, however long that takes.
+    /// Whether the journal is kept for it longer than for others, and it takes it in when the disk has little room, too.
     const HOLDS: bool = false;
 
     /// Whether there is nothing to write of what was taken in.
@@ -192,16 +196,16 @@ impl Following {
         self.wake.notify_all();
     }
 
-    /// The first sequence that must be kept for this follower; any, once that would be more than [`LAG_BYTES_MAX`] and it does not hold the
-    /// journal.
+    /// The first sequence that must be kept for this follower; any, once that would be more than [`LAG_BYTES_MAX`], or [`HELD_BYTES_MAX`] if it holds
+    /// the journal.
     #[must_use]
     pub fn needs(&self) -> Sequence {
-        self.needs_up_to(LAG_BYTES_MAX)
+        self.needs_up_to(if self.holds { HELD_BYTES_MAX } else { LAG_BYTES_MAX })
     }
 
     fn needs_up_to(&self, lag_bytes_max: u64) -> Sequence {
         let stored = Sequence(self.stored.load(Ordering::Relaxed));
-        if !self.holds && self.engine.journal().bytes_since(stored) > lag_bytes_max {
+        if self.engine.journal().bytes_since(stored) > lag_bytes_max {
             Sequence(u64::MAX)
         } else {
             stored.next()
@@ -319,12 +323,17 @@ impl Following {
         match read {
             Ok(seen_all) => Ok(seen_all),
             Err(FollowError::Pruned { next, oldest }) => {
-                tracing::error!(
-                    follower = self.name,
-                    next = next.0,
-                    oldest = oldest.0,
-                    "was too far behind and is detached: what lies between is not taken in"
-                );
+                if next == Sequence(1) {
+                    // A new shelf on a node that has been running.
+                    tracing::warn!(follower = self.name, oldest = oldest.0, "begins where the journal does");
+                } else {
+                    tracing::error!(
+                        follower = self.name,
+                        next = next.0,
+                        oldest = oldest.0,
+                        "was too far behind and is detached: what lies between is not taken in"
+                    );
+                }
                 work.follower = Follower::after(oldest.previous());
                 Ok(false)
             }

@@ -21,8 +21,9 @@ use crate::store::shelf::{Rows, Scan, ShelfError, Writing};
 /// How long what was taken in is gathered before it is written.
 const GATHERED_FOR: Duration = Duration::from_secs(15);
 
-/// How many rows are gathered before they are written: some 20 MiB.
+/// How many rows are gathered before they are written, and how many amounts: some 30 MiB, and what one read of the journal brings more.
 const ROWS_MAX: usize = 65_536;
+const STEPS_MAX: usize = 500_000;
 
 /// A start reads so many segments of the journal once more, at most: as much as a checkpoint is made after.
 const SEGMENTS: u64 = 4;
@@ -286,10 +287,15 @@ impl Derive for Deriver {
     }
 
     fn is_due(&self) -> bool {
+        let (rows, steps) = {
+            let layer = self.layer.read();
+            (layer.rows(), layer.steps())
+        };
         self.is_removing
             || !self.gone.is_empty()
             || !self.strays.is_empty()
-            || self.put.len() + self.deleted.len() + self.layer.read().rows() >= ROWS_MAX
+            || self.put.len() + self.deleted.len() + rows >= ROWS_MAX
+            || steps >= STEPS_MAX
             || self.since.is_none_or(|since| since.elapsed() >= self.gathered_for)
     }
 

@@ -55,11 +55,18 @@ impl Place {
 }
 
 impl Steps {
-    fn add(&mut self, slot: u32, hour: u32, step: Step) {
+    /// Whether there was none there.
+    fn add(&mut self, slot: u32, hour: u32, step: Step) -> bool {
         let place = Place::new(slot, hour);
         match self.0.binary_search_by_key(&place, |(place, _)| *place) {
-            Ok(at) => self.0[at].1 = self.0[at].1.then(step),
-            Err(at) => self.0.insert(at, (place, step)),
+            Ok(at) => {
+                self.0[at].1 = self.0[at].1.then(step);
+                false
+            }
+            Err(at) => {
+                self.0.insert(at, (place, step));
+                true
+            }
         }
     }
 
@@ -87,10 +94,6 @@ impl Steps {
 pub(super) struct Days(Vec<(u32, Steps)>);
 
 impl Days {
-    pub(super) fn get(&self, day: u32) -> Option<&Steps> {
-        self.find(day).ok().map(|at| &self.0[at].1)
-    }
-
     pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Steps)> + '_ {
         self.0.iter().map(|(day, steps)| (*day, steps))
     }
@@ -111,6 +114,8 @@ pub(super) struct Layer {
     services: HashMap<ServiceId, OfService>,
     /// How many applications' days there are in it.
     rows: usize,
+    /// How many steps, about: those of services that are forgotten count on.
+    steps: usize,
 }
 
 impl Layer {
@@ -127,7 +132,12 @@ impl Layer {
             days.0.insert(at, (hour / HOURS, Steps::default()));
             at
         });
-        days.0[at].1.add(slot.0, hour % HOURS, step);
+        self.steps += usize::from(days.0[at].1.add(slot.0, hour % HOURS, step));
+    }
+
+    /// How many steps are in it.
+    pub(super) fn steps(&self) -> usize {
+        self.steps
     }
 
     pub(super) fn rows(&self) -> usize {
@@ -163,6 +173,7 @@ impl Layer {
     pub(super) fn clear(&mut self) {
         self.services.clear();
         self.rows = 0;
+        self.steps = 0;
     }
 }
 

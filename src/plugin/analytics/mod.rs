@@ -15,7 +15,7 @@
 //! # When it is written
 //! What comes is gathered in memory (`layer`), as steps over the rows, and written every quarter of a minute: an application that is called all the
 //! time costs a row in that time, not in each flush. The stored position moves with it, so a crash loses nothing: what was gathered is read
-//! again. The plugin holds the journal until then, and is neither detached nor put off ([`Derive::HOLDS`]).
+//! again. The plugin holds the journal until then ([`Derive::HOLDS`]).
 //!
 //! Readers see the shelf with the layer over it, as one moment has both: they take a copy of the layer and begin to read the shelf while the layer
 //! cannot change. Its epoch tells whether the shelf has what is in it, as the layer is emptied only after the shelf was written. By the epoch, too,
@@ -45,10 +45,12 @@ use parking_lot::RwLock;
 
 use super::follower::Following;
 use crate::engine::Engine;
+use crate::journal::Sequence;
+use crate::model::catalog::Catalog;
 use crate::model::id::{ApplicationId, MetricSlot, ServiceId};
 use crate::store::shelf::{Reading, Scan, Shelf, ShelfError, Table};
 use derive::Deriver;
-use layer::{Layer, OfService, Step};
+use layer::{Layer, Step};
 use row::{HOURS, Row};
 
 const HISTORY: Table = Table("history");
@@ -59,6 +61,9 @@ const EPOCH: &[u8] = b"epoch";
 
 /// In place of an application: the service as a whole.
 const WHOLE: ApplicationId = ApplicationId(0);
+
+/// The most applications' days that are gone through to tell who used most: about a second's work.
+pub const ROWS_READ_MAX: u64 = 5_000_000;
 
 const KEY_LEN: usize = 8 + 4 + 8;
 type Key = [u8; KEY_LEN];
@@ -90,6 +95,13 @@ impl Subject {
             Subject::Service(service) | Subject::Application(service, _) => service,
         }
     }
+
+    fn application(self) -> Option<ApplicationId> {
+        match self {
+            Subject::Service(_) => None,
+            Subject::Application(_, application) => Some(application),
+        }
+    }
 }
 
 /// The history of a node.
@@ -105,11 +117,42 @@ impl Drop for Analytics {
     }
 }
 
-/// Shelf and layer of one moment.
+/// Shelf and layer of one moment, as far as one slot is concerned.
 struct Look<'s> {
     reading: Reading<'s>,
-    /// What is not on the shelf yet, of the service that is asked for.
-    over: OfService,
+    over: Over,
+}
+
+/// What is not on the shelf yet, of what is asked for.
+#[derive(Default)]
+struct Over {
+    /// The first and the last day on which there is anything of the service.
+    days: Option<(u32, u32)>,
+    /// By day: of each application its steps, by hour.
+    steps: HashMap<u32, Vec<(ApplicationId, Vec<(u32, Step)>)>>,
+}
+
+impl Over {
+    fn of(layer: &Layer, of: Subject, slot: Option<MetricSlot>) -> Over {
+        let mut over = Over::default();
+        for (application, days) in layer.of(of.service()).into_iter().flatten() {
+            let is_asked = matches!(of, Subject::Service(_)) || of.application() == Some(*application);
+            for (day, steps) in days.iter() {
+                let (first, last) = over.days.unwrap_or((day, day));
+                over.days = Some((first.min(day), last.max(day)));
+                let steps: Vec<_> =
+                    slot.filter(|_| is_asked).into_iter().flat_map(|it| steps.of(it.0)).collect();
+                if !steps.is_empty() {
+                    over.steps.entry(day).or_default().push((*application, steps));
+                }
+            }
+        }
+        over
+    }
+
+    fn on(&self, day: u32) -> &[(ApplicationId, Vec<(u32, Step)>)] {
+        self.steps.get(&day).map_or(&[], Vec::as_slice)
+    }
 }
 
 impl Analytics {
@@ -121,6 +164,7 @@ impl Analytics {
         let epoch = epoch_in(&shelf.reading().map_err(std::io::Error::other)?);
         let epoch = epoch.map_err(std::io::Error::other)? + 1;
         let layer = Arc::new(RwLock::new(Layer::new(epoch)));
+        begin(&shelf, &engine.catalog()).map_err(std::io::Error::other)?;
         let shelf = Arc::new(shelf);
         let deriver = Deriver::new(Arc::clone(engine), Arc::clone(&layer));
         let (following, thread) =
@@ -150,7 +194,7 @@ impl Analytics {
     pub fn sums(&self, of: Subject, slot: MetricSlot, bounds: &[u32]) -> Result<Vec<i64>, ShelfError> {
         let mut sums = vec![0_i64; bounds.len().saturating_sub(1)];
         let (Some(first), Some(end)) = (bounds.first(), bounds.last()) else { return Ok(sums) };
-        let look = self.look(of.service())?;
+        let look = self.look(of, Some(slot))?;
         let Some((first_day, last_day)) = look.days(of.service())? else { return Ok(sums) };
         let mut add = |hour: u32, amount: i64| {
             // Where the first boundary after the hour is.
@@ -161,7 +205,12 @@ impl Analytics {
         };
         let days = (first / HOURS).max(first_day)..=(end.saturating_sub(1) / HOURS).min(last_day);
         for day in days {
-            let hours = look.day(of, slot, day)?;
+            let hours = match of {
+                Subject::Application(service, application) => {
+                    look.application(service, application, slot, day)?
+                }
+                Subject::Service(service) => look.service(service, slot, day)?,
+            };
             (0..HOURS).zip(hours).for_each(|(hour, amount)| add(day * HOURS + hour, amount));
         }
         Ok(sums)
@@ -172,45 +221,81 @@ impl Analytics {
     /// # Errors
     /// The shelf cannot be read.
     pub fn days(&self, service: ServiceId) -> Result<Option<(u32, u32)>, ShelfError> {
-        self.look(service)?.days(service)
+        self.look(Subject::Service(service), None)?.days(service)
     }
 
     /// What each application of a service used of a slot in some hours since 1970 UTC, in no order, those that used nothing left out. There may be
     /// some among them that were deleted since. Goes through all that was used in these days.
     ///
     /// # Errors
-    /// The shelf cannot be read.
+    /// There are more than [`ROWS_READ_MAX`] applications' days in them, or the shelf cannot be read.
     pub fn by_application(
         &self,
         service: ServiceId,
         slot: MetricSlot,
         hours: Range<u32>,
-    ) -> Result<Vec<(ApplicationId, i64)>, ShelfError> {
-        let look = self.look(service)?;
+    ) -> Result<Vec<(ApplicationId, i64)>, TooMany> {
+        self.by_application_of(service, slot, hours, ROWS_READ_MAX)
+    }
+
+    fn by_application_of(
+        &self,
+        service: ServiceId,
+        slot: MetricSlot,
+        hours: Range<u32>,
+        rows_max: u64,
+    ) -> Result<Vec<(ApplicationId, i64)>, TooMany> {
+        let look = self.look(Subject::Service(service), Some(slot))?;
         let Some((first_day, last_day)) = look.days(service)? else { return Ok(Vec::new()) };
         let days = (hours.start / HOURS).max(first_day)..=(hours.end.saturating_sub(1) / HOURS).min(last_day);
-        let mut sums = HashMap::<ApplicationId, i64>::new();
+        let (mut sums, mut rows) = (HashMap::<ApplicationId, i64>::new(), 0);
         for day in days {
-            look.each_application(service, slot, day, |application, hour, amount| {
+            rows += look.each_application(service, slot, day, |application, hour, amount| {
                 if hours.contains(&(day * HOURS + hour)) {
                     let sum = sums.entry(application).or_default();
                     *sum = sum.saturating_add(amount);
                 }
             })?;
+            if rows > rows_max {
+                return Err(TooMany::Rows);
+            }
         }
         sums.retain(|_, sum| *sum != 0);
         Ok(sums.into_iter().collect())
     }
 
-    fn look(&self, service: ServiceId) -> Result<Look<'_>, ShelfError> {
+    fn look(&self, of: Subject, slot: Option<MetricSlot>) -> Result<Look<'_>, ShelfError> {
         let layer = self.layer.read();
-        let over = layer.of(service).cloned().unwrap_or_default();
+        let over = Over::of(&layer, of, slot);
         let epoch = layer.epoch;
         let reading = self.shelf.reading()?;
         drop(layer);
         let is_written = epoch_in(&reading)? >= epoch;
-        Ok(Look { reading, over: if is_written { OfService::default() } else { over } })
+        Ok(Look { reading, over: if is_written { Over::default() } else { over } })
     }
+}
+
+/// Why it is not told what applications used.
+#[derive(Debug, thiserror::Error)]
+pub enum TooMany {
+    /// It would take too long.
+    #[error("there are more than {ROWS_READ_MAX} applications' days in it")]
+    Rows,
+    /// The shelf cannot be read.
+    #[error(transparent)]
+    Shelf(#[from] ShelfError),
+}
+
+/// Notes on a new shelf which service the applications are of that there are: the journal may begin after they were put.
+fn begin(shelf: &Shelf, catalog: &Catalog) -> Result<(), ShelfError> {
+    if shelf.position()? > Sequence(0) || catalog.applications.iter().next().is_none() {
+        return Ok(());
+    }
+    shelf.write(|writing| {
+        let mut rows = writing.open(APPLICATIONS)?;
+        let mut all = catalog.applications.iter();
+        all.try_for_each(|(id, it)| rows.put(&id.to_be_bytes(), &it.service.0.to_le_bytes()))
+    })
 }
 
 /// How many times the shelf was written.
@@ -227,43 +312,44 @@ impl Look<'_> {
         let first = self.reading.rows(HISTORY, &Scan::first(&prefix, 1))?;
         let last = self.reading.rows(HISTORY, &Scan { backwards: true, ..Scan::first(&prefix, 1) })?;
         let of = |rows: &[(Vec<u8>, Vec<u8>)]| rows.first().and_then(|(key, _)| day_in(key));
-        let over = || self.over.values().flat_map(|days| days.iter().map(|(day, _)| day));
-        let first = over().chain(of(&first)).min();
-        Ok(first.zip(over().chain(of(&last)).max()))
+        let stored = of(&first).zip(of(&last));
+        let all = [stored, self.over.days].into_iter().flatten();
+        Ok(all.reduce(|one, other| (one.0.min(other.0), one.1.max(other.1))))
     }
 
-    /// What was used on a day, by hour.
-    fn day(&self, of: Subject, slot: MetricSlot, day: u32) -> Result<Hours, ShelfError> {
-        match of {
-            Subject::Application(service, application) => {
-                let mut hours = self.stored(service, day, application, slot)?;
-                let steps = self.over.get(&application).and_then(|days| days.get(day));
-                for (hour, step) in steps.into_iter().flat_map(|steps| steps.of(slot.0)) {
-                    let amount = &mut hours[(hour % HOURS) as usize];
-                    *amount = step.on(*amount);
-                }
-                Ok(hours)
-            }
-            Subject::Service(service) => {
-                let mut hours = self.stored(service, day, WHOLE, slot)?;
-                for (application, days) in &self.over {
-                    let steps: Vec<_> = days.get(day).into_iter().flat_map(|it| it.of(slot.0)).collect();
-                    // Only what is set depends on what was there.
-                    let is_set = steps.iter().any(|(_, step)| matches!(step, Step::Set(_)));
-                    let before = if is_set {
-                        self.stored(service, day, *application, slot)?
-                    } else {
-                        [0; HOURS as usize]
-                    };
-                    for (hour, step) in steps {
-                        let at = (hour % HOURS) as usize;
-                        let more = step.on(before[at]).saturating_sub(before[at]);
-                        hours[at] = hours[at].saturating_add(more);
-                    }
-                }
-                Ok(hours)
+    /// What an application used on a day, by hour.
+    fn application(
+        &self,
+        service: ServiceId,
+        application: ApplicationId,
+        slot: MetricSlot,
+        day: u32,
+    ) -> Result<Hours, ShelfError> {
+        let mut hours = self.stored(service, day, application, slot)?;
+        for (_, steps) in self.over.on(day).iter().filter(|(of, _)| *of == application) {
+            for (hour, step) in steps {
+                let amount = &mut hours[(hour % HOURS) as usize];
+                *amount = step.on(*amount);
             }
         }
+        Ok(hours)
+    }
+
+    /// What a service used on a day, by hour.
+    fn service(&self, service: ServiceId, slot: MetricSlot, day: u32) -> Result<Hours, ShelfError> {
+        let mut hours = self.stored(service, day, WHOLE, slot)?;
+        for (application, steps) in self.over.on(day) {
+            // Only what is set depends on what was there.
+            let is_set = steps.iter().any(|(_, step)| matches!(step, Step::Set(_)));
+            let before =
+                if is_set { self.stored(service, day, *application, slot)? } else { [0; HOURS as usize] };
+            for (hour, step) in steps {
+                let at = (hour % HOURS) as usize;
+                let more = step.on(before[at]).saturating_sub(before[at]);
+                hours[at] = hours[at].saturating_add(more);
+            }
+        }
+        Ok(hours)
     }
 
     /// What is on the shelf of that.
@@ -282,32 +368,36 @@ impl Look<'_> {
         Ok(hours)
     }
 
-    /// Shows `visit` what each application used in which hour of a day.
+    /// Shows `visit` what each application used in which hour of a day; how many rows were looked at.
     fn each_application(
         &self,
         service: ServiceId,
         slot: MetricSlot,
         day: u32,
         mut visit: impl FnMut(ApplicationId, u32, i64),
-    ) -> Result<(), ShelfError> {
+    ) -> Result<u64, ShelfError> {
         let from = key_of(service, day, ApplicationId(WHOLE.0 + 1));
-        let mut damaged = None;
+        let over: HashMap<_, _> = self.over.on(day).iter().map(|(id, steps)| (*id, steps)).collect();
+        let (mut rows, mut damaged) = (0, None);
         self.reading.each_row(HISTORY, &from[..12], &from, |key, bytes| {
-            let application = key.last_chunk().copied().map_or(0, u64::from_be_bytes);
-            if self.over.get(&ApplicationId(application)).is_some_and(|days| days.get(day).is_some()) {
-                return;
+            rows += 1;
+            let application = ApplicationId(key.last_chunk().copied().map_or(0, u64::from_be_bytes));
+            if !over.contains_key(&application) {
+                let read = Row::each_of(bytes, slot.0, |hour, amount| visit(application, hour, amount));
+                damaged = damaged.or(read.err());
             }
-            let read =
-                Row::each_of(bytes, slot.0, |hour, amount| visit(ApplicationId(application), hour, amount));
-            damaged = damaged.or(read.err());
         })?;
         if let Some(error) = damaged {
             return Err(self.reading.shelf().damaged(HISTORY, &error));
         }
-        for application in self.over.iter().filter(|(_, days)| days.get(day).is_some()).map(|(id, _)| *id) {
-            let hours = self.day(Subject::Application(service, application), slot, day)?;
+        for (application, steps) in over {
+            let mut hours = self.stored(service, day, application, slot)?;
+            for (hour, step) in steps {
+                let amount = &mut hours[(hour % HOURS) as usize];
+                *amount = step.on(*amount);
+            }
             (0..HOURS).zip(hours).for_each(|(hour, amount)| visit(application, hour, amount));
         }
-        Ok(())
+        Ok(rows)
     }
 }

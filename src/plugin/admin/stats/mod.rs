@@ -48,7 +48,7 @@ use super::metrics::{self, HITS};
 use super::routes::{Formats, GET, PUT, Route};
 use super::xml::Element;
 use crate::model::record::Application;
-use crate::plugin::analytics::Analytics;
+use crate::plugin::analytics::{Analytics, TooMany};
 use crate::plugin::call::Method;
 use asked::Asked;
 use counters::{Counters, Source, What};
@@ -177,7 +177,11 @@ fn top_applications(context: &Context<'_>) -> Outcome {
     };
     let hours = asked.windows.hours();
     let [first, end] = hours[..] else { return Err(Refusal::Failed) };
-    let known = caught_up(context)?.by_application(service.id, *slot, first..end)?;
+    let known = caught_up(context)?.by_application(service.id, *slot, first..end);
+    let known = known.map_err(|error| match error {
+        TooMany::Rows => Refusal::Said(400, format!("{error}: ask for a shorter period")),
+        TooMany::Shelf(error) => error.into(),
+    })?;
     // Of those that were deleted there is nothing to show.
     let is_there = |id: u64| seen.catalog.applications.get(id).filter(|it| it.service == service.id);
     let mut known: Vec<(&Application, i64)> =
