@@ -123,13 +123,16 @@ struct Look<'s> {
     over: Over,
 }
 
+/// An application and its steps of one slot on one day, by hour.
+type OfApplication = (ApplicationId, Vec<(u32, Step)>);
+
 /// What is not on the shelf yet, of what is asked for.
 #[derive(Default)]
 struct Over {
     /// The first and the last day on which there is anything of the service.
     days: Option<(u32, u32)>,
     /// By day: of each application its steps, by hour.
-    steps: HashMap<u32, Vec<(ApplicationId, Vec<(u32, Step)>)>>,
+    steps: HashMap<u32, Vec<OfApplication>>,
 }
 
 impl Over {
@@ -150,7 +153,7 @@ impl Over {
         over
     }
 
-    fn on(&self, day: u32) -> &[(ApplicationId, Vec<(u32, Step)>)] {
+    fn on(&self, day: u32) -> &[OfApplication] {
         self.steps.get(&day).map_or(&[], Vec::as_slice)
     }
 }
