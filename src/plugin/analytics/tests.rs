@@ -9,6 +9,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::engine::Recovery;
+use crate::journal::disk_memory::{Fault, MemoryDisk};
 use crate::journal::entry::{Command, Entry, Kind, Set};
 use crate::journal::rows::Rows;
 use crate::journal::usage::{Usage, UsageItem};
@@ -33,6 +34,10 @@ struct World {
 
 impl World {
     fn new(services: usize) -> World {
+        World::on(&MemoryDisk::default(), services)
+    }
+
+    fn on(disk: &MemoryDisk, services: usize) -> World {
         let dir = tempfile::tempdir().unwrap();
         let nothing = |_, _, _| Ok::<(), Infallible>(());
         let journal = dir.path().join("journal");
@@ -51,7 +56,7 @@ impl World {
             engine.change(build).unwrap().0
         };
         let plans = (0..services).map(plan).collect();
-        let shelf = Arc::new(Shelf::open(&dir.path().join("shelf")).unwrap());
+        let shelf = Arc::new(Shelf::open_on(disk.clone(), "shelf").unwrap());
         World { engine, shelf, plans, _dir: dir }
     }
 
@@ -105,7 +110,11 @@ impl Drop for Game {
 
 impl Game {
     fn new() -> Game {
-        let world = World::new(2);
+        Game::on(&MemoryDisk::default())
+    }
+
+    fn on(disk: &MemoryDisk) -> Game {
+        let world = World::on(disk, 2);
         let applications: Vec<_> = (0..4).map(|at| world.application(at % 2, &format!("a{at}"))).collect();
         let layer = Arc::new(RwLock::new(Layer::new(1)));
         let deriver = Deriver::new(Arc::clone(&world.engine), Arc::clone(&layer));
@@ -359,6 +368,34 @@ proptest! {
         game.check(&[0, 100]);
         let rows = |table| game.world.shelf.read(|reading| reading.len(table)).unwrap();
         prop_assert_eq!(rows(APPLICATIONS), (game.applications.len() - deleted.len()) as u64);
+    }
+}
+
+#[test]
+fn whichever_step_of_a_write_fails_each_amount_is_there_once() {
+    for at in 0.. {
+        let disk = MemoryDisk::default();
+        let mut game = Game::on(&disk);
+        let of = game.applications[0];
+        game.add(of, 0, 1, 5);
+        game.catch_up();
+        game.write(false);
+        game.add(of, 0, 1, 7);
+        game.add(of, 1, 30, 2);
+        game.catch_up();
+        let disk = disk.with_fault(Some(Fault::Once(at)));
+        let shelf = Arc::clone(&game.world.shelf);
+        let mut tries = 0;
+        while shelf.write(|writing| game.deriver.write(writing)).is_err() {
+            tries += 1;
+            assert!(tries < 3, "{at}: it stays failed");
+        }
+        game.deriver.written();
+        game.check(&[0, 1, 2, 30, 31]);
+        if !disk.has_failed() {
+            assert!(at > 3, "a write has hardly any steps");
+            return;
+        }
     }
 }
 
