@@ -2,6 +2,8 @@
 //!
 //! `values` are set, not added, so a call may be made twice; `null` among them leaves an hour as it is. Nothing follows for other metrics: where it came from, a
 //! method's usage is in its metric's already.
+//!
+//! A day's value is set as that of its hour of noon, UTC, and its other hours to nothing: so it is the same day in all zones from UTC-12 to UTC+11.
 
 use std::collections::BTreeMap;
 
@@ -30,6 +32,9 @@ pub(super) const VALUES_MAX: usize = 4000;
 pub(super) const VALUE_MAX: i64 = 100_000_000_000_000;
 
 const DAY: u32 = 24;
+
+/// The hour of a day that its value is set in.
+const NOON: u32 = 12;
 
 /// What is told.
 #[derive(PartialEq, Eq, Debug)]
@@ -107,8 +112,7 @@ impl Told {
             return Err(bad("only hours that are over can be set"));
         }
         let spread = |value: Option<i64>| {
-            // The day's usage, in its first hour; none in the others.
-            (0..each).map(move |hour| value.map(|value| if hour == 0 { value } else { 0 }))
+            (0..each).map(move |hour| value.map(|value| if each == 1 || hour == NOON { value } else { 0 }))
         };
         Ok(Told { first, hours: values.into_iter().flat_map(spread).collect() })
     }
