@@ -156,7 +156,7 @@ fn refused(error: RemoteError) -> Result<String, Failure> {
         403 => Err(Failure(
             Exit::Failed,
             format!(
-                "the node answers 403: {told}\nUsage can be set with an access token that has the scope stats beside account_management, and may write. All \
+                "the node answers 403: {told}\nUsage can be set with an administrator's access token that has the scope stats beside account_management, and may write. All \
                  but usage is done: begin again with such a token, and it goes on where it was, or leave usage behind with --without-usage"
             ),
         )),

@@ -109,6 +109,11 @@ fn only_hours_that_are_over_are_told_and_only_so_many() {
         ask.as_object_mut().unwrap().remove(field);
         refused(ask, &format!("Required parameter missing: {why}"));
     }
+    // Eleven years, to the second: what is told is kept for ever.
+    assert_eq!(it.put(0, hours("2015-11-22 14:00", json!([1]))).0, 200);
+    refused(hours("2015-11-22 13:00", json!([1])), "since is more than eleven years ago");
+    assert_eq!(it.put(0, days("2015-11-23", json!([1]))).0, 200);
+    refused(days("2015-11-22", json!([1])), "since is more than eleven years ago");
     let mut ask = hours("2026-11-20", json!([1]));
     ask["granularity"] = "month".into();
     refused(ask.clone(), "granularity must be hour or day");
