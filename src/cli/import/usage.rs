@@ -32,7 +32,7 @@ pub(super) fn bring(migrated: &mut Migrated, remote: &Remote, is_json: bool) -> 
             bringing.product(&mut history, product)?;
         }
         let Bringing { brought, mut notes, .. } = bringing;
-        notes.extend(history.notes());
+        notes.extend(history.notes()?);
         (brought, notes)
     };
     migrated.note(notes)?;
