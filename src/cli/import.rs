@@ -31,7 +31,7 @@ cannot come is said, all of it in notes.txt of DIR. A tenant that is too large f
 whoever is stopped between two begins again. Passwords of users stay behind, and so do the counts of limits' current windows: `tollgate counters import` sets those.
 
 With --apply usage history comes, too, when the applications are there: of each application and metric the hours of the last 90 days and the days of ten years before. Both tokens need the \
-scope stats. 3scale tells of one application and metric at a time, so that this takes a call for each, and a few more for each that was used: --without-usage leaves it behind. It sets what \
+scope stats, and this node's must be an administrator's. 3scale tells of one application and metric at a time, so that this takes a call for each, and a few more for each that was used: --without-usage leaves it behind. It sets what \
 those hours were, so bring it before gateways call this node.
 
 A `secret: NAME` has its value in the file of --secrets. One without a value keeps what there is; where there is nothing a new one is made, and said: export \

@@ -3,7 +3,7 @@
 //! | Level | What is left out |
 //! |---|---|
 //! | [`Space::Enough`] | nothing |
-//! | [`Space::Low`] | plugins put off writing to their shelves: the journal has it all, and they take it in later |
+//! | [`Space::Low`] | plugins put off writing to their shelves: the journal has it all, and they take it in later; but those for which all of it would be kept do not |
 //! | [`Space::Critical`] | beside that, what would be durable is refused, as while the journal cannot be written |
 //!
 //! Decisions under an interval promise go on at every level; the room that is left is for their usage, which grows with the

@@ -75,6 +75,9 @@ pub enum SourceError {
     /// It answers something else than 3scale does.
     #[error("not what 3scale's API answers: {0}")]
     Unfit(String),
+    /// It answers to what was asked, but nothing that makes sense.
+    #[error("not what 3scale's API answers: {0}")]
+    Odd(String),
 }
 
 /// Told of each page: how many were fetched so far, and which this one is.
@@ -246,19 +249,19 @@ impl<'s> Source<'s> {
     /// is refused is kept, nor that there is nothing: a token may be given the scope, and a tenant analytics.
     ///
     /// # Errors
-    /// [`SourceError`]; [`SourceError::Unfit`] of what `read` makes nothing of, which is not kept either.
+    /// [`SourceError`]; what `read` makes of an answer that it does not understand, which is not kept either.
     pub(super) fn analytics<T>(
         &mut self,
         name: &str,
         asked: &str,
-        read: impl Fn(&Value) -> Option<T>,
+        read: impl Fn(&Value) -> Result<T, SourceError>,
     ) -> Result<T, SourceError> {
         let file = self.pages.join(name);
         let wrong =
             |error: std::io::Error| SourceError::Folder { path: file.clone(), problem: error.to_string() };
         let understood = |text: &[u8]| {
             let answer = parsed(asked, text)?.ok_or_else(|| SourceError::Gone { path: asked.to_owned() })?;
-            read(&answer).ok_or_else(|| SourceError::Unfit(format!("{asked} is no usage")))
+            read(&answer)
         };
         match fs::read(&file) {
             Ok(text) => understood(&text),

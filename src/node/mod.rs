@@ -97,7 +97,7 @@ pub enum NodeError {
         source: std::io::Error,
     },
     /// What a plugin keeps cannot be used.
-    #[error("{0}; moved away, it begins anew, without what it held")]
+    #[error("{0}; take the file from a backup, or move it away: it begins anew, without what it held")]
     Shelf(#[from] ShelfError),
     /// What a plugin records with commands is not what the journal says.
     #[error(transparent)]

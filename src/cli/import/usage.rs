@@ -32,7 +32,7 @@ pub(super) fn bring(migrated: &mut Migrated, remote: &Remote, is_json: bool) -> 
             bringing.product(&mut history, product)?;
         }
         let Bringing { brought, mut notes, .. } = bringing;
-        notes.extend(history.notes());
+        notes.extend(history.notes()?);
         (brought, notes)
     };
     migrated.note(notes)?;
@@ -156,7 +156,7 @@ fn refused(error: RemoteError) -> Result<String, Failure> {
         403 => Err(Failure(
             Exit::Failed,
             format!(
-                "the node answers 403: {told}\nUsage can be set with an access token that has the scope stats beside account_management, and may write. All \
+                "the node answers 403: {told}\nUsage can be set with an administrator's access token that has the scope stats beside account_management, and may write. All \
                  but usage is done: begin again with such a token, and it goes on where it was, or leave usage behind with --without-usage"
             ),
         )),

@@ -12,7 +12,8 @@
 //!
 //! # What stays behind
 //! Usage before the last ten years, of response codes, of metrics and applications that did not come, and of deleted applications. A 3scale without analytics, or a token
-//! without their scope, is no error: it is said, and history stays behind.
+//! without their scope, is no error: it is said, and history stays behind. So does a metric of a product that is refused, told in odd numbers, or never answered though it
+//! is asked for again and again; but a 3scale that answers nothing else, or not any more ([`FAILURES_MAX`]), is one.
 
 mod calendar;
 mod counted;
@@ -57,6 +58,9 @@ pub struct History<'h, 's> {
     is_closed: bool,
     /// How many answers said something.
     answered: usize,
+    /// How many metrics of products failed since then, and how the last one did.
+    failures: usize,
+    failed: Option<SourceError>,
     /// Products of which nothing was shown.
     without: Vec<String>,
     notes: Vec<String>,
@@ -73,7 +77,7 @@ impl<'h, 's> History<'h, 's> {
         let end =
             end.ok_or_else(|| SourceError::Unfit(format!("{MARK} in the work folder has no time: {said}")))?;
         let (without, notes) = (Vec::new(), Vec::new());
-        Ok(History { source, end, is_closed: false, answered: 0, without, notes })
+        Ok(History { source, end, is_closed: false, answered: 0, failures: 0, failed: None, without, notes })
     }
 
     /// The metrics of a product that were ever used, as far as it is known.
@@ -92,22 +96,40 @@ impl<'h, 's> History<'h, 's> {
                     self.without.push(product.name.clone());
                     return Ok(Vec::new());
                 }
-                Err(SourceError::Refused { status: 400, told, .. }) => {
-                    let (name, label) = (&product.name, &metric.there);
-                    self.note(format!(
-                        "usage of metric {label} of service {name} stays behind: answered 400: {told}"
-                    ));
-                }
                 Err(error) if is_closing(&error) => {
                     self.is_closed = true;
                     self.note(format!(
                         "usage history stays behind, all that is not there yet: {error} (the access token must have the scope stats there)"
                     ));
                 }
-                Err(error) => return Err(error),
+                Err(error) => {
+                    let why = self.pass(error)?;
+                    let (name, label) = (&product.name, &metric.there);
+                    self.note(format!("usage of metric {label} of service {name} stays behind: {why}"));
+                }
             }
         }
         Ok(used)
+    }
+
+    /// What is said of a metric of a product that is passed over.
+    ///
+    /// # Errors
+    /// The error, if it is not of this metric alone.
+    fn pass(&mut self, error: SourceError) -> Result<String, SourceError> {
+        match error {
+            SourceError::Odd(_) => Ok(error.to_string()),
+            SourceError::Refused { status: status @ (400..=428 | 430..=499), told, .. } => {
+                Ok(format!("answered {status}: {told}"))
+            }
+            SourceError::Refused { status: 500.., .. } if self.failures + 1 < FAILURES_MAX => {
+                let why = format!("{error}; begun again, it is asked for once more");
+                self.failures += 1;
+                self.failed = Some(error);
+                Ok(why)
+            }
+            error => Err(error),
+        }
     }
 
     /// What an application used of these metrics of its product.
@@ -136,7 +158,11 @@ impl<'h, 's> History<'h, 's> {
                     ));
                     break;
                 }
-                Err(error @ (SourceError::Unfit(_) | SourceError::Refused { status: 400, .. })) => {
+                Err(
+                    error @ (SourceError::Unfit(_)
+                    | SourceError::Odd(_)
+                    | SourceError::Refused { status: 400, .. }),
+                ) => {
                     self.note(format!("usage of {} by {whose} stays behind: {error}", metric.there));
                 }
                 Err(error) => return Err(error),
@@ -145,10 +171,16 @@ impl<'h, 's> History<'h, 's> {
         Ok(found)
     }
 
-    /// What could not come along.
-    #[must_use]
-    pub fn notes(&self) -> Vec<String> {
-        let mut notes = self.notes.clone();
+    /// What could not come along, when all was asked for.
+    ///
+    /// # Errors
+    /// Something failed there, and nothing was answered.
+    pub fn notes(self) -> Result<Vec<String>, SourceError> {
+        let is_silent = self.answered == 0 && !self.is_closed;
+        if let Some(failed) = self.failed.filter(|_| is_silent) {
+            return Err(failed);
+        }
+        let mut notes = self.notes;
         if self.answered == 0 && !self.without.is_empty() {
             notes.push(
                 "usage history stays behind: the source has no analytics API (answered 404)".to_owned(),
@@ -159,7 +191,7 @@ impl<'h, 's> History<'h, 's> {
                 format!("usage of service {name} stays behind: answered 404: it is not shown to this token, or was deleted meanwhile")
             }));
         }
-        notes
+        Ok(notes)
     }
 
     fn note(&mut self, text: String) {
@@ -204,8 +236,17 @@ impl<'h, 's> History<'h, 's> {
         let asked = format!(
             "{kind}/{id}/usage.json?metric_name={metric_name}&granularity={granularity}&since={since}&until={until}&timezone=UTC"
         );
-        let values = self.source.analytics(&name, &asked, |answer| values_in(answer, window))?;
+        let is_known = self.answered > 0;
+        let values = self.source.analytics(&name, &asked, |answer| {
+            let other = || {
+                let text = format!("{asked} is no usage");
+                let is_usage = is_known || answer.get("values").is_some();
+                if is_usage { SourceError::Odd(text) } else { SourceError::Unfit(text) }
+            };
+            values_in(answer, window).ok_or_else(other)
+        })?;
         self.answered += 1;
+        self.failures = 0;
         Ok(values)
     }
 }
@@ -213,7 +254,7 @@ impl<'h, 's> History<'h, 's> {
 /// Whether there is no sense in asking for any other product's usage: who refuses this one refuses all, and so does who answers something else than usage.
 fn is_closing(error: &SourceError) -> bool {
     match error {
-        SourceError::Refused { status, .. } => *status < 429,
+        SourceError::Refused { status, .. } => *status < 400 || matches!(status, 401 | 403),
         SourceError::Unfit(_) => true,
         _ => false,
     }
@@ -259,6 +300,9 @@ impl Series {
         Some(Past { metric, granularity, since: calendar::text_of(hour), values })
     }
 }
+
+/// So many metrics of products one after the other, each asked for again and again and answered by an error of the server's: it is not they, but the server.
+const FAILURES_MAX: usize = 3;
 
 /// Where the work folder remembers until when history is asked for.
 const MARK: &str = "usage-until";

@@ -92,7 +92,7 @@ fn brought(
             found.push(format!("{} {metric} {granularity} {} {}", caller.id, past.since, values.join(",")));
         }
     }
-    let notes = history.notes();
+    let notes = history.notes()?;
     Ok((found, notes))
 }
 
@@ -179,7 +179,7 @@ fn a_source_that_shows_no_usage_is_asked_once_and_it_is_said_in_one_line() {
         for _ in 0..2 {
             assert_eq!(history.used(&product).unwrap(), Vec::<&Metric>::new());
         }
-        let notes = history.notes();
+        let notes = history.notes().unwrap();
         assert!(notes.len() == 1 && notes[0].contains(said), "{status}: {notes:?}");
         assert_eq!(asked(&server), calls);
         assert_eq!(std::fs::read_dir(folder.path().join("pages")).unwrap().count(), 0, "nothing is kept");
@@ -223,6 +223,74 @@ fn what_is_refused_or_garbled_of_one_stays_behind_alone() {
         assert!(notes[at].contains(part), "{part}: {notes:#?}");
     }
     assert_eq!(notes.len(), 4);
+}
+
+/// A server that answers these to metrics `hits`, `look_up` and `bytes` of the product; 33 used some of each.
+fn answering(statuses: [(u16, &'static str); 3]) -> Server {
+    let some: &[_] = &[("2026-11-22T00", 4)];
+    let names = ["hits", "look_up", "bytes"];
+    let owners = ["services/7", "applications/33"].into_iter();
+    let all = owners.flat_map(|owner| names.map(|name| (format!("{owner} {name}"), some.to_vec()))).collect();
+    serve(move |asked| {
+        let asked = asked.trim_start_matches("/stats/").split("&access_token").next().unwrap_or_default();
+        let plain = asked.replace("%5F", "_");
+        let at = names.iter().position(|name| plain.contains(&format!("metric_name={name}&"))).unwrap();
+        match statuses[at] {
+            (status, body) if asked.starts_with("services/") && status != 0 => (status, body.to_owned()),
+            _ => (200, answer(&all, asked).unwrap().to_string()),
+        }
+    })
+}
+
+const GOOD: (u16, &str) = (0, "");
+
+#[test]
+fn a_metric_that_is_odd_or_fails_stays_behind_alone() {
+    for (status, body, said) in [
+        (200, r#"{"total":-1,"values":[-1]}"#, "is no usage"),
+        (200, r#"{"total":0.5,"values":[0.5]}"#, "is no usage"),
+        (200, r#"{"total":7,"values":[1,2]}"#, "is no usage"),
+        (405, "no", "answered 405: no"),
+        (500, "no", "answered 500: no; begun again"),
+        (504, "no", "answered 504: no; begun again"),
+    ] {
+        let odd = (status, body);
+        for (all, left) in [([odd, GOOD, odd], "look_up"), ([GOOD, odd, odd], "hits")] {
+            let folder = tempfile::tempdir().unwrap();
+            let (found, notes) = brought(&answering(all), folder.path(), &product(&[33])).unwrap();
+            assert_eq!(found, [format!("33 {left} hour 2026-11-22T00:00:00Z 4")], "{status} {body}");
+            assert!(notes.len() == 2 && notes.iter().all(|it| it.contains(said)), "{notes:#?}");
+            assert!(notes[1].starts_with("usage of metric bytes of service weather stays behind: "));
+        }
+    }
+    // What is no usage at all of one, when there was some of another, is odd, too.
+    let folder = tempfile::tempdir().unwrap();
+    let there = answering([GOOD, (200, r#"{"error":"no"}"#), GOOD]);
+    assert_eq!(brought(&there, folder.path(), &product(&[33])).unwrap().0.len(), 2);
+}
+
+#[test]
+fn who_fails_all_or_several_at_once_ends_it() {
+    let fails = (503, "");
+    let of = |statuses, callers: &[u64], times: usize| {
+        let (server, folder) = (answering(statuses), tempfile::tempdir().unwrap());
+        let mut source = open(&server, folder.path())?;
+        let mut history = History::begin(&mut source, NOW_S)?;
+        let product = product(callers);
+        for _ in 0..times {
+            history.used(&product)?;
+        }
+        history.notes().map(|notes| notes.len())
+    };
+    // One after the other, of one product or of two.
+    assert!(matches!(of([fails, fails, fails], &[33], 1), Err(SourceError::Refused { status: 503, .. })));
+    assert_eq!(of([fails, fails, GOOD], &[33], 2).unwrap(), 4);
+    assert!(of([fails, GOOD, fails], &[33], 1).is_ok());
+    assert!(of([GOOD, fails, fails], &[33], 2).is_ok(), "answered in between");
+    // Fewer, but nothing else was answered.
+    assert!(of([fails, (400, "no"), fails], &[33], 1).is_err());
+    assert!(of([(400, "no"), (400, "no"), fails], &[33], 1).is_err());
+    assert_eq!(of([(400, "no"), (400, "no"), (400, "no")], &[33], 1).unwrap(), 3);
 }
 
 #[test]

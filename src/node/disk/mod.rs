@@ -6,8 +6,11 @@
 //!
 //! | Less is free than | Level | What is left out ([`Space`]) |
 //! |---|---|---|
-//! | `disk_low_mib`, or a tenth of the disk | low | plugins put off writing to their shelves |
+//! | `disk_low_mib`, or a tenth of the disk | low | plugins put off writing to their shelves, but for the history of usage |
 //! | `disk_critical_mib`, or a twentieth of the disk | critical | durable requests are refused, too |
+//!
+//! The history of usage is nothing that a plugin could take in later ([`Derive::HOLDS`](crate::plugin::follower::Derive::HOLDS)): the journal would be kept for it, and
+//! that is more than what it writes.
 //!
 //! The level rises with the first look that finds less, and falls when a quarter more than the bound is free, so that what
 //! comes and goes with each checkpoint does not move it to and fro. Nothing needs a restart. Checkpoints are made at every
@@ -179,7 +182,11 @@ fn tell(level: Space, room: Room) {
     match level {
         Space::Enough => tracing::info!(free_mib, "the disk has room again"),
         Space::Low => {
-            tracing::warn!(free_mib, total_mib, "the disk has little room: plugins put off what they write");
+            tracing::warn!(
+                free_mib,
+                total_mib,
+                "the disk has little room: plugins put off what they write, but for the history of usage"
+            );
         }
         Space::Critical => tracing::error!(
             free_mib,

@@ -253,7 +253,9 @@ impl<'d> Look<'d> {
                     self.found.shelves.push(ShelfRow { name, position, rows });
                 }
                 Err(error) => {
-                    let remedy = "moved away, it begins anew, without what it held".to_owned();
+                    let remedy =
+                        "take it from a backup, or move it away: it begins anew, without what it held"
+                            .to_owned();
                     self.problem(&format!("shelves/{name}"), None, error.to_string(), Some(remedy));
                 }
             }

@@ -123,28 +123,33 @@ pub(super) enum Members {
     None,
 }
 
-/// What a route asks of its caller: a token with one of these scopes, of such a user.
+/// What a route asks of its caller: a token with one of these scopes, and with that one beside it, of such a user.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Access {
     pub(super) scopes: &'static [Scope],
+    pub(super) also: Option<Scope>,
     pub(super) members: Members,
 }
 
 impl Access {
+    /// A token with one of these scopes, of such a user.
+    pub(super) const fn of(scopes: &'static [Scope], members: Members) -> Access {
+        Access { scopes, also: None, members }
+    }
+
     /// A token for account management, of an admin or of a member who is allowed the section.
     pub(super) const fn section(section: Section) -> Access {
-        Access { scopes: &[Scope::AccountManagement], members: Members::Of(section) }
+        Access::of(&[Scope::AccountManagement], Members::Of(section))
     }
 
     /// A token for account management, of an admin.
-    pub(super) const ADMINS: Access = Access { scopes: &[Scope::AccountManagement], members: Members::None };
+    pub(super) const ADMINS: Access = Access::of(&[Scope::AccountManagement], Members::None);
 
     /// A token for account management, of a person, who is told and changes what is their own.
-    pub(super) const PERSONS: Access =
-        Access { scopes: &[Scope::AccountManagement], members: Members::Persons };
+    pub(super) const PERSONS: Access = Access::of(&[Scope::AccountManagement], Members::Persons);
 
     /// A token for account management, of anybody.
-    pub(super) const ANYBODY: Access = Access { scopes: &[Scope::AccountManagement], members: Members::All };
+    pub(super) const ANYBODY: Access = Access::of(&[Scope::AccountManagement], Members::All);
 }
 
 /// Whether a token may write.
@@ -277,7 +282,8 @@ impl Caller {
     /// # Errors
     /// The token is for other things or for reading only, or the user may not.
     pub(super) fn check(&self, access: Access, method: Method) -> Result<(), Refusal> {
-        let is_for_it = access.scopes.iter().any(|scope| self.scopes.contains(scope));
+        let has = |scope: &Scope| self.scopes.contains(scope);
+        let is_for_it = access.scopes.iter().any(has) && access.also.iter().all(has);
         let may_write = method == Method::Get || self.may_write();
         if !is_for_it || !may_write {
             return Err(Refusal::Scope);

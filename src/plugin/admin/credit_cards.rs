@@ -17,7 +17,7 @@ use super::routes::{DELETE, PUT, Route};
 use crate::model::draft::TEXT_LEN_MAX;
 
 /// With either scope; which section a member must be allowed follows from the scope of the token.
-const ACCESS: Access = Access { scopes: &[Scope::Finance, Scope::AccountManagement], members: Members::All };
+const ACCESS: Access = Access::of(&[Scope::Finance, Scope::AccountManagement], Members::All);
 
 pub(super) const ROUTES: &[Route] = &[
     Route::new(PUT, "accounts/{account_id}/credit_card", ACCESS, update),

@@ -14,10 +14,8 @@ use super::routes::{Formats, GET, PUT, Route};
 use super::xml::Element;
 
 /// As in the original, a token for the registry of policies is enough.
-const ACCESS: Access = Access {
-    scopes: &[Scope::PolicyRegistry, Scope::AccountManagement],
-    members: Members::Of(Section::Plans),
-};
+const ACCESS: Access =
+    Access::of(&[Scope::PolicyRegistry, Scope::AccountManagement], Members::Of(Section::Plans));
 
 pub(super) const ROUTES: &[Route] = &[
     Route::new(GET, "services/{service_id}/proxy/policies", ACCESS, show).in_formats(Formats::JsonFirst),

@@ -19,8 +19,7 @@ use crate::plugin::records::{Record, Records};
 use crate::store::ShelfError;
 use crate::store::shelf::Table;
 
-const ACCESS: Access =
-    Access { scopes: &[Scope::PolicyRegistry], members: Members::Of(Section::PolicyRegistry) };
+const ACCESS: Access = Access::of(&[Scope::PolicyRegistry], Members::Of(Section::PolicyRegistry));
 
 pub(super) const ROUTES: &[Route] = &[
     Route::new(GET, "registry/policies", ACCESS, list).in_formats(Formats::JsonOnly),

@@ -93,7 +93,8 @@ pub(super) fn time(text: &str, zone: &Zone) -> Result<Zoned, Refusal> {
     times::parse(text, zone).ok_or_else(bad_time)
 }
 
-fn now_in(zone: &Zone, now: UnixMillis) -> Result<Zoned, Refusal> {
+/// What time it is there.
+pub(super) fn now_in(zone: &Zone, now: UnixMillis) -> Result<Zoned, Refusal> {
     let at = i64::try_from(now.secs()).ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
     Ok(at.ok_or_else(bad_time)?.to_zoned(zone.zone.clone()))
 }

@@ -59,7 +59,11 @@ pub(super) const ROOT: &str = "/stats";
 /// Where it lies, too: there the original's own pages ask.
 pub(super) const ROOT_TOO: &str = "/stats/api";
 
-const ACCESS: Access = Access { scopes: &[Scope::Stats], members: Members::Of(Section::Monitoring) };
+const ACCESS: Access = Access::of(&[Scope::Stats], Members::Of(Section::Monitoring));
+
+/// What was counted is looked at by many, and set by those alone who may do all else, with a token that is for both.
+const SETTING: Access =
+    Access { scopes: &[Scope::Stats], also: Some(Scope::AccountManagement), members: Members::None };
 
 pub(super) const ROUTES: &[Route] = &[
     route(GET, "services/{service_id}/usage", service_usage),
@@ -74,12 +78,16 @@ pub(super) const ROUTES: &[Route] = &[
     route(GET, "services/{service_id}/top_applications.csv", top_applications),
     route(GET, "services/{service_id}/summary", service_summary),
     route(GET, "applications/{application_id}/summary", application_summary),
-    route(PUT, "applications/{application_id}/usage", past::put_usage),
-    route(PUT, "applications/{application_id}/usage_response_code", past::put_response_code),
+    setting("applications/{application_id}/usage", past::put_usage),
+    setting("applications/{application_id}/usage_response_code", past::put_response_code),
 ];
 
 const fn route(methods: &'static [Method], path: &'static str, run: fn(&Context<'_>) -> Outcome) -> Route {
     Route::new(methods, path, ACCESS, run).in_formats(Formats::JsonFirst)
+}
+
+const fn setting(path: &'static str, run: fn(&Context<'_>) -> Outcome) -> Route {
+    Route::new(PUT, path, SETTING, run).in_formats(Formats::JsonFirst)
 }
 
 /// How many applications are shown of those that used most.

@@ -1,7 +1,10 @@
 //! Telling what past hours were: `PUT /stats/applications/ID/usage`, which the original does not have. It is for history that was counted elsewhere.
+//! Administrators alone may, with a token that may write and has the scopes `stats` and `account_management`.
 //!
 //! `values` are set, not added, so a call may be made twice; `null` among them leaves an hour as it is. Nothing follows for other metrics: where it came from, a
 //! method's usage is in its metric's already.
+//!
+//! A day's value is set as that of its hour of noon, UTC, and its other hours to nothing: so it is the same day in all zones from UTC-12 to UTC+11.
 
 use std::collections::BTreeMap;
 
@@ -26,10 +29,16 @@ use crate::plugin::analytics::past::{self, PLUGIN};
 /// The most values of a call: hours of half a year, or days of ten. A body in JSON has not many more; and what a call sets is one command, which holds up others.
 pub(super) const VALUES_MAX: usize = 4000;
 
+/// So many years ago the first hour may be. What is told is kept for ever; a 3scale shows ten years.
+const YEARS_MAX: i64 = 11;
+
 /// The greatest value: ten years of it in each hour are still counted exactly.
 pub(super) const VALUE_MAX: i64 = 100_000_000_000_000;
 
 const DAY: u32 = 24;
+
+/// The hour of a day that its value is set in.
+const NOON: u32 = 12;
 
 /// What is told.
 #[derive(PartialEq, Eq, Debug)]
@@ -100,6 +109,9 @@ impl Told {
             return Err(bad(&format!("since must be {what}")));
         }
         let first = u32::try_from(since / 3600).map_err(|_| bad_time())?;
+        if since < oldest(now)? {
+            return Err(bad("since is more than eleven years ago"));
+        }
         let values = values(fields)?;
         let over = now.secs() / 3600;
         let end = u64::from(first) + u64::from(each) * values.len() as u64;
@@ -107,8 +119,7 @@ impl Told {
             return Err(bad("only hours that are over can be set"));
         }
         let spread = |value: Option<i64>| {
-            // The day's usage, in its first hour; none in the others.
-            (0..each).map(move |hour| value.map(|value| if hour == 0 { value } else { 0 }))
+            (0..each).map(move |hour| value.map(|value| if each == 1 || hour == NOON { value } else { 0 }))
         };
         Ok(Told { first, hours: values.into_iter().flat_map(spread).collect() })
     }
@@ -126,6 +137,13 @@ impl Told {
         }
         days.iter().for_each(|(day, hours)| past::set(beside, application, slot, *day, hours));
     }
+}
+
+/// The second before which nothing is told.
+fn oldest(now: UnixMillis) -> Result<i64, Refusal> {
+    let now = asked::now_in(&Zone::utc(), now)?;
+    let oldest = now.checked_sub(jiff::Span::new().years(YEARS_MAX)).map_err(|_| bad_time())?;
+    Ok(oldest.timestamp().as_second())
 }
 
 fn bad(text: &str) -> Refusal {

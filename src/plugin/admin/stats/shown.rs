@@ -215,14 +215,16 @@ pub(super) struct Top<'a> {
 }
 
 impl Top<'_> {
-    /// An application's value is a text, as it comes from the original's storage.
+    /// An application's value is a text, as it comes from the original's storage; a number in zones for which it had to add up hours: all but UTC.
     fn in_json(&self) -> Value {
+        let is_stored = self.asked.windows.zone.is_utc();
         let one = |(owned, value): &(Owned<'_>, i64)| {
+            let value = if is_stored { value.to_string().into() } else { Value::from(*value) };
             let account = owned.account.map(|account| json!({"id": account.id.0, "name": account.name}));
             json!({
                 "name": owned.application.name,
                 "id": owned.application.id.0,
-                "value": value.to_string(),
+                "value": value,
                 "account": account,
                 "plan": owned.plan_in_json(),
                 "service": {"id": owned.application.service.0},

@@ -40,6 +40,7 @@ struct Who {
 
 fn is_for(access: Access, scopes: &[Scope]) -> bool {
     access.scopes.iter().any(|scope| scopes.contains(scope))
+        && access.also.iter().all(|scope| scopes.contains(scope))
 }
 
 fn token(name: &str) -> Value {
@@ -219,6 +220,8 @@ fn table() -> BTreeMap<String, Access> {
         let [method, path, scopes, who] = line.split_whitespace().collect::<Vec<_>>()[..] else {
             panic!("four columns: {line}")
         };
+        let (scopes, also) = scopes.split_once('&').map_or((scopes, None), |(one, also)| (one, Some(also)));
+        let also = also.map(|scope| Scope::parse(scope).unwrap());
         let scopes: Vec<_> = scopes.split('+').map(|scope| Scope::parse(scope).unwrap()).collect();
         let members = match who {
             "admins" => Members::None,
@@ -229,7 +232,7 @@ fn table() -> BTreeMap<String, Access> {
         let method = [Method::Get, Method::Post, Method::Put, Method::Delete]
             .into_iter()
             .find(|it| it.name() == method);
-        (named(method.unwrap(), path), Access { scopes: scopes.leak(), members })
+        (named(method.unwrap(), path), Access { scopes: scopes.leak(), also, members })
     };
     lines.map(row).collect()
 }
@@ -248,7 +251,7 @@ fn each_route_asks_what_the_table_says_and_none_is_missing() {
         let Some(said) = table.get(&name) else { panic!("{name} has no line") };
         let sorted = |scopes: &[Scope]| scopes.iter().map(|it| it.name()).collect::<BTreeSet<_>>();
         assert_eq!(sorted(route.access.scopes), sorted(said.scopes), "{name}");
-        assert_eq!(route.access.members, said.members, "{name}");
+        assert_eq!((route.access.also, route.access.members), (said.also, said.members), "{name}");
         seen.insert(name);
     }
     table.retain(|name, _| !seen.contains(name));

@@ -234,6 +234,12 @@ fn those_that_used_most_come_first_and_those_that_are_gone_not_at_all() {
         one(second, "second"),
     );
     assert_eq!(it.text(&format!("{path}.xml"), ask), (200, xml));
+    // Elsewhere hours are added up, and the sum is a number.
+    let value = |zone: &str| {
+        let ask = json!({"metric_name": "hits", "period": "month", "since": "2026-11-22", "timezone": zone});
+        it.json(&path, ask)["applications"][0]["value"].clone()
+    };
+    assert_eq!(["UTC", "Etc/UTC", "Madrid"].map(value), [json!("7"), json!("7"), json!(7)]);
     // Another month has none; and there are ten at most.
     let ask = json!({"metric_name": "hits", "period": "month", "since": "2026-10-22"});
     assert_eq!(it.json(&path, ask)["applications"], json!([]));

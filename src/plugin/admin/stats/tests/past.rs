@@ -32,11 +32,16 @@ fn what_is_told_of_past_hours_is_what_they_were() {
     assert_eq!((of(0), of(1)), (json!([0, 5, 2, 1, 0]), json!([0, 0, 0, 100, 0])));
     let all = it.of_service(json!({"metric_name": "hits", "period": "month"}));
     assert_eq!(all["total"], 108);
-    // Days are written into their first hours.
+    // Days are written into their hours of noon.
     assert_eq!(it.put(0, days("2026-11-20", json!([30, "40"]))).0, 200);
     let day = |day: &str| shown(&it, 0, day, &format!("{day} 23:00"));
-    let of_day = |value: i64| json!([vec![value], vec![0; 23]].concat());
+    let of_day = |value: i64| json!([vec![0; 12], vec![value], vec![0; 11]].concat());
     assert_eq!((day("2026-11-20"), day("2026-11-21")), (of_day(30), of_day(40)));
+    // So they are the same days elsewhere.
+    for zone in ["International Date Line West", "Hawaii", "UTC", "Tokyo", "Solomon Is."] {
+        let ask = json!({"metric_name": "hits", "granularity": "day", "since": "2026-11-20", "until": "2026-11-21", "timezone": zone});
+        assert_eq!(it.of_application(0, ask)["values"], json!([30, 40]), "{zone}");
+    }
     // In the zone that is said; a day's beginning is UTC's.
     let mut ask = hours("2026-11-20 23:00", json!([9]));
     ask["timezone"] = "Madrid".into();
@@ -104,6 +109,11 @@ fn only_hours_that_are_over_are_told_and_only_so_many() {
         ask.as_object_mut().unwrap().remove(field);
         refused(ask, &format!("Required parameter missing: {why}"));
     }
+    // Eleven years, to the second: what is told is kept for ever.
+    assert_eq!(it.put(0, hours("2015-11-22 14:00", json!([1]))).0, 200);
+    refused(hours("2015-11-22 13:00", json!([1])), "since is more than eleven years ago");
+    assert_eq!(it.put(0, days("2015-11-23", json!([1]))).0, 200);
+    refused(days("2015-11-22", json!([1])), "since is more than eleven years ago");
     let mut ask = hours("2026-11-20", json!([1]));
     ask["granularity"] = "month".into();
     refused(ask.clone(), "granularity must be hour or day");
