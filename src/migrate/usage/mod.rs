@@ -13,7 +13,7 @@
 //! # What stays behind
 //! Usage before the last ten years, of response codes, of metrics and applications that did not come, and of deleted applications. A 3scale without analytics, or a token
 //! without their scope, is no error: it is said, and history stays behind. So does a metric of a product that is refused, told in odd numbers, or never answered though it
-//! is asked for again and again; but a 3scale that answers nothing else, or not any more ([`FAILURES_MAX`]), is one.
+//! is asked for again and again; but a 3scale that answers nothing else, or not any more (three failures one after the other), is one.
 
 mod calendar;
 mod counted;
