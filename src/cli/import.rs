@@ -30,7 +30,7 @@ From a 3scale (--from-3scale URL --work DIR) come services, backends, plans, lim
 cannot come is said, all of it in notes.txt of DIR. A tenant that is too large for one command comes in several, one after the other, products first: each is all or nothing, and \
 whoever is stopped between two begins again. Passwords of users stay behind, and so do the counts of limits' current windows: `tollgate counters import` sets those.
 
-With --apply usage history comes, too, when the applications are there: of each application and metric the hours of the last 90 days and the days of ten years before. Both tokens need the \
+With --apply usage history comes, too, when the applications are there: of each application and metric the hours of the last 90 days and the days of up to ten years before. Both tokens need the \
 scope stats, and this node's must be an administrator's. 3scale tells of one application and metric at a time, so that this takes a call for each, and a few more for each that was used: --without-usage leaves it behind. It sets what \
 those hours were, so bring it before gateways call this node.
 

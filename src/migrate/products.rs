@@ -228,14 +228,14 @@ fn metrics(
         }
         let name = own(making, &metric);
         known.metrics.insert(id(&metric), (backend.map(str::to_owned), name.clone()));
-        known.counted.put_metric(root, &metric, None, (backend, &name));
+        known.counted.put_metric(root, &metric, (backend, &name));
         let mut it = picked(Metric::SHAPE, &metric);
         if name == "hits" {
             let mut methods = Vec::new();
             for method in making.list(&format!("{root}/metrics/{}/methods", id(&metric)))? {
                 let name = own(making, &method);
                 known.metrics.insert(id(&method), (backend.map(str::to_owned), name.clone()));
-                known.counted.put_metric(root, &method, Some(id(&metric)), (backend, &name));
+                known.counted.put_metric(root, &method, (backend, &name));
                 let mut it = picked(Method::SHAPE, &method);
                 it.insert("system_name".into(), name.into());
                 methods.push(Value::Object(it));

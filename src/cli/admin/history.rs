@@ -65,7 +65,9 @@ fn time(session: &Session<'_>) -> Result<Map<String, Value>, Failure> {
         (Some(_), _, Some(_), _) => {
             return Err(wrong("--period is so long until now or from --since on, and --until is not needed"));
         }
-        (period, since, None, granularity) if period.is_some() || granularity.is_none() => {
+        (period, since, None, granularity)
+            if period.is_some() || (granularity.is_none() && since.is_none()) =>
+        {
             put("period", period.unwrap_or("month"));
             since.into_iter().for_each(|it| put("since", it));
             granularity.into_iter().for_each(|it| put("granularity", it));

@@ -26,8 +26,6 @@ pub struct Metric {
     pub(super) there: String,
     /// The backend (or none) that it is of, and what it is called, here.
     pub here: (Option<String>, String),
-    /// The number of the metric that it is a method of.
-    pub(super) parent: Option<u64>,
 }
 
 /// An application.
@@ -50,12 +48,11 @@ pub(in crate::migrate) struct Counted {
 }
 
 impl Counted {
-    /// Takes in a metric, before its methods, or a method of what is at `root`, with what it is called here.
+    /// Takes in a metric or method of what is at `root`, with what it is called here.
     pub(in crate::migrate) fn put_metric(
         &mut self,
         root: &str,
         record: &Record,
-        parent: Option<u64>,
         (backend, name): (Option<&str>, &str),
     ) {
         let Some(shown) = text(record, "system_name") else { return };
@@ -66,7 +63,7 @@ impl Counted {
             _ => shown.to_owned(),
         };
         let here = (backend.map(str::to_owned), name.to_owned());
-        self.metrics.entry(root.to_owned()).or_default().push(Metric { id: id(record), there, here, parent });
+        self.metrics.entry(root.to_owned()).or_default().push(Metric { id: id(record), there, here });
     }
 
     /// Takes in a service, when its metrics and those of its backends are in.

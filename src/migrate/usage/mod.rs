@@ -3,7 +3,7 @@
 //! # What is asked
 //! That API tells of one metric of one product or application at a time, so what was never used is asked for as seldom as can be:
 //! 1. **of each product and metric its months**, one call each. What has none is not asked for again.
-//! 2. **of each application and each metric that is left its months**; a method's only if the application used what is above it, which counts what the method counts.
+//! 2. **of each application and each metric that is left its months**; of methods, too, whatever is above them: a count may have been set back there.
 //! 3. **its hours**, those of the last [`HOURS_DAYS`] days (3scale has no more), and **the days before that**, a year a call, where months say that there was use.
 //!
 //! # Until when
@@ -19,8 +19,6 @@ mod calendar;
 mod counted;
 #[cfg(test)]
 mod tests;
-
-use std::collections::HashSet;
 
 use serde_json::Value;
 
@@ -142,15 +140,10 @@ impl<'h, 's> History<'h, 's> {
         caller: &Caller,
         used: &[&'p Metric],
     ) -> Result<Vec<Past<'p>>, SourceError> {
-        let (mut idle, mut found) = (HashSet::new(), Vec::new());
+        let mut found = Vec::new();
         for metric in used {
-            // What a method counts, what is above it counts too.
-            if metric.parent.is_some_and(|parent| idle.contains(&parent)) {
-                continue;
-            }
             let whose = format!("application {} of service {}", caller.application_id, product.name);
             match self.past(Owner::Application(caller.id), metric) {
-                Ok(past) if past.is_empty() => drop(idle.insert(metric.id)),
                 Ok(past) => found.extend(past),
                 Err(SourceError::Gone { .. }) => {
                     self.note(format!(

@@ -65,9 +65,9 @@ fn there(all: &[(&str, &[(&'static str, u64)])]) -> Server {
 fn product(callers: &[u64]) -> Product {
     let mut counted = Counted::default();
     let metric = |id: u64, name: &str| json!({"id": id, "system_name": name}).as_object().unwrap().clone();
-    counted.put_metric("services/7", &metric(1, "hits"), None, (None, "hits"));
-    counted.put_metric("services/7", &metric(2, "look_up"), Some(1), (None, "look_up"));
-    counted.put_metric("services/7", &metric(3, "bytes"), None, (None, "bytes"));
+    counted.put_metric("services/7", &metric(1, "hits"), (None, "hits"));
+    counted.put_metric("services/7", &metric(2, "look_up"), (None, "look_up"));
+    counted.put_metric("services/7", &metric(3, "bytes"), (None, "bytes"));
     counted.put_product(7, "weather", &[9].into());
     let callers =
         callers.iter().map(|id| Caller { id: *id, application_id: format!("app-{id}"), user_key: None });
@@ -117,6 +117,8 @@ fn hours_come_and_days_before_them_and_what_was_never_used_is_hardly_asked_for()
         ("applications/31 hits", hits),
         ("applications/31 look_up", looks),
         ("applications/32 hits", &[]),
+        // Its metric has nothing: it was set back.
+        ("applications/32 look_up", &[("2026-11-22T01", 8)]),
     ]);
     let folder = tempfile::tempdir().unwrap();
     let product = product(&[31, 32]);
@@ -130,13 +132,14 @@ fn hours_come_and_days_before_them_and_what_was_never_used_is_hardly_asked_for()
         format!("31 hits day 2024-02-29T00:00:00Z {}", days.join(",")),
         format!("31 hits hour 2026-08-26T00:00:00Z {}", hours.join(",")),
         "31 look_up hour 2026-11-22T00:00:00Z 4,,3".to_owned(),
+        "32 look_up hour 2026-11-22T01:00:00Z 8".to_owned(),
     ];
     assert_eq!(found, expected);
-    // Of the product three, of 31 months twice, days twice and hours twice, of 32 months once: hits has none, so its method has none, and nobody used bytes.
-    assert_eq!(asked(&server), 3 + 2 + 2 + 2 + 1);
+    // Of the product three, of 31 months twice, days twice and hours twice, of 32 months twice and hours once; nobody used bytes.
+    assert_eq!(asked(&server), 3 + 2 + 2 + 2 + 3);
     // Begun again, later: all is there, and asks the same.
     assert_eq!(brought(&server, folder.path(), &product).unwrap().0, expected);
-    assert_eq!(asked(&server), 10);
+    assert_eq!(asked(&server), 12);
     let first = server.asked.lock().unwrap()[0].clone();
     assert_eq!(
         first,
@@ -352,9 +355,9 @@ fn answers_to_something_else_are_none() {
 fn metrics_of_backends_are_asked_for_of_a_product_with_the_backends_number() {
     let mut counted = Counted::default();
     let metric = |id: u64, name: &str| json!({"id": id, "system_name": name}).as_object().unwrap().clone();
-    counted.put_metric("backend_apis/9", &metric(4, "hits.9"), None, (Some("stock"), "hits"));
-    counted.put_metric("backend_apis/9", &metric(5, "look_up"), Some(4), (Some("stock"), "look_up"));
-    counted.put_metric("backend_apis/8", &metric(6, "hits.8"), None, (Some("other"), "hits"));
+    counted.put_metric("backend_apis/9", &metric(4, "hits.9"), (Some("stock"), "hits"));
+    counted.put_metric("backend_apis/9", &metric(5, "look_up"), (Some("stock"), "look_up"));
+    counted.put_metric("backend_apis/8", &metric(6, "hits.8"), (Some("other"), "hits"));
     counted.put_product(7, "weather", &[9].into());
     let product = counted.by(HashMap::new()).remove(0);
     let names: Vec<_> = product.metrics.iter().map(|it| it.there.as_str()).collect();

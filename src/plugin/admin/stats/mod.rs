@@ -9,7 +9,7 @@
 //! | `{services\|applications}/ID/summary` | which metrics and methods there are |
 //! | `PUT applications/ID/usage`, `.../usage_response_code` | ours: what past hours were, when history comes from elsewhere (`past`) |
 //!
-//! In JSON and XML, `usage` and `top_applications` in CSV, too (`.csv`, or `Accept: text/csv`). The original has no default without a suffix; here
+//! In JSON and XML, all but `summary` in CSV, too (`.csv`, or `Accept: text/csv`). The original has no default without a suffix; here
 //! it is JSON, unless `Accept` says otherwise.
 //!
 //! An answer has all that was counted before the call, and is refused (503) while that is not known. What a method counts is in its metric's
@@ -74,6 +74,8 @@ pub(super) const ROUTES: &[Route] = &[
     route(GET, "backend_apis/{backend_api_id}/usage.csv", backend_usage),
     route(GET, "services/{service_id}/usage_response_code", service_response_code),
     route(GET, "applications/{application_id}/usage_response_code", application_response_code),
+    route(GET, "services/{service_id}/usage_response_code.csv", service_response_code),
+    route(GET, "applications/{application_id}/usage_response_code.csv", application_response_code),
     route(GET, "services/{service_id}/top_applications", top_applications),
     route(GET, "services/{service_id}/top_applications.csv", top_applications),
     route(GET, "services/{service_id}/summary", service_summary),
@@ -107,7 +109,8 @@ fn is_csv(context: &Context<'_>) -> bool {
 /// The history, with all that was counted before.
 fn caught_up<'c>(context: &Context<'c>) -> Result<&'c Analytics, Refusal> {
     let analytics = context.analytics.ok_or(Refusal::Failed)?;
-    analytics.following().catch_up().map_err(|behind| Refusal::Unavailable(behind.to_string()))?;
+    let behind = |behind| Refusal::Unavailable(format!("usage is not up to date yet, try again: {behind}"));
+    analytics.following().catch_up().map_err(behind)?;
     Ok(analytics)
 }
 

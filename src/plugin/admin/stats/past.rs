@@ -74,6 +74,12 @@ fn put(
     counters: impl FnOnce(&Edit<'_, '_, '_>) -> Result<(Counters, String), Refusal>,
 ) -> Outcome {
     let fields = context.request.parameters();
+    if let Some(analytics) = context.analytics
+        && let Err(behind) = analytics.following().catch_up()
+    {
+        // It is only for the log.
+        tracing::debug!(%behind, "past usage is logged with older sums of before");
+    }
     context.change_beside(PLUGIN, |edit, beside| {
         let (counters, name) = counters(edit)?;
         let told = Told::read(&fields, context.now)?;
@@ -89,7 +95,14 @@ fn put(
         let shown = Value::from(after.clone());
         let element =
             Element::new("usage").field(parameter, name).field("since", since).field("hours", hours);
-        let object = Object { kind: "usage".to_owned(), id: application.0, before: None, after: Some(after) };
+        // In the answer it would be no news.
+        let mut logged = after;
+        let total = told.hours.iter().flatten().fold(0_i64, |sum, value| sum.saturating_add(*value));
+        logged.insert("total".to_owned(), total.into());
+        let before = told
+            .before(context, &counters)?
+            .map(|total| Map::from_iter([("total".to_owned(), total.into())]));
+        let object = Object { kind: "usage".to_owned(), id: application.0, before, after: Some(logged) };
         Ok((Reply::written(json!({ "usage": shown }), element), object))
     })
 }
@@ -108,10 +121,10 @@ impl Told {
             let what = if each == 1 { "a full hour" } else { "midnight, UTC" };
             return Err(bad(&format!("since must be {what}")));
         }
-        let first = u32::try_from(since / 3600).map_err(|_| bad_time())?;
         if since < oldest(now)? {
             return Err(bad("since is more than eleven years ago"));
         }
+        let first = u32::try_from(since / 3600).map_err(|_| bad_time())?;
         let values = values(fields)?;
         let over = now.secs() / 3600;
         let end = u64::from(first) + u64::from(each) * values.len() as u64;
@@ -127,6 +140,18 @@ impl Told {
     fn since(&self) -> String {
         let at = jiff::Timestamp::from_second(i64::from(self.first) * 3600).unwrap_or_default();
         times::in_json(&at.to_zoned(jiff::tz::TimeZone::UTC), &Zone::utc())
+    }
+
+    /// What was known of the hours from the first to the last.
+    fn before(&self, context: &Context<'_>, counters: &Counters) -> Result<Option<i64>, Refusal> {
+        let Some(analytics) = context.analytics else { return Ok(None) };
+        let end = self.first.saturating_add(u32::try_from(self.hours.len()).unwrap_or(u32::MAX));
+        let mut total = 0_i64;
+        for (subject, slot) in &counters.of {
+            let sums = analytics.sums(*subject, *slot, &[self.first, end])?;
+            total = sums.into_iter().fold(total, i64::saturating_add);
+        }
+        Ok(Some(total))
     }
 
     /// Adds it to a command's part, day by day.

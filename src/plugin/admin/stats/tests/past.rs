@@ -65,13 +65,15 @@ fn response_codes_can_be_told_too() {
 #[test]
 fn the_audit_log_says_who_told_what() {
     let it = Called::new();
+    it.put(0, hours("2026-11-20", json!([5, 3])));
     it.put(0, hours("2026-11-20", json!([5, null, 7])));
     let log = it.world.get("audit_log").1;
     let entry = &log["audit_log"][0]["entry"];
     let application = &it.applications[0];
     assert_eq!(entry["path"], format!("/stats/applications/{application}/usage"));
     let object = &entry["objects"][0];
-    let after = json!({"metric_name": "hits", "since": "2026-11-20T00:00:00Z", "hours": 2});
+    let after = json!({"metric_name": "hits", "since": "2026-11-20T00:00:00Z", "hours": 2, "total": 12});
+    assert_eq!(object["before"], json!({"total": 8}));
     assert_eq!((&object["type"], &object["id"], &object["after"]), (&json!("usage"), application, &after));
 }
 
@@ -97,7 +99,7 @@ fn only_hours_that_are_over_are_told_and_only_so_many() {
     refused(days("2026-11-21", json!([1, 1])), "only hours that are over");
     refused(hours("2026-11-20 12:30", json!([1])), "since must be a full hour");
     refused(days("2026-11-20 01:00", json!([1])), "since must be midnight, UTC");
-    refused(hours("1969-12-31 23:00", json!([1])), "valid date/time");
+    refused(hours("1969-12-31 23:00", json!([1])), "since is more than eleven years ago");
     refused(hours("soon", json!([1])), "valid date/time");
     for (field, why) in [
         ("metric_name", "metric_name"),

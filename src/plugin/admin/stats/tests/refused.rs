@@ -115,12 +115,7 @@ fn refusals_are_said_in_the_originals_words() {
             400,
             error("metric xxxx not found"),
         ),
-        (
-            format!("{service}/usage_response_code.csv"),
-            json!({}),
-            406,
-            error("The format is not supported here"),
-        ),
+        (format!("{service}/summary.csv"), json!({}), 406, error("The format is not supported here")),
         (format!("{service}/usage.txt"), json!({}), 406, error("The format is not supported here")),
         ("nothing/1/usage.json".to_owned(), json!({}), 404, json!({"status": "Not found"}).to_string()),
         (format!("{service}/nothing"), json!({}), 404, json!({"status": "Not found"}).to_string()),
